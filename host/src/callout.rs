@@ -1,0 +1,110 @@
+//! Calls that plugins make to other clusters: what is asked, what can become of it, who waits for it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::headers::HeaderMap;
+
+/// Names one callout within a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CalloutId(pub(crate) u64);
+
+/// What a plugin asks of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalloutRequest {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The request's headers, pseudo headers included.
+    pub headers: HeaderMap,
+    /// The request's body; empty for none.
+    pub body: Bytes,
+    /// The request's trailers; empty for none.
+    pub trailers: HeaderMap,
+    /// When to give up; `None` for never. The worker watches it itself.
+    pub timeout: Option<Duration>,
+}
+
+/// What became of a callout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CalloutOutcome {
+    /// A whole response.
+    Response {
+        /// With `:status`.
+        headers: HeaderMap,
+        /// The whole body.
+        body: Bytes,
+        /// Empty for none.
+        trailers: HeaderMap,
+    },
+    /// The connection broke after the headers, or the response was too large.
+    Failed,
+}
+
+impl CalloutOutcome {
+    /// What Envoy hands to the plugin after the timeout: a response of its own.
+    #[must_use]
+    pub fn timeout() -> Self {
+        Self::synthetic("504", "upstream request timeout")
+    }
+
+    /// What Envoy hands to the plugin when no connection can be made.
+    #[must_use]
+    pub fn unreachable() -> Self {
+        Self::synthetic(
+            "503",
+            "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure",
+        )
+    }
+
+    /// What Envoy hands to the plugin when the connection breaks before the headers.
+    #[must_use]
+    pub fn reset_before_headers() -> Self {
+        Self::synthetic(
+            "503",
+            "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
+        )
+    }
+
+    /// What Envoy hands to the plugin when no host of the cluster is healthy or known.
+    #[must_use]
+    pub fn no_healthy_upstream() -> Self {
+        Self::synthetic("503", "no healthy upstream")
+    }
+
+    /// What Envoy hands to the plugin when the answer is not HTTP.
+    #[must_use]
+    pub fn malformed() -> Self {
+        Self::synthetic(
+            "503",
+            "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
+        )
+    }
+
+    fn synthetic(status: &'static str, body: &'static str) -> Self {
+        let mut headers = HeaderMap::response();
+        headers.add(b":status", status.as_bytes());
+        headers.add(b"content-length", body.len().to_string().as_bytes());
+        headers.add(b"content-type", b"text/plain");
+        Self::Response { headers, body: Bytes::from_static(body.as_bytes()), trailers: HeaderMap::new() }
+    }
+}
+
+/// A callout on its way, as the worker remembers it.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) root: usize,
+    pub(crate) generation: u32,
+    pub(crate) token: u32,
+    pub(crate) deadline: Option<Duration>,
+}
+
+/// The answer whose callback is running.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// The plugin that asked.
+    pub(crate) root: usize,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) trailers: HeaderMap,
+}

@@ -1,0 +1,100 @@
+//! Bodies, configurations and callouts' answers as buffers.
+
+use bytes::Bytes;
+
+use super::{Answer, give, give_block, give_u32, number, size, take};
+use crate::abi::{BufferKind, Status};
+use crate::filter::{Buffer, Direction};
+use crate::guest::Callback;
+use crate::memory::Memory;
+use crate::vm::VmState;
+
+pub(crate) fn get_bytes(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
+    let [kind, start, max, out, out_len] = take(arguments)?;
+    let (kind, start, max) = (buffer_kind(kind)?, size(start), size(max));
+    if let Some(direction) = body(kind) {
+        let whole = window(state, direction).ok_or(Status::NotFound)?.map_or(0, Buffer::len);
+        let len = whole.saturating_sub(start).min(max);
+        if len == 0 {
+            return give_block(memory, 0, 0, out, out_len);
+        }
+        let block = state.allocate(memory, len)?;
+        let mut at = block;
+        for slice in window(state, direction).flatten().into_iter().flat_map(|buffer| buffer.slices(start, len)) {
+            memory.write(at, slice)?;
+            at += slice.len() as u64;
+        }
+        return give_block(memory, block, len, out, out_len);
+    }
+    let whole = flat(state, kind)?;
+    let start = start.min(whole.len());
+    let part = whole.slice(start..start.saturating_add(max).min(whole.len()));
+    give(state, memory, &part, out, out_len)
+}
+
+pub(crate) fn get_status(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
+    let [kind, out_len, out_flags] = take(arguments)?;
+    let kind = buffer_kind(kind)?;
+    let len = match body(kind) {
+        Some(direction) => window(state, direction).ok_or(Status::NotFound)?.map_or(0, Buffer::len),
+        None => flat(state, kind)?.len(),
+    };
+    memory.write_usize(out_len, len as u64)?;
+    give_u32(memory, 0, out_flags)
+}
+
+pub(crate) fn set_bytes(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
+    let [kind, start, len, bytes, bytes_len] = take(arguments)?;
+    let kind = buffer_kind(kind)?;
+    let bytes = memory.read(bytes, bytes_len)?;
+    let direction = body(kind).ok_or(Status::BadArgument)?;
+    let (exchange, place) = state.stream_mut().ok_or(Status::BadArgument)?;
+    if exchange.ending {
+        return Err(Status::BadArgument);
+    }
+    let flow = exchange.filters.get_mut(place).ok_or(Status::BadArgument)?.flow_mut(direction);
+    if flow.body_open() && flow.window.replace(size(start), size(len), bytes) {
+        return Ok(());
+    }
+    Err(Status::BadArgument)
+}
+
+fn buffer_kind(argument: u64) -> Result<BufferKind, Status> {
+    BufferKind::from_u32(number(argument)).ok_or(Status::BadArgument)
+}
+
+const fn body(kind: BufferKind) -> Option<Direction> {
+    match kind {
+        BufferKind::RequestBody => Some(Direction::Request),
+        BufferKind::ResponseBody => Some(Direction::Response),
+        _ => None,
+    }
+}
+
+/// What the guest sees of a body: nothing for no exchange, an absent buffer outside of its time.
+#[expect(clippy::option_option, reason = "no exchange and no buffer are different answers")]
+fn window(state: &VmState, direction: Direction) -> Option<Option<&Buffer>> {
+    let (exchange, place) = state.stream()?;
+    let flow = exchange.filters.get(place)?.flow(direction);
+    Some(flow.body_open().then_some(&flow.window))
+}
+
+/// The buffers that are in one piece and cannot be changed.
+fn flat(state: &VmState, kind: BufferKind) -> Result<Bytes, Status> {
+    match kind {
+        BufferKind::VmConfiguration => Ok(state.vm().map(|vm| vm.configuration.clone()).unwrap_or_default()),
+        BufferKind::PluginConfiguration => match state.callback() {
+            Some(Callback::Configure { .. }) => {
+                let root = state.root().and_then(|root| state.roots.get(root));
+                root.map(|root| root.configuration.clone()).ok_or(Status::NotFound)
+            }
+            _ => Err(Status::NotFound),
+        },
+        BufferKind::CalloutBody => {
+            let delivery = state.running.delivery.as_ref().filter(|delivery| state.root() == Some(delivery.root));
+            delivery.map(|delivery| delivery.body.clone()).ok_or(Status::NotFound)
+        }
+        // No foreign function keeps its argument, no stream of TCP or gRPC is modelled yet.
+        _ => Err(Status::NotFound),
+    }
+}

@@ -1,0 +1,210 @@
+//! The test as upstream and callout clusters: servers on loopback that answer as the scripts say.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::http1::{self, Part, Reader, Side};
+use crate::test::{Answer, Arrival, Cluster, Ending, Headers};
+
+/// Enough for scripts that parse JSON in a debug build; only what is touched costs memory.
+const STACK: usize = 512 * 1024;
+
+/// A pause between two pieces of a body, so that they do not arrive as one.
+const BREATH: Duration = Duration::from_millis(3);
+
+/// A pause before a connection is cut, so that Envoy has passed on what came before.
+const LAST_BREATH: Duration = Duration::from_millis(50);
+
+/// How often a server that waits looks whether it should stop.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// A port below which no ordinary process listens, so nobody does.
+const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+
+/// The server of one cluster; stops when dropped.
+#[derive(Debug)]
+pub(super) struct Backend {
+    address: SocketAddr,
+    shared: Option<Arc<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stopped: AtomicBool,
+    connections: Mutex<Vec<Weak<TcpStream>>>,
+}
+
+impl Backend {
+    /// Listens on a free port of the loopback; a cluster that is unreachable gets an address, and no server.
+    pub(super) fn start(cluster: Cluster) -> io::Result<Self> {
+        if !cluster.is_reachable() {
+            return Ok(Self { address: NOBODY, shared: None });
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::default());
+        let state = Arc::clone(&shared);
+        thread::Builder::new()
+            .name(format!("cluster {}", cluster.name()))
+            .stack_size(STACK)
+            .spawn(move || accept(&listener, &cluster, &state))?;
+        Ok(Self { address, shared: Some(shared) })
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        let Some(shared) = &self.shared else { return };
+        shared.stopped.store(true, Ordering::Release);
+        // The thread that accepts sees the flag once somebody connects.
+        let _woken = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+        let connections = shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        for connection in connections.iter().filter_map(Weak::upgrade) {
+            let _gone = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Shared {
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    fn remember(&self, connection: &Arc<TcpStream>) {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if connections.len() == connections.capacity() {
+            connections.retain(|known| known.strong_count() > 0);
+        }
+        connections.push(Arc::downgrade(connection));
+    }
+
+    /// Sleeps unless it is time to stop.
+    fn sleep(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while !self.is_stopped() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::sleep(left.min(GLANCE));
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, cluster: &Cluster, shared: &Arc<Shared>) {
+    for connection in listener.incoming() {
+        if shared.is_stopped() {
+            return;
+        }
+        let Ok(connection) = connection else { continue };
+        let connection = Arc::new(connection);
+        shared.remember(&connection);
+        let (cluster, state) = (cluster.clone(), Arc::clone(shared));
+        // Without a thread the connection is dropped, which Envoy reports as a reset.
+        let _spawned = thread::Builder::new()
+            .name(format!("cluster {}", cluster.name()))
+            .stack_size(STACK)
+            .spawn(move || serve(&connection, &cluster, &state));
+    }
+}
+
+/// Serves a connection until either side closes it; whatever goes wrong ends it.
+fn serve(connection: &TcpStream, cluster: &Cluster, shared: &Shared) {
+    let _unimportant = connection.set_nodelay(true);
+    let mut reader = Reader::new(Side::Requests);
+    while let Some((arrival, trailers, to_head)) = receive(connection, cluster, &mut reader) {
+        let answer = arrival.end(trailers);
+        if !matches!(send(connection, &answer, to_head, shared), Ok(true)) {
+            return;
+        }
+    }
+}
+
+/// Reads one request; nothing when there will be no further one.
+fn receive(connection: &TcpStream, cluster: &Cluster, reader: &mut Reader) -> Option<(Arrival, Headers, bool)> {
+    let mut arrival: Option<(Arrival, bool)> = None;
+    let mut bytes = [0; 16 * 1024];
+    loop {
+        match (reader.next().ok()?, &mut arrival) {
+            (Some(Part::Head(headers)), _) => {
+                let to_head = headers.get(":method") == Some("HEAD");
+                arrival = Some((cluster.arrived(headers), to_head));
+            }
+            (Some(Part::Data(data)), Some((arrival, _))) => arrival.data(&data),
+            (Some(Part::End(trailers)), _) => {
+                return arrival.map(|(arrival, to_head)| (arrival, trailers, to_head));
+            }
+            (Some(Part::Data(_)), None) => return None,
+            (None, _) => {
+                let length = read(connection, &mut bytes).ok()?;
+                reader.feed(bytes.get(..length)?);
+            }
+        }
+    }
+}
+
+/// Sends one answer; says whether the connection can be used again.
+fn send(mut connection: &TcpStream, answer: &Answer, to_head: bool, shared: &Shared) -> io::Result<bool> {
+    shared.sleep(answer.delay());
+    match answer.how_it_ends() {
+        Ending::Complete | Ending::ResetAfterHeaders => {}
+        Ending::Unreachable | Ending::Reset => return Ok(false),
+        Ending::Malformed => {
+            connection.write_all(b"\x01 this is not HTTP\r\n\r\n")?;
+            return Ok(false);
+        }
+        Ending::Never => {
+            let mut bytes = [0; 1024];
+            while !shared.is_stopped() && read(connection, &mut bytes)? > 0 {}
+            return Ok(false);
+        }
+    }
+
+    let headers = answer.wire_headers();
+    let chunked = http1::is_chunked(&headers);
+    connection.write_all(&http1::response_bytes(&headers))?;
+    if to_head {
+        return Ok(true);
+    }
+    let pieces: Vec<_> = answer.pieces().collect();
+    let several = pieces.len() > 1;
+    for piece in pieces {
+        if several {
+            thread::sleep(BREATH);
+        }
+        if chunked {
+            connection.write_all(&http1::chunk_bytes(piece))?;
+        } else {
+            connection.write_all(piece)?;
+        }
+    }
+    if answer.how_it_ends() == Ending::ResetAfterHeaders {
+        thread::sleep(LAST_BREATH);
+        return Ok(false);
+    }
+    if chunked {
+        if several {
+            thread::sleep(BREATH);
+        }
+        connection.write_all(&http1::last_chunk_bytes(answer.scripted_trailers()))?;
+    }
+    Ok(true)
+}
+
+fn read(mut connection: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match connection.read(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

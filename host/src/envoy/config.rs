@@ -1,0 +1,303 @@
+//! The configuration that a real Envoy is started with.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::test::FailPolicy;
+
+/// Name of the one listener.
+pub const LISTENER: &str = "wasmplugin";
+
+/// Prefix of the listener's own statistics.
+pub const STATS: &str = "ingress";
+
+/// No cluster gives up because of too many of anything: a test may open thousands of exchanges at once.
+const PLENTY: u32 = 1_000_000;
+
+/// Connections per cluster and worker; further requests wait for a free one, so that a test with thousands of
+/// exchanges does not run out of file descriptors.
+const CONNECTIONS: u32 = 512;
+
+/// How long Envoy leaves a connection open that it cuts; its own second would be most of a test's time.
+const DELAYED_CLOSE: &str = "0.1s";
+
+/// One listener with a chain of plugins, and the clusters behind it.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    /// Where clients connect; port 0 takes a free one.
+    pub listener: SocketAddr,
+    /// Where the admin interface listens; port 0 takes a free one.
+    pub admin: SocketAddr,
+    /// The chain, in the order in which a request meets it.
+    pub plugins: Vec<Plugin>,
+    /// The cluster that requests go to.
+    pub upstream: Cluster,
+    /// The clusters that plugins call.
+    pub clusters: Vec<Cluster>,
+    /// How many bytes a connection buffers; Envoy's own 1 MiB if nothing is said.
+    pub buffer_limit: Option<usize>,
+}
+
+/// One plugin of the chain.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names are those of Envoy's plugin configuration")]
+pub struct Plugin {
+    pub name: String,
+    pub root_id: String,
+    pub vm_id: String,
+    pub module: PathBuf,
+    pub configuration: Bytes,
+    pub vm_configuration: Bytes,
+    pub fail: FailPolicy,
+    pub allow_on_headers_stop_iteration: bool,
+}
+
+/// A cluster with one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// What routes and plugins call it.
+    pub name: String,
+    /// Where its server listens.
+    pub address: SocketAddr,
+}
+
+impl Bootstrap {
+    /// Nothing but an upstream, on free ports of the loopback.
+    pub fn new(upstream: Cluster) -> Self {
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            listener: free,
+            admin: free,
+            plugins: Vec::new(),
+            upstream,
+            clusters: Vec::new(),
+            buffer_limit: None,
+        }
+    }
+
+    /// The configuration as JSON, which Envoy reads like YAML.
+    pub fn render(&self) -> Value {
+        let mut filters: Vec<_> = self.plugins.iter().map(Plugin::render).collect();
+        filters.push(json!({
+            "name": "envoy.filters.http.router",
+            "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", json!({})),
+        }));
+        let clusters: Vec<_> =
+            std::iter::once(&self.upstream).chain(&self.clusters).map(|c| c.render(self.buffer_limit)).collect();
+        let mut listener = json!({
+            "name": LISTENER,
+            "address": address(self.listener),
+            "filter_chains": [{"filters": [self.connection_manager(filters)]}],
+        });
+        limit(&mut listener, self.buffer_limit);
+        json!({
+            "node": {"id": "wasmplugin", "cluster": "wasmplugin"},
+            "admin": {"address": address(self.admin)},
+            "stats_flush_interval": "0.1s",
+            "static_resources": {"listeners": [listener], "clusters": clusters},
+        })
+    }
+
+    fn connection_manager(&self, filters: Vec<Value>) -> Value {
+        json!({
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": typed(
+                "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                json!({
+                    "stat_prefix": STATS,
+                    "codec_type": "AUTO",
+                    "delayed_close_timeout": DELAYED_CLOSE,
+                    "http_protocol_options": {"enable_trailers": true},
+                    "route_config": {
+                        "name": "local",
+                        "virtual_hosts": [{
+                            "name": "all",
+                            "domains": ["*"],
+                            "routes": [{"match": {"prefix": "/"}, "route": {"cluster": self.upstream.name}}],
+                        }],
+                    },
+                    "http_filters": filters,
+                }),
+            ),
+        })
+    }
+}
+
+impl Plugin {
+    fn render(&self) -> Value {
+        let mut vm = json!({
+            "vm_id": self.vm_id,
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": {"local": {"filename": self.module.to_string_lossy()}},
+        });
+        if !self.vm_configuration.is_empty() {
+            put(&mut vm, "configuration", any(&self.vm_configuration));
+        }
+        let mut config = json!({
+            "name": self.name,
+            "root_id": self.root_id,
+            "vm_config": vm,
+            "failure_policy": match self.fail {
+                FailPolicy::Closed => "FAIL_CLOSED",
+                FailPolicy::Open => "FAIL_OPEN",
+                FailPolicy::Reload => "FAIL_RELOAD",
+            },
+        });
+        if !self.configuration.is_empty() {
+            put(&mut config, "configuration", any(&self.configuration));
+        }
+        if self.allow_on_headers_stop_iteration {
+            put(&mut config, "allow_on_headers_stop_iteration", json!(true));
+        }
+        json!({
+            "name": "envoy.filters.http.wasm",
+            "typed_config": typed("envoy.extensions.filters.http.wasm.v3.Wasm", json!({"config": config})),
+        })
+    }
+}
+
+impl Cluster {
+    fn render(&self, buffer_limit: Option<usize>) -> Value {
+        let mut cluster = json!({
+            "name": self.name,
+            "type": "STATIC",
+            "load_assignment": {
+                "cluster_name": self.name,
+                "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(self.address)}}]}],
+            },
+            "circuit_breakers": {"thresholds": [{
+                "max_connections": CONNECTIONS,
+                "max_pending_requests": PLENTY,
+                "max_requests": PLENTY,
+                "max_retries": PLENTY,
+            }]},
+            "typed_extension_protocol_options": {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
+                    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                    json!({"explicit_http_config": {"http_protocol_options": {"enable_trailers": true}}}),
+                ),
+            },
+        });
+        limit(&mut cluster, buffer_limit);
+        cluster
+    }
+}
+
+fn limit(to: &mut Value, buffer_limit: Option<usize>) {
+    if let Some(bytes) = buffer_limit {
+        put(to, "per_connection_buffer_limit_bytes", json!(bytes));
+    }
+}
+
+fn address(of: SocketAddr) -> Value {
+    json!({"socket_address": {"address": of.ip().to_string(), "port_value": of.port()}})
+}
+
+fn typed(message: &str, fields: Value) -> Value {
+    let mut fields = fields;
+    put(&mut fields, "@type", json!(format!("type.googleapis.com/{message}")));
+    fields
+}
+
+/// Bytes as Envoy wants a plugin's configuration: text as it is, anything else in base 64.
+fn any(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => typed("google.protobuf.StringValue", json!({"value": text})),
+        Err(_) => typed("google.protobuf.BytesValue", json!({"value": base64(bytes)})),
+    }
+}
+
+fn put(object: &mut Value, key: &str, value: Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(key.to_owned(), value);
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let digit = DIGITS.get((bits >> (18 - 6 * place) & 63) as usize);
+            let shown = if place <= group.len() { digit.copied() } else { None };
+            text.push(char::from(shown.unwrap_or(b'=')));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bootstrap() -> Bootstrap {
+        let cluster =
+            |name: &str, port| Cluster { name: name.to_owned(), address: (Ipv4Addr::LOCALHOST, port).into() };
+        let mut bootstrap = Bootstrap::new(cluster("upstream", 8001));
+        bootstrap.clusters.push(cluster("auth", 8002));
+        bootstrap.plugins.push(Plugin {
+            name: "hello".to_owned(),
+            root_id: "root".to_owned(),
+            vm_id: String::new(),
+            module: "/m/hello.wasm".into(),
+            configuration: Bytes::from_static(b"{\"a\":1}"),
+            vm_configuration: Bytes::from_static(b"\xff\x00"),
+            fail: FailPolicy::Open,
+            allow_on_headers_stop_iteration: true,
+        });
+        bootstrap
+    }
+
+    #[test]
+    fn plugins_come_before_the_router() {
+        let rendered = bootstrap().render();
+        let manager = &rendered["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        let filters = manager["http_filters"].as_array().unwrap();
+        assert_eq!(filters.len(), 2);
+        assert_eq!(filters[1]["name"], "envoy.filters.http.router");
+        let config = &filters[0]["typed_config"]["config"];
+        assert_eq!(config["name"], "hello");
+        assert_eq!(config["root_id"], "root");
+        assert_eq!(config["failure_policy"], "FAIL_OPEN");
+        assert_eq!(config["allow_on_headers_stop_iteration"], true);
+        assert_eq!(config["configuration"]["value"], "{\"a\":1}");
+        assert_eq!(config["vm_config"]["configuration"]["value"], "/wA=");
+        assert_eq!(config["vm_config"]["code"]["local"]["filename"], "/m/hello.wasm");
+    }
+
+    #[test]
+    fn every_cluster_has_its_server() {
+        let rendered = bootstrap().render();
+        let clusters = rendered["static_resources"]["clusters"].as_array().unwrap();
+        let ports: Vec<_> = clusters
+            .iter()
+            .map(|cluster| {
+                let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+                (cluster["name"].as_str().unwrap(), endpoint["address"]["socket_address"]["port_value"].as_u64())
+            })
+            .collect();
+        assert_eq!(ports, [("upstream", Some(8001)), ("auth", Some(8002))]);
+    }
+
+    #[test]
+    fn a_buffer_limit_holds_on_both_sides() {
+        let mut bootstrap = bootstrap();
+        assert!(!bootstrap.render().to_string().contains("per_connection_buffer_limit_bytes"));
+        bootstrap.buffer_limit = Some(1000);
+        let text = bootstrap.render().to_string();
+        assert_eq!(text.matches("\"per_connection_buffer_limit_bytes\":1000").count(), 3);
+    }
+
+    #[test]
+    fn base64_pads() {
+        assert_eq!(base64(b""), "");
+        assert_eq!(base64(b"f"), "Zg==");
+        assert_eq!(base64(b"fo"), "Zm8=");
+        assert_eq!(base64(b"foobar"), "Zm9vYmFy");
+    }
+}

@@ -1,0 +1,191 @@
+//! Drives a real Envoy as the facade asks.
+
+use std::collections::HashMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::backend::Backend;
+use super::binary;
+use super::client::Conversation;
+use super::config::{self, Bootstrap, STATS};
+use super::process::{Options, Process};
+use crate::test::{
+    Cluster, Code, Driver, Failure, Headers, Leaks, LogLine, PluginSetup, Response, Setup, StartError, TraceLine,
+};
+
+/// An answer that was due is on its way for no longer than this.
+const DUE: Duration = Duration::from_millis(100);
+/// The log is complete when nothing came for so long.
+const QUIET: Duration = Duration::from_millis(30);
+/// A client that left, or a connection that was cut, is noticed within this time.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// Envoy is declared before the servers so that it ends before they do.
+struct Engine {
+    process: Process,
+    conversations: HashMap<u64, Conversation>,
+    clusters: Vec<String>,
+    patience: Duration,
+    _servers: Vec<Backend>,
+}
+
+/// Starts an Envoy, the servers of its clusters, and waits until it is ready.
+pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
+    if setup.faults.is_some() {
+        return Err(refusal("a real Envoy makes no mistakes on purpose: `faults` needs an engine in memory"));
+    }
+    if setup.http2 {
+        return Err(refusal("the client for a real Envoy speaks HTTP/1.1 only: `http2` needs an engine in memory"));
+    }
+    let binary = binary::find().map_err(|error| refusal(error.to_string()))?;
+    if let Some(warning) = binary.warning() {
+        eprintln!("{warning}");
+    }
+
+    let mut servers = Vec::new();
+    let mut serve = |cluster: &Cluster| {
+        let server = Backend::start(cluster.clone())
+            .map_err(|error| refusal(format!("no server for the cluster `{}`: {error}", cluster.name())))?;
+        let address = server.address();
+        servers.push(server);
+        Ok(config::Cluster { name: cluster.name().to_owned(), address })
+    };
+    let mut bootstrap = Bootstrap::new(serve(&setup.upstream)?);
+    bootstrap.clusters = setup.clusters.iter().map(serve).collect::<Result<_, _>>()?;
+    bootstrap.plugins = setup.plugins.into_iter().map(plugin).collect::<Result<_, _>>()?;
+    bootstrap.buffer_limit = setup.buffer_limit;
+
+    let options = Options { workers: setup.workers, trace: setup.trace };
+    let process = Process::start(&binary.path, &bootstrap, options)?;
+    Ok(Box::new(Engine {
+        process,
+        conversations: HashMap::new(),
+        clusters: setup.clusters.iter().map(|cluster| cluster.name().to_owned()).collect(),
+        patience: setup.patience,
+        _servers: servers,
+    }))
+}
+
+fn plugin(setup: PluginSetup) -> Result<config::Plugin, StartError> {
+    let Code::Wasm(module) = setup.code else {
+        return Err(refusal(format!("the plugin `{}` has no module, which a real Envoy needs", setup.name)));
+    };
+    // Envoy would say the same, but not as clearly.
+    let module =
+        module.canonicalize().map_err(|error| refusal(format!("no module `{}`: {error}", module.display())))?;
+    Ok(config::Plugin {
+        name: setup.name,
+        root_id: setup.root_id,
+        vm_id: setup.vm_id,
+        module,
+        configuration: setup.configuration,
+        vm_configuration: setup.vm_configuration,
+        fail: setup.fail,
+        allow_on_headers_stop_iteration: setup.allow_on_headers_stop_iteration,
+    })
+}
+
+fn refusal(message: impl Into<String>) -> StartError {
+    StartError::new(message, Vec::new())
+}
+
+impl Engine {
+    fn conversation(&mut self, number: u64) -> Result<&mut Conversation, Failure> {
+        self.conversations.get_mut(&number).ok_or_else(unknown)
+    }
+
+    /// What Envoy itself counts as under way; how many contexts a module holds it does not tell.
+    fn open_requests(&self) -> Leaks {
+        let active = |name: String| self.process.stat(&name).and_then(|count| count.try_into().ok()).unwrap_or(0);
+        let mut leaks = Leaks::default();
+        leaks.exchanges = active(format!("http.{STATS}.downstream_rq_active"));
+        leaks.callouts = self.clusters.iter().map(|name| active(format!("cluster.{name}.upstream_rq_active"))).sum();
+        leaks
+    }
+
+    /// A cut exchange looks different once it is known that there is no Envoy any more.
+    fn judge(&self, failure: Failure) -> Failure {
+        if matches!(failure, Failure::Hung(_)) {
+            return failure;
+        }
+        // The connection breaks a moment before the log does.
+        self.process.log().settle(QUIET);
+        if self.process.is_running() {
+            return failure;
+        }
+        Failure::Refused(format!("envoy has ended by itself: {}", self.process.last_words()))
+    }
+}
+
+impl Driver for Engine {
+    fn open(&mut self, number: u64, headers: Headers, end: bool) -> Result<(), Failure> {
+        let conversation = Conversation::open(self.process.listener(), &headers, end, self.patience)
+            .map_err(|failure| self.judge(failure))?;
+        self.conversations.insert(number, conversation);
+        Ok(())
+    }
+
+    fn data(&mut self, number: u64, data: Bytes, end: bool) -> Result<(), Failure> {
+        self.conversation(number)?.data(&data, end);
+        Ok(())
+    }
+
+    fn trailers(&mut self, number: u64, trailers: Headers) -> Result<(), Failure> {
+        self.conversation(number)?.end(&trailers);
+        Ok(())
+    }
+
+    fn abort(&mut self, number: u64) {
+        if let Some(conversation) = self.conversations.remove(&number) {
+            conversation.abort();
+        }
+    }
+
+    fn finish(&mut self, number: u64) -> Result<Response, Failure> {
+        let mut conversation = self.conversations.remove(&number).ok_or_else(unknown)?;
+        conversation.end(&Headers::new());
+        conversation.poll(self.patience);
+        conversation.finish(self.patience).map_err(|failure| self.judge(failure))
+    }
+
+    fn waiting(&mut self, number: u64) -> bool {
+        self.conversations.get_mut(&number).is_some_and(|conversation| !conversation.poll(DUE))
+    }
+
+    fn advance(&mut self, time: Duration) {
+        thread::sleep(time);
+    }
+
+    fn logs(&mut self) -> Vec<LogLine> {
+        self.process.log().settle(QUIET);
+        self.process.log().plugin_lines(false)
+    }
+
+    fn metric(&mut self, name: &str) -> Option<u64> {
+        // What a plugin counts at the end of an exchange comes just after the client saw that end.
+        self.process.log().settle(QUIET);
+        self.process.stat(&format!("wasmcustom.{name}"))
+    }
+
+    fn leaks(&mut self) -> Leaks {
+        let deadline = Instant::now() + CLOSING;
+        loop {
+            let leaks = self.open_requests();
+            if leaks.is_empty() || Instant::now() > deadline {
+                return leaks;
+            }
+            thread::sleep(QUIET);
+        }
+    }
+
+    fn trace(&mut self) -> Vec<TraceLine> {
+        self.process.log().settle(QUIET);
+        self.process.log().calls()
+    }
+}
+
+fn unknown() -> Failure {
+    Failure::Refused("this exchange is over, or of another proxy".to_owned())
+}

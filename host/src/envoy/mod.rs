@@ -1,0 +1,15 @@
+//! The third engine: a real Envoy process on loopback, with the test as its client and as its clusters.
+//!
+//! Most users meet it through [`Proxy::envoy`](crate::test::Proxy::envoy). The parts serve by themselves too:
+//! [`binary`] finds or installs an Envoy, [`config`] writes what it is started with, [`process`] runs it.
+
+mod backend;
+pub mod binary;
+mod client;
+pub mod config;
+mod driver;
+mod http1;
+pub mod log;
+pub mod process;
+
+pub(crate) use driver::start;

@@ -1,0 +1,277 @@
+//! A running Envoy: started, watched, and gone when its owner is.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::client;
+use super::config::{Bootstrap, LISTENER};
+use super::log::{FORMAT, Log, Record};
+use crate::test::StartError;
+
+/// How long an Envoy may take until it is ready; modules are compiled in that time.
+const START: Duration = Duration::from_secs(60);
+/// How often it is asked.
+const GLANCE: Duration = Duration::from_millis(10);
+/// How long one question to the admin interface may take.
+const ADMIN: Duration = Duration::from_secs(5);
+
+/// Starts Envoy and stays until this process closes its end of the standard input, on purpose or by dying; then
+/// ends Envoy and removes its files. `$1` is the folder of these files, the rest is the command.
+const WATCHDOG: &str = r#"
+folder="$1"; shift
+ulimit -n "$(ulimit -Hn)" 2>/dev/null
+"$@" </dev/null &
+envoy=$!
+exec >/dev/null 2>&1
+read -r _
+kill -KILL "$envoy"
+wait "$envoy"
+rm -f -- "$folder/bootstrap.json" "$folder/admin"
+rmdir -- "$folder"
+"#;
+
+/// Distinguishes the Envoys of one process.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// How an Envoy is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The number of worker threads.
+    pub workers: usize,
+    /// Whether the log shows every call between Envoy and the plugins.
+    pub trace: bool,
+}
+
+/// An Envoy that is ready; it ends when this is dropped, and when this process ends in whatever way.
+#[derive(Debug)]
+pub struct Process {
+    watchdog: Child,
+    admin: SocketAddr,
+    listener: SocketAddr,
+    log: Log,
+}
+
+impl Process {
+    /// Starts the binary with that configuration and waits until it is ready.
+    pub fn start(binary: &Path, bootstrap: &Bootstrap, options: Options) -> Result<Self, StartError> {
+        let io = |error: io::Error| StartError::new(format!("envoy cannot be started: {error}"), Vec::new());
+        let folder = folder().map_err(io)?;
+        let bootstrap_file = folder.join("bootstrap.json");
+        let admin_file = folder.join("admin");
+        fs::write(&bootstrap_file, bootstrap.render().to_string()).map_err(io)?;
+
+        let mut watchdog = Command::new("sh")
+            .args(["-c", WATCHDOG, "sh"])
+            .arg(&folder)
+            .arg(binary)
+            .arg("--config-path")
+            .arg(&bootstrap_file)
+            .arg("--admin-address-path")
+            .arg(&admin_file)
+            .args(["--concurrency", &options.workers.to_string()])
+            .args(["--use-dynamic-base-id", "--disable-hot-restart"])
+            .args(["--log-level", "warning", "--log-format", FORMAT, "--component-log-level"])
+            .arg(if options.trace { "wasm:trace" } else { "wasm:debug" })
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(io)?;
+        let Some(errors) = watchdog.stderr.take() else {
+            return Err(StartError::new("envoy has no standard error", Vec::new()));
+        };
+        let log = Log::follow(errors).map_err(io)?;
+
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut process = Self { watchdog, admin: unknown, listener: unknown, log };
+        process.wait_until_ready(&admin_file)?;
+        Ok(process)
+    }
+
+    /// Where clients connect.
+    pub fn listener(&self) -> SocketAddr {
+        self.listener
+    }
+
+    /// Where the admin interface listens.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What Envoy says.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_running(&self) -> bool {
+        !self.log.is_closed()
+    }
+
+    /// The last words of an Envoy that ended by itself, such as `Caught Segmentation fault`.
+    pub fn last_words(&self) -> String {
+        let records = self.log.records();
+        let critical = records.iter().rfind(|record| record.level == "critical" && record.message.starts_with("Caught"));
+        let words = critical.or(records.last()).and_then(|record| record.message.lines().next());
+        words.unwrap_or_default().to_owned()
+    }
+
+    /// The value of a counter or gauge by its full name, such as `wasmcustom.hits`.
+    pub fn stat(&self, name: &str) -> Option<u64> {
+        let stats = self.ask(&format!("/stats?format=json&filter={}", query(&format!("^{}$", literal(name)))))?;
+        let found = stats.get("stats")?.as_array()?.iter().find(|stat| stat.get("name").is_some_and(|n| n == name))?;
+        found.get("value")?.as_u64()
+    }
+
+    fn wait_until_ready(&mut self, admin_file: &Path) -> Result<(), StartError> {
+        let deadline = Instant::now() + START;
+        loop {
+            if self.log.is_closed() {
+                return Err(self.refusal());
+            }
+            if let Some(listener) = self.find_ready(admin_file) {
+                self.listener = listener;
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let message = format!("envoy is not ready after {} s: {}", START.as_secs(), self.last_words());
+                return Err(StartError::new(message, self.log.plugin_lines(true)));
+            }
+            thread::sleep(GLANCE);
+        }
+    }
+
+    /// The listener's address, once everything is up.
+    fn find_ready(&mut self, admin_file: &Path) -> Option<SocketAddr> {
+        self.admin = fs::read_to_string(admin_file).ok()?.trim().parse().ok()?;
+        let ready = client::get(self.admin, "/ready", ADMIN).ok()?;
+        if ready.status() != 200 {
+            return None;
+        }
+        let listeners = self.ask("/listeners?format=json")?;
+        let found = listeners
+            .get("listener_statuses")?
+            .as_array()?
+            .iter()
+            .find(|listener| listener.get("name").is_some_and(|name| name == LISTENER))?;
+        let address = found.get("local_address")?.get("socket_address")?;
+        let port = u16::try_from(address.get("port_value")?.as_u64()?).ok()?;
+        Some(SocketAddr::new(address.get("address")?.as_str()?.parse().ok()?, port))
+    }
+
+    fn ask(&self, path: &str) -> Option<Value> {
+        let answer = client::get(self.admin, path, ADMIN).ok()?;
+        serde_json::from_slice(&answer.body()).ok()
+    }
+
+    /// Why Envoy did not start: the plugin's own complaint if there is one, and Envoy's.
+    fn refusal(&self) -> StartError {
+        let mut complaints: Vec<String> = Vec::new();
+        for record in self.log.records() {
+            let Some(complaint) = complaint(&record) else { continue };
+            if !complaints.contains(&complaint) {
+                complaints.push(complaint);
+            }
+        }
+        if complaints.is_empty() {
+            complaints.push(format!("it ended without a word: {}", self.last_words()));
+        }
+        StartError::new(format!("envoy did not start: {}", complaints.join("; ")), self.log.plugin_lines(true))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.watchdog.stdin.take());
+        // The watchdog kills Envoy without mercy, so this does not wait long.
+        let _ended = self.watchdog.wait();
+    }
+}
+
+/// What of a record tells a reader why Envoy refused to start.
+fn complaint(record: &Record) -> Option<String> {
+    let message = record.message.lines().next().unwrap_or_default();
+    if let Some(said) = message.strip_prefix("wasm log") {
+        let loud = matches!(record.level.as_str(), "error" | "critical");
+        return loud.then(|| said.split_once(": ").map_or(said, |(_, text)| text).trim().to_owned());
+    }
+    match record.level.as_str() {
+        "error" | "critical" => Some(record.message.trim().to_owned()),
+        _ if record.logger.is_empty() => Some(record.message.trim().to_owned()),
+        _ => None,
+    }
+}
+
+/// A new folder for the files of one Envoy.
+fn folder() -> io::Result<PathBuf> {
+    loop {
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("wasmplugin-envoy-{}-{number}", std::process::id()));
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => return result.map(|()| folder),
+        }
+    }
+}
+
+/// A regular expression that matches the text itself.
+fn literal(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for character in text.chars() {
+        if !character.is_alphanumeric() && character != '_' && character.is_ascii() {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+/// Text as the value of a query parameter.
+fn query(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(level: &str, logger: &str, message: &str) -> Record {
+        Record {
+            level: level.to_owned(),
+            logger: logger.to_owned(),
+            thread: "1".to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_plugins_complaint_counts_when_it_is_loud() {
+        let loud = record("error", "wasm", "wasm log root: `a`: expected a number");
+        assert_eq!(complaint(&loud).as_deref(), Some("`a`: expected a number"));
+        assert_eq!(complaint(&record("info", "wasm", "wasm log root: hello")), None);
+        assert_eq!(complaint(&record("warning", "main", "no limit")), None);
+        assert_eq!(complaint(&record("critical", "", "cannot open")).as_deref(), Some("cannot open"));
+    }
+
+    #[test]
+    fn a_metrics_name_may_have_any_characters() {
+        assert_eq!(literal("a.b{c}"), "a\\.b\\{c\\}");
+        assert_eq!(query("^a\\.b"), "%5Ea%5C%2Eb");
+    }
+}

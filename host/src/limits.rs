@@ -1,0 +1,22 @@
+//! What a guest may use before the host stops it.
+
+use std::time::Duration;
+
+/// The limits of one VM; the default is Envoy's, which knows only the one on memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory.
+    pub memory: u64,
+    /// Wall-clock time of one callback.
+    pub time: Option<Duration>,
+    /// Wasmtime fuel of one callback.
+    pub fuel: Option<u64>,
+    /// Host calls of one callback.
+    pub host_calls: Option<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: 1 << 30, time: None, fuel: None, host_calls: None }
+    }
+}

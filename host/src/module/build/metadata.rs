@@ -1,0 +1,117 @@
+//! What cargo tells in JSON: the packages of a workspace, and the files that a build made.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::{BuildError, cargo, no_tool};
+
+/// A workspace, as far as building modules needs it.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    root: PathBuf,
+    pub(super) target_directory: PathBuf,
+    packages: Vec<Package>,
+}
+
+#[derive(Debug)]
+struct Package {
+    name: String,
+    manifest: PathBuf,
+    module: bool,
+}
+
+impl Workspace {
+    /// Asks cargo for the workspace around a folder.
+    pub(super) fn at(directory: &Path) -> Result<Workspace, BuildError> {
+        let fail = |reason: String| BuildError::Workspace { directory: directory.display().to_string(), reason };
+        if !directory.is_dir() {
+            return Err(fail("there is no such directory".to_owned()));
+        }
+        let mut command = cargo(directory);
+        command.args(["metadata", "--no-deps", "--format-version", "1"]).stdin(Stdio::null());
+        let output = command.output().map_err(|error| no_tool("cargo", &error))?;
+        if !output.status.success() {
+            return Err(fail(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        }
+        let value: Value = serde_json::from_slice(&output.stdout).map_err(|error| fail(error.to_string()))?;
+        let path = |name: &str| value.get(name).and_then(Value::as_str).map(PathBuf::from);
+        let (Some(root), Some(target_directory)) = (path("workspace_root"), path("target_directory")) else {
+            return Err(fail("its metadata names no folders".to_owned()));
+        };
+        let packages = array(&value, "packages").iter().filter_map(package).collect();
+        Ok(Workspace { root, target_directory, packages })
+    }
+
+    /// The manifest of a package that becomes a module.
+    pub(super) fn plugin(&self, name: &str) -> Result<&Path, BuildError> {
+        let Some(package) = self.packages.iter().find(|package| package.name == name) else {
+            let known: Vec<String> = self.packages.iter().map(|package| format!("`{}`", package.name)).collect();
+            let workspace = self.root.display().to_string();
+            return Err(BuildError::NoPackage { package: name.to_owned(), workspace, known: known.join(", ") });
+        };
+        if package.module {
+            return Ok(&package.manifest);
+        }
+        Err(BuildError::NotAModule { package: name.to_owned(), manifest: package.manifest.display().to_string() })
+    }
+
+    /// The name of the package whose `Cargo.toml` lies in a folder.
+    pub(super) fn package_in(&self, directory: &Path) -> Result<String, BuildError> {
+        let same = |package: &&Package| {
+            let folder = package.manifest.parent().and_then(|folder| folder.canonicalize().ok());
+            folder.is_some() && folder == directory.canonicalize().ok()
+        };
+        match self.packages.iter().find(same) {
+            Some(package) => Ok(package.name.clone()),
+            None => Err(BuildError::Workspace {
+                directory: directory.display().to_string(),
+                reason: "no package has its `Cargo.toml` there".to_owned(),
+            }),
+        }
+    }
+
+    /// Whether the workspace brings a profile of that name itself.
+    pub(super) fn has_profile(&self, profile: &str) -> bool {
+        let head = format!("[profile.{profile}]");
+        let manifest = std::fs::read_to_string(self.root.join("Cargo.toml")).unwrap_or_default();
+        manifest.lines().any(|line| line.trim().starts_with(&head))
+    }
+}
+
+fn package(value: &Value) -> Option<Package> {
+    let name = value.get("name")?.as_str()?.to_owned();
+    let manifest = PathBuf::from(value.get("manifest_path")?.as_str()?);
+    let module = array(value, "targets").iter().any(|target| array(target, "crate_types").iter().any(|kind| kind == "cdylib"));
+    Some(Package { name, manifest, module })
+}
+
+/// A `.wasm` file that a build made, or found made.
+#[derive(Debug)]
+pub(super) struct Artifact {
+    pub(super) manifest: PathBuf,
+    pub(super) wasm: PathBuf,
+    pub(super) fresh: bool,
+}
+
+/// The modules among cargo's messages.
+pub(super) fn artifacts(stdout: &[u8]) -> Vec<Artifact> {
+    let text = String::from_utf8_lossy(stdout);
+    text.lines().filter_map(|line| artifact(&serde_json::from_str(line).ok()?)).collect()
+}
+
+fn artifact(message: &Value) -> Option<Artifact> {
+    if message.get("reason")? != "compiler-artifact" {
+        return None;
+    }
+    let files = array(message, "filenames").iter().filter_map(Value::as_str).map(PathBuf::from);
+    let wasm = files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "wasm"))?;
+    let manifest = PathBuf::from(message.get("manifest_path")?.as_str()?);
+    let fresh = message.get("fresh").and_then(Value::as_bool).unwrap_or_default();
+    Some(Artifact { manifest, wasm, fresh })
+}
+
+fn array<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}

@@ -1,0 +1,29 @@
+//! The test facade: one way to put a plugin into a proxy, send it requests and look at what happened.
+//!
+//! [`Proxy`] is the front door, with an example. Which of the three engines runs the plugin is chosen by the
+//! constructor, or at run time by [`Builder::engine`]; everything after that is the same for all of them.
+
+mod answer;
+mod driver;
+mod failure;
+mod message;
+mod proxy;
+mod request;
+mod setup;
+
+#[cfg(any(feature = "native", feature = "wasm"))]
+mod memory;
+
+pub use crate::abi::LogLevel;
+pub use crate::fault::Faults;
+pub use crate::lint::Finding;
+pub use crate::trace::TraceLine;
+pub use crate::worker::FailPolicy;
+
+pub use answer::{Answer, Ending};
+pub use driver::{Driver, Leaks, LogLine};
+pub use failure::{Failure, StartError};
+pub use message::{Headers, Request, Response};
+pub use proxy::{Exchange, Proxy};
+pub use request::RequestBuilder;
+pub use setup::{Arrival, Builder, Cluster, Code, Engine, PluginSetup, Setup};

@@ -1,0 +1,239 @@
+//! The front door of the facade: a proxy that runs, and the exchanges in it.
+
+use std::fmt;
+#[cfg(any(feature = "wasm", feature = "envoy"))]
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::driver::{Driver, Leaks, LogLine};
+use super::failure::{Failure, StartError};
+use super::message::{Headers, Request, Response};
+use super::request::RequestBuilder;
+#[cfg(any(feature = "native", feature = "wasm", feature = "envoy"))]
+use super::setup::Builder;
+use super::setup::{Cluster, Engine, Setup};
+use super::{Finding, TraceLine};
+
+/// A proxy with plugins in it, between the test as a client and the test as the upstream.
+///
+/// ```
+/// # fn register() {}
+/// use wasmplugin_host::test::{Answer, Proxy, Request};
+///
+/// # fn test() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut proxy = Proxy::native(register)
+///     .config(serde_json::json!({"realm": "admin"}))
+///     .cluster("auth", |request: &Request| match request.header("x-token") {
+///         Some("good") => Answer::new(200),
+///         _ => Answer::new(403),
+///     })
+///     .start()?;
+///
+/// let response = proxy.get("/admin?a=b").header("x-token", "bad").send()?;
+///
+/// assert_eq!(response.status(), 403);
+/// assert!(proxy.upstream_requests().is_empty());
+/// assert_eq!(proxy.cluster_requests("auth").len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The same test runs the plugin's module in Wasmtime with [`Proxy::wasm`] and in a real Envoy with
+/// [`Proxy::envoy`].
+///
+/// # Several exchanges at once
+///
+/// [`open`](RequestBuilder::open) sends a request without waiting for its response;
+/// [`finish`](Self::finish) waits.
+///
+/// ```
+/// # use wasmplugin_host::test::{Failure, Proxy};
+/// # fn test(proxy: &mut Proxy) -> Result<(), Failure> {
+/// let upload = proxy.post("/upload").open()?;
+/// let other = proxy.get("/").open()?;
+/// proxy.send_data(&upload, "first half, ", false)?;
+/// assert_eq!(proxy.finish(other)?.status(), 200);
+/// proxy.send_data(&upload, "second half", true)?;
+/// assert_eq!(proxy.finish(upload)?.status(), 200);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Proxy {
+    driver: Box<dyn Driver>,
+    engine: Engine,
+    upstream: Cluster,
+    clusters: Vec<Cluster>,
+    http2: bool,
+    opened: u64,
+}
+
+/// An exchange under way; a number to show to the proxy that gave it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+#[must_use = "an exchange goes on until `finish` or `abort`"]
+pub struct Exchange {
+    number: u64,
+}
+
+impl Proxy {
+    /// A proxy that runs the plugin in this process; the function is the one that `wasmplugin::plugin!` made, or
+    /// one that calls `proxy_wasm::set_http_context` or its like.
+    #[cfg(feature = "native")]
+    pub fn native(register: fn()) -> Builder {
+        Builder::new(Engine::Native, Some(register), None)
+    }
+
+    /// A proxy that runs the module in Wasmtime.
+    #[cfg(feature = "wasm")]
+    pub fn wasm(module: impl Into<PathBuf>) -> Builder {
+        Builder::new(Engine::Wasm, None, Some(module.into()))
+    }
+
+    /// A real Envoy that runs the module; it is obtained on first use (see [`crate::envoy::binary`]).
+    #[cfg(feature = "envoy")]
+    pub fn envoy(module: impl Into<PathBuf>) -> Builder {
+        Builder::new(Engine::Envoy, None, Some(module.into()))
+    }
+
+    /// Starts what the setup describes.
+    pub fn start(setup: Setup) -> Result<Self, StartError> {
+        let engine = setup.engine;
+        let upstream = setup.upstream.clone();
+        let clusters = setup.clusters.clone();
+        let http2 = setup.http2;
+        let driver = start_engine(setup)?;
+        Ok(Self { driver, engine, upstream, clusters, http2, opened: 0 })
+    }
+
+    /// What runs the plugins.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// A `GET` of that path and query.
+    pub fn get(&mut self, path: &str) -> RequestBuilder<'_> {
+        self.request("GET", path)
+    }
+
+    /// A `POST` to that path and query.
+    pub fn post(&mut self, path: &str) -> RequestBuilder<'_> {
+        self.request("POST", path)
+    }
+
+    /// A request of any method.
+    pub fn request(&mut self, method: &str, path: &str) -> RequestBuilder<'_> {
+        RequestBuilder::new(self, method, path)
+    }
+
+    /// Sends a piece of a request's body; with `end`, the last.
+    pub fn send_data(&mut self, exchange: &Exchange, data: impl Into<Bytes>, end: bool) -> Result<(), Failure> {
+        self.driver.data(exchange.number, data.into(), end)
+    }
+
+    /// Sends a request's trailers, which end it.
+    pub fn send_trailers<N: AsRef<[u8]>, V: Into<Bytes>>(
+        &mut self,
+        exchange: &Exchange,
+        trailers: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<(), Failure> {
+        self.driver.trailers(exchange.number, trailers.into_iter().collect())
+    }
+
+    /// Waits for the response.
+    pub fn finish(&mut self, exchange: Exchange) -> Result<Response, Failure> {
+        self.driver.finish(exchange.number)
+    }
+
+    /// Waits for all the responses, each in the place of its exchange.
+    pub fn finish_all(&mut self, exchanges: impl IntoIterator<Item = Exchange>) -> Vec<Result<Response, Failure>> {
+        exchanges.into_iter().map(|exchange| self.finish(exchange)).collect()
+    }
+
+    /// Goes away as a client that closes its connection does.
+    pub fn abort(&mut self, exchange: Exchange) {
+        self.driver.abort(exchange.number);
+    }
+
+    /// Whether the response has not ended yet, though everything that was due has happened.
+    pub fn waiting(&mut self, exchange: &Exchange) -> bool {
+        self.driver.waiting(exchange.number)
+    }
+
+    /// Lets time pass: at once in memory, really in Envoy.
+    pub fn advance(&mut self, time: Duration) {
+        self.driver.advance(time);
+    }
+
+    /// What the upstream saw, in order of arrival.
+    pub fn upstream_requests(&self) -> Vec<Request> {
+        self.upstream.requests()
+    }
+
+    /// What the cluster of that name saw, in order of arrival; nothing if there is no such cluster.
+    pub fn cluster_requests(&self, name: &str) -> Vec<Request> {
+        self.clusters.iter().find(|cluster| cluster.name() == name).map(Cluster::requests).unwrap_or_default()
+    }
+
+    /// What the plugins logged so far.
+    pub fn logs(&mut self) -> Vec<LogLine> {
+        self.driver.logs()
+    }
+
+    /// The value of a counter or gauge of the plugins; nothing if none of them defined it.
+    pub fn metric(&mut self, name: &str) -> Option<u64> {
+        self.driver.metric(name)
+    }
+
+    /// The calls between proxy and plugins so far; needs [`Builder::trace`](super::Builder::trace).
+    pub fn trace(&mut self) -> Vec<TraceLine> {
+        self.driver.trace()
+    }
+
+    /// The mistakes that the engine noticed; a real Envoy notices none.
+    pub fn findings(&mut self) -> Vec<Finding> {
+        self.driver.findings()
+    }
+
+    /// What is still open; a real Envoy does not tell how many contexts a plugin holds.
+    pub fn leaks(&mut self) -> Leaks {
+        self.driver.leaks()
+    }
+
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.http2
+    }
+
+    pub(super) fn open(&mut self, headers: Headers, end: bool) -> Result<Exchange, Failure> {
+        self.opened += 1;
+        self.driver.open(self.opened, headers, end)?;
+        Ok(Exchange { number: self.opened })
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy")
+            .field("engine", &self.engine)
+            .field("upstream", &self.upstream)
+            .field("clusters", &self.clusters)
+            .field("opened", &self.opened)
+            .finish_non_exhaustive()
+    }
+}
+
+fn start_engine(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
+    match setup.engine {
+        #[cfg(feature = "native")]
+        Engine::Native => super::memory::start(setup),
+        #[cfg(feature = "wasm")]
+        Engine::Wasm => super::memory::start(setup),
+        #[cfg(feature = "envoy")]
+        Engine::Envoy => crate::envoy::start(setup),
+        #[allow(unreachable_patterns, reason = "reached in builds without one of the features")]
+        engine => Err(StartError::new(
+            format!("this build has no engine `{engine}`: add the feature `{engine}` of `wasmplugin-host`"),
+            Vec::new(),
+        )),
+    }
+}

@@ -1,0 +1,465 @@
+//! How a test describes its proxy: the plugins, the upstream, the clusters, the options.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::answer::Answer;
+use super::failure::StartError;
+use super::message::{Headers, Request};
+use super::proxy::Proxy;
+use super::{FailPolicy, Faults};
+
+/// What runs the plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// The test's own process: fastest, and a debugger works.
+    Native,
+    /// The module, in Wasmtime.
+    Wasm,
+    /// The module, in a real Envoy.
+    Envoy,
+}
+
+impl Engine {
+    /// The engines that this build can run.
+    pub fn all() -> &'static [Self] {
+        &[
+            #[cfg(feature = "native")]
+            Self::Native,
+            #[cfg(feature = "wasm")]
+            Self::Wasm,
+            #[cfg(feature = "envoy")]
+            Self::Envoy,
+        ]
+    }
+
+    /// Such as `native`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Wasm => "wasm",
+            Self::Envoy => "envoy",
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Everything that an engine needs to start.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What runs the plugins; every plugin has code for it.
+    pub engine: Engine,
+    /// The chain, in the order in which a request meets it; never empty.
+    pub plugins: Vec<PluginSetup>,
+    /// Where requests go that no plugin answers.
+    pub upstream: Cluster,
+    /// What plugins can call; their names differ.
+    pub clusters: Vec<Cluster>,
+    /// Number of workers; exchanges are spread over them.
+    pub workers: usize,
+    /// Whether the client speaks HTTP/2 in place of HTTP/1.1.
+    pub http2: bool,
+    /// How much of a body the proxy buffers; Envoy's own 1 MiB if nothing is said.
+    pub buffer_limit: Option<usize>,
+    /// Whether the calls between proxy and plugins are recorded.
+    pub trace: bool,
+    /// How long (in real time) an engine over sockets waits before it calls an exchange hung.
+    pub patience: Duration,
+    /// What goes wrong on purpose; engines in memory only.
+    pub faults: Option<Faults>,
+}
+
+/// One plugin of the chain.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names are those of Envoy's plugin configuration")]
+pub struct PluginSetup {
+    pub name: String,
+    pub root_id: String,
+    pub vm_id: String,
+    pub code: Code,
+    pub configuration: Bytes,
+    pub vm_configuration: Bytes,
+    pub fail: FailPolicy,
+    pub allow_on_headers_stop_iteration: bool,
+}
+
+/// Where a plugin's code is.
+#[derive(Debug, Clone)]
+pub enum Code {
+    /// In this process: the function registers the plugin.
+    Native(fn()),
+    /// In a module file.
+    Wasm(PathBuf),
+}
+
+/// Servers of one name, played by a function of the test, with a record of what they saw.
+#[derive(Clone)]
+pub struct Cluster {
+    name: String,
+    script: Option<Script>,
+    seen: Arc<Mutex<Vec<Request>>>,
+}
+
+type Script = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
+
+impl Cluster {
+    /// A cluster that answers as the function says.
+    pub fn new(name: impl Into<String>, script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self { name: name.into(), script: Some(Arc::new(script)), seen: Arc::default() }
+    }
+
+    /// A cluster at whose address nobody listens.
+    pub fn unreachable(name: impl Into<String>) -> Self {
+        Self { name: name.into(), script: None, seen: Arc::default() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether somebody listens.
+    pub fn is_reachable(&self) -> bool {
+        self.script.is_some()
+    }
+
+    /// What its servers have seen so far, in the order of arrival.
+    pub fn requests(&self) -> Vec<Request> {
+        lock(&self.seen).clone()
+    }
+
+    /// Records that a request begins; the engine then reports its parts.
+    pub fn arrived(&self, headers: Headers) -> Arrival {
+        let mut seen = lock(&self.seen);
+        seen.push(Request::begun(headers.clone(), Bytes::new()));
+        Arrival { cluster: self.clone(), place: seen.len() - 1, headers, body: Vec::new() }
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("name", &self.name)
+            .field("reachable", &self.is_reachable())
+            .field("seen", &lock(&self.seen).len())
+            .finish()
+    }
+}
+
+/// A request that is arriving at a cluster.
+#[derive(Debug)]
+pub struct Arrival {
+    cluster: Cluster,
+    place: usize,
+    headers: Headers,
+    body: Vec<u8>,
+}
+
+impl Arrival {
+    /// A piece of the body came.
+    pub fn data(&mut self, data: &[u8]) {
+        self.body.extend_from_slice(data);
+        self.record(Request::begun(self.headers.clone(), self.body.clone().into()));
+    }
+
+    /// The request is whole; says what to answer.
+    pub fn end(self, trailers: Headers) -> Answer {
+        let request = Request::new(self.headers.clone(), self.body.clone(), trailers);
+        self.record(request.clone());
+        match &self.cluster.script {
+            Some(script) => script(&request),
+            None => Answer::unreachable(),
+        }
+    }
+
+    fn record(&self, request: Request) {
+        if let Some(seen) = lock(&self.cluster.seen).get_mut(self.place) {
+            *seen = request;
+        }
+    }
+}
+
+/// A script that panicked (a failed assertion in a closure) must not hide the record from the test.
+fn lock(seen: &Mutex<Vec<Request>>) -> MutexGuard<'_, Vec<Request>> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A proxy in the making; made by [`Proxy::native`], [`Proxy::wasm`] or [`Proxy::envoy`].
+///
+/// What is said about a plugin (its name, its configuration, what happens when it fails) is about the plugin
+/// that the builder was made for; [`then`](Builder::then) chains another builder's plugin behind it.
+#[derive(Debug, Clone)]
+#[must_use = "a proxy runs only after `start`"]
+pub struct Builder {
+    engine: Engine,
+    plugins: Vec<Draft>,
+    upstream: Cluster,
+    clusters: Vec<Cluster>,
+    workers: usize,
+    http2: bool,
+    buffer_limit: Option<usize>,
+    trace: bool,
+    patience: Duration,
+    faults: Option<Faults>,
+}
+
+/// A plugin that may have code for several engines.
+#[derive(Debug, Clone)]
+struct Draft {
+    name: String,
+    root_id: String,
+    vm_id: String,
+    native: Option<fn()>,
+    module: Option<PathBuf>,
+    configuration: Bytes,
+    vm_configuration: Bytes,
+    fail: FailPolicy,
+    allow_on_headers_stop_iteration: bool,
+}
+
+impl Builder {
+    pub(super) fn new(engine: Engine, native: Option<fn()>, module: Option<PathBuf>) -> Self {
+        Self {
+            engine,
+            plugins: vec![Draft::new(native, module)],
+            upstream: Cluster::new("upstream", |_| Answer::new(200).body("upstream")),
+            clusters: Vec::new(),
+            workers: 1,
+            http2: false,
+            buffer_limit: None,
+            trace: false,
+            patience: Duration::from_secs(5),
+            faults: None,
+        }
+    }
+
+    /// Runs the plugins on that engine, which they must have code for ([`native`](Self::native) or
+    /// [`module`](Self::module)).
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// The plugin's code for [`Engine::Native`]: the function that registers it.
+    pub fn native(self, register: fn()) -> Self {
+        self.plugin(|plugin| plugin.native = Some(register))
+    }
+
+    /// The plugin's code for [`Engine::Wasm`] and [`Engine::Envoy`]: its module.
+    pub fn module(self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        self.plugin(|plugin| plugin.module = Some(path))
+    }
+
+    /// The plugin's name, as it stands in logs and in the `plugin_name` property.
+    pub fn name(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.plugin(|plugin| plugin.name = name)
+    }
+
+    /// The plugin's root id, by which a module with several plugins knows which one is meant.
+    pub fn root_id(self, root_id: impl Into<String>) -> Self {
+        let root_id = root_id.into();
+        self.plugin(|plugin| plugin.root_id = root_id)
+    }
+
+    /// The VM's id; plugins of the same code, VM id and VM configuration share a VM.
+    pub fn vm_id(self, vm_id: impl Into<String>) -> Self {
+        let vm_id = vm_id.into();
+        self.plugin(|plugin| plugin.vm_id = vm_id)
+    }
+
+    /// The plugin's configuration.
+    pub fn config(self, configuration: impl Into<serde_json::Value>) -> Self {
+        let configuration: serde_json::Value = configuration.into();
+        self.raw_config(configuration.to_string())
+    }
+
+    /// The plugin's configuration as any bytes, for what is not JSON.
+    pub fn raw_config(self, configuration: impl Into<Bytes>) -> Self {
+        let configuration = configuration.into();
+        self.plugin(|plugin| plugin.configuration = configuration)
+    }
+
+    /// The VM's configuration, which a plugin gets before its own.
+    pub fn vm_config(self, configuration: impl Into<Bytes>) -> Self {
+        let configuration = configuration.into();
+        self.plugin(|plugin| plugin.vm_configuration = configuration)
+    }
+
+    /// Whether requests pass without the plugin once it has trapped; otherwise they are answered with 503.
+    pub fn fail_open(self, open: bool) -> Self {
+        self.plugin(|plugin| plugin.fail = if open { FailPolicy::Open } else { FailPolicy::Closed })
+    }
+
+    /// Gives later exchanges a fresh VM once the plugin has trapped.
+    pub fn fail_reload(self) -> Self {
+        self.plugin(|plugin| plugin.fail = FailPolicy::Reload)
+    }
+
+    /// Envoy's option of that name: a pause in a headers callback then does not stop the body callbacks.
+    pub fn allow_on_headers_stop_iteration(self, allow: bool) -> Self {
+        self.plugin(|plugin| plugin.allow_on_headers_stop_iteration = allow)
+    }
+
+    /// What the upstream answers; unless said, 200 with the body `upstream`.
+    pub fn upstream(mut self, script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        self.upstream = Cluster::new("upstream", script);
+        self
+    }
+
+    /// An upstream that cannot be reached.
+    pub fn unreachable_upstream(mut self) -> Self {
+        self.upstream = Cluster::unreachable("upstream");
+        self
+    }
+
+    /// A cluster that plugins can call, and what it answers.
+    pub fn cluster(
+        mut self,
+        name: impl Into<String>,
+        script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        self.clusters.push(Cluster::new(name, script));
+        self
+    }
+
+    /// A cluster that plugins can call, but that cannot be reached.
+    pub fn unreachable_cluster(mut self, name: impl Into<String>) -> Self {
+        self.clusters.push(Cluster::unreachable(name));
+        self
+    }
+
+    /// Chains the other builder's plugins behind this one's and adds its clusters; its other options are dropped.
+    pub fn then(mut self, next: Self) -> Self {
+        self.plugins.extend(next.plugins);
+        self.clusters.extend(next.clusters);
+        self
+    }
+
+    /// The number of workers, each with a VM of its own.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Whether the client speaks HTTP/2, which changes where the end of a body is seen.
+    pub fn http2(mut self, http2: bool) -> Self {
+        self.http2 = http2;
+        self
+    }
+
+    /// How many bytes of a body the proxy buffers at most.
+    pub fn buffer_limit(mut self, bytes: usize) -> Self {
+        self.buffer_limit = Some(bytes);
+        self
+    }
+
+    /// Whether to record the calls between proxy and plugins, for [`Proxy::trace`].
+    pub fn trace(mut self, trace: bool) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// How long an engine over real sockets waits for an answer before it says
+    /// [`Failure::Hung`](super::Failure::Hung); unless said, 5 s.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// What is to go wrong on purpose; a real Envoy refuses to start with it.
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// Starts the proxy.
+    pub fn start(self) -> Result<Proxy, StartError> {
+        Proxy::start(self.setup()?)
+    }
+
+    /// What an engine is started from, without starting it.
+    pub fn setup(self) -> Result<Setup, StartError> {
+        let engine = self.engine;
+        let plugins: Result<Vec<_>, _> = self.plugins.into_iter().map(|draft| draft.finish(engine)).collect();
+        let mut names: Vec<_> = self.clusters.iter().map(Cluster::name).collect();
+        names.push(self.upstream.name());
+        names.sort_unstable();
+        if let Some([name, _]) = names.array_windows().find(|[one, other]| one == other) {
+            return Err(StartError::new(format!("the cluster `{name}` is given twice"), Vec::new()));
+        }
+        Ok(Setup {
+            engine,
+            plugins: plugins?,
+            upstream: self.upstream,
+            clusters: self.clusters,
+            workers: self.workers,
+            http2: self.http2,
+            buffer_limit: self.buffer_limit,
+            trace: self.trace,
+            patience: self.patience,
+            faults: self.faults,
+        })
+    }
+
+    /// Changes the plugin that this builder was made for.
+    fn plugin(mut self, change: impl FnOnce(&mut Draft)) -> Self {
+        if let Some(plugin) = self.plugins.first_mut() {
+            change(plugin);
+        }
+        self
+    }
+}
+
+impl Draft {
+    fn new(native: Option<fn()>, module: Option<PathBuf>) -> Self {
+        Self {
+            name: "plugin".to_owned(),
+            root_id: String::new(),
+            vm_id: String::new(),
+            native,
+            module,
+            configuration: Bytes::new(),
+            vm_configuration: Bytes::new(),
+            fail: FailPolicy::Closed,
+            allow_on_headers_stop_iteration: false,
+        }
+    }
+
+    fn finish(self, engine: Engine) -> Result<PluginSetup, StartError> {
+        let code = match engine {
+            Engine::Native => self.native.map(Code::Native),
+            Engine::Wasm | Engine::Envoy => self.module.map(Code::Wasm),
+        };
+        let Some(code) = code else {
+            let give = if engine == Engine::Native { "native" } else { "module" };
+            return Err(StartError::new(
+                format!("the plugin `{}` has no code for the engine `{engine}`: give it with `.{give}(..)`", self.name),
+                Vec::new(),
+            ));
+        };
+        Ok(PluginSetup {
+            name: self.name,
+            root_id: self.root_id,
+            vm_id: self.vm_id,
+            code,
+            configuration: self.configuration,
+            vm_configuration: self.vm_configuration,
+            fail: self.fail,
+            allow_on_headers_stop_iteration: self.allow_on_headers_stop_iteration,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,360 @@
+//! What a running guest can reach: the worker's contexts, exchanges and callouts, and which of them it acts on.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::abi::{AbiVersion, LogLevel, Status};
+use crate::calls::metrics::MetricIds;
+use crate::callout::{CalloutId, Delivery, Pending};
+use crate::exchange::{Exchange, ExchangeId, Exchanges, LocalReply};
+use crate::filter::Direction;
+use crate::guest::{Callback, Trap};
+use crate::imports::{Import, Stop};
+use crate::lint::Finding;
+use crate::limits::Limits;
+use crate::memory::Memory;
+use crate::services::{LogRecord, Services};
+use crate::trace::TraceLine;
+use crate::worker::{Effect, Options};
+
+/// The state of one worker: it travels into the guest that is running and comes back with its answer.
+#[derive(Debug)]
+pub struct VmState {
+    pub(crate) services: Arc<Services>,
+    pub(crate) options: Options,
+    pub(crate) vms: Vec<VmData>,
+    /// One root context per plugin, in the order of the chain.
+    pub(crate) roots: Vec<Root>,
+    pub(crate) exchanges: Exchanges,
+    pub(crate) pending: HashMap<CalloutId, Pending, BuildIds>,
+    pub(crate) last_callout: u64,
+    pub(crate) effects: VecDeque<Effect>,
+    pub(crate) running: Running,
+    /// What host calls asked for; done as soon as the guest has returned.
+    pub(crate) deferred: VecDeque<Deferred>,
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) counters: Counters,
+    pub(crate) trace: Option<Vec<TraceLine>>,
+    pub(crate) findings: Option<Vec<Finding>>,
+}
+
+/// One VM: what plugins of equal code, VM id and VM configuration share.
+#[derive(Debug)]
+pub(crate) struct VmData {
+    pub(crate) vm_id: Box<str>,
+    pub(crate) configuration: Bytes,
+    pub(crate) contexts: HashMap<u32, Owner, BuildIds>,
+    pub(crate) ids: Ids,
+    pub(crate) metrics: MetricIds,
+    pub(crate) abi: AbiVersion,
+    /// Counts the guests that were started for this VM; contexts of an earlier one are dead.
+    pub(crate) generation: u32,
+    pub(crate) failed: bool,
+}
+
+/// Who a context id stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A plugin's root context.
+    Root(usize),
+    /// A plugin's context of one exchange.
+    Stream(ExchangeId, usize),
+}
+
+/// One plugin's root context.
+#[derive(Debug)]
+pub(crate) struct Root {
+    pub(crate) name: Box<str>,
+    pub(crate) root_id: Box<str>,
+    pub(crate) configuration: Bytes,
+    pub(crate) vm: usize,
+    pub(crate) context: u32,
+    pub(crate) tick: Option<Duration>,
+    pub(crate) next_tick: Option<Duration>,
+    pub(crate) status: u32,
+    pub(crate) status_message: Bytes,
+    /// The plugin said `false` to `proxy_on_done` and owes a `proxy_done`.
+    pub(crate) pending_done: bool,
+}
+
+/// What the guest is running for.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    pub(crate) vm: usize,
+    pub(crate) context: u32,
+    /// 0 for none.
+    pub(crate) effective: u32,
+    /// Nothing while a module starts, and between callbacks.
+    pub(crate) callback: Option<Callback>,
+    pub(crate) calls: u32,
+    /// The answer to a callout that is being delivered.
+    pub(crate) delivery: Option<Delivery>,
+    /// Set by a door that cannot trap inside of a host call.
+    pub(crate) stop: Option<String>,
+}
+
+/// What a host call wants done once the guest has returned.
+#[derive(Debug)]
+pub(crate) enum Deferred {
+    Continue(ExchangeId, usize, Direction),
+    Close(ExchangeId),
+    Reply(ExchangeId, usize, Box<LocalReply>),
+    Done(usize),
+}
+
+/// How often a worker's guests were entered and called back; costs nothing to keep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Callbacks that entered a guest.
+    pub callbacks: u64,
+    /// Host calls that guests made.
+    pub host_calls: u64,
+    /// Blocks that the host took from the guests' allocators.
+    pub allocations: u64,
+    /// Callbacks that trapped.
+    pub traps: u64,
+    /// Time inside of guests, if [`Options::measure_time`] asks for it.
+    pub guest_time: Duration,
+}
+
+/// Where context ids and callout tokens come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ids {
+    /// Each VM counts for itself, as in Envoy.
+    Own { context: u32, token: u32 },
+    /// All native guests of a thread share the SDK's tables, so their ids differ.
+    #[cfg(feature = "native")]
+    Thread,
+}
+
+impl Ids {
+    pub(crate) const fn own() -> Self {
+        Self::Own { context: 0, token: 0 }
+    }
+
+    pub(crate) fn context(&mut self) -> u32 {
+        match self {
+            Self::Own { context, .. } => {
+                *context += 1;
+                *context
+            }
+            #[cfg(feature = "native")]
+            Self::Thread => crate::native::next_context(),
+        }
+    }
+
+    /// A token whose lowest two bits are 0, as Envoy's for HTTP callouts.
+    pub(crate) fn token(&mut self) -> u32 {
+        match self {
+            Self::Own { token, .. } => {
+                *token += 4;
+                *token
+            }
+            #[cfg(feature = "native")]
+            Self::Thread => crate::native::next_token(),
+        }
+    }
+}
+
+impl VmState {
+    pub(crate) fn new(services: Arc<Services>, options: Options) -> Self {
+        let trace = options.trace.then(Vec::new);
+        let findings = options.lint.then(Vec::new);
+        Self {
+            services,
+            options,
+            vms: Vec::new(),
+            roots: Vec::new(),
+            exchanges: Exchanges::default(),
+            pending: HashMap::default(),
+            last_callout: 0,
+            effects: VecDeque::new(),
+            running: Running::default(),
+            deferred: VecDeque::new(),
+            scratch: Vec::new(),
+            counters: Counters::default(),
+            trace,
+            findings,
+        }
+    }
+
+    /// What the guest may use.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.options.limits
+    }
+
+    /// What all workers share.
+    #[must_use]
+    pub const fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Logs a line in the name of the guest that is running.
+    pub fn log(&self, level: LogLevel, message: &[u8]) {
+        let vm_id = self.vms.get(self.running.vm).map_or("", |vm| &vm.vm_id);
+        let (root, stream) = match self.actor() {
+            Some(Owner::Root(root)) => (self.roots.get(root), false),
+            Some(Owner::Stream(exchange, filter)) => {
+                let root = self.exchanges.get(exchange).and_then(|exchange| exchange.filters.get(filter));
+                (root.and_then(|filter| self.roots.get(filter.root)), true)
+            }
+            None => (None, false),
+        };
+        let (plugin, root_id) = root.map_or(("", ""), |root| (&root.name, &root.root_id));
+        self.services.log(LogRecord { level, plugin, root_id, vm_id, stream, message });
+    }
+
+    /// Who the guest acts for: the effective context if there is one and it lives, else the callback's.
+    pub(crate) fn actor(&self) -> Option<Owner> {
+        let contexts = &self.vms.get(self.running.vm)?.contexts;
+        if self.running.effective != 0
+            && let Some(owner) = contexts.get(&self.running.effective)
+        {
+            return Some(*owner);
+        }
+        contexts.get(&self.running.context).copied()
+    }
+
+    /// The exchange that the guest acts on, with its filter's place.
+    pub(crate) fn stream(&self) -> Option<(&Exchange, usize)> {
+        match self.actor()? {
+            Owner::Stream(exchange, filter) => Some((self.exchanges.get(exchange)?, filter)),
+            Owner::Root(_) => None,
+        }
+    }
+
+    /// As [`stream`](Self::stream), to change it.
+    pub(crate) fn stream_mut(&mut self) -> Option<(&mut Exchange, usize)> {
+        match self.actor()? {
+            Owner::Stream(exchange, filter) => Some((self.exchanges.get_mut(exchange)?, filter)),
+            Owner::Root(_) => None,
+        }
+    }
+
+    /// The plugin that the guest acts for.
+    pub(crate) fn root(&self) -> Option<usize> {
+        match self.actor()? {
+            Owner::Root(root) => Some(root),
+            Owner::Stream(exchange, filter) => Some(self.exchanges.get(exchange)?.filters.get(filter)?.root),
+        }
+    }
+
+    pub(crate) fn vm(&self) -> Option<&VmData> {
+        self.vms.get(self.running.vm)
+    }
+
+    pub(crate) fn vm_mut(&mut self) -> Option<&mut VmData> {
+        self.vms.get_mut(self.running.vm)
+    }
+
+    pub(crate) fn abi(&self) -> AbiVersion {
+        self.vm().map_or(AbiVersion::V0_2_1, |vm| vm.abi)
+    }
+
+    /// The root context's callback that is running, if it is one.
+    pub(crate) const fn callback(&self) -> Option<Callback> {
+        self.running.callback
+    }
+
+    /// Prepares the entry of a guest; the answer puts back what it took the place of.
+    pub(crate) fn before_callback(&mut self, vm: usize, callback: Callback) -> Running {
+        self.counters.callbacks += 1;
+        if let Some(trace) = &mut self.trace {
+            trace.push(TraceLine::enter(callback));
+        }
+        let delivery = self.running.delivery.take();
+        let running =
+            Running { vm, context: callback.context(), callback: Some(callback), delivery, ..Running::default() };
+        std::mem::replace(&mut self.running, running)
+    }
+
+    /// Undoes [`before_callback`](Self::before_callback).
+    pub(crate) fn after_callback(&mut self, callback: Callback, result: &Result<u32, Trap>, outer: Running) {
+        if let (Some(trace), Ok(answer)) = (&mut self.trace, result) {
+            trace.push(TraceLine::leave(callback, *answer));
+        }
+        let delivery = self.running.delivery.take();
+        self.running = Running { delivery, ..outer };
+    }
+
+    /// Logs the end of a guest as Envoy does.
+    pub(crate) fn log_trap(&self, vm: usize, trap: &Trap) {
+        let vm_id = self.vms.get(vm).map_or("", |vm| &vm.vm_id);
+        let root = self.roots.iter().find(|root| root.vm == vm);
+        let (plugin, root_id) = root.map_or(("", ""), |root| (&root.name, &root.root_id));
+        let message = format!("Function: {} failed: {}", trap.function, trap.reason);
+        let message = message.as_bytes();
+        self.services.log(LogRecord { level: LogLevel::Critical, plugin, root_id, vm_id, stream: true, message });
+    }
+
+    pub(crate) fn before_call(&mut self, import: &Import, arguments: &[u64]) -> Result<(), Stop> {
+        self.counters.host_calls += 1;
+        self.running.calls += 1;
+        if let Some(trace) = &mut self.trace {
+            trace.push(TraceLine::call(import, arguments));
+        }
+        if let Some(limit) = self.options.limits.host_calls
+            && self.running.calls > limit
+        {
+            return Err(Stop { reason: format!("more than {limit} host calls in one callback") });
+        }
+        if self.running.callback.is_none() && import.name != "proxy_log" {
+            return Err(Stop { reason: format!("restricted_callback: `{}` is not allowed at start-up", import.name) });
+        }
+        Ok(())
+    }
+
+    /// The number that a fault puts in place of the call.
+    pub(crate) fn injected(&mut self, import: &Import) -> Option<u32> {
+        self.options.faults.as_mut()?.at_call(import.name)
+    }
+
+    pub(crate) fn after_call(&mut self, import: &Import, status: u32) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(TraceLine::answer(import, status));
+        }
+    }
+
+    /// A block in the guest's memory, faults and counters included.
+    pub(crate) fn allocate(&mut self, memory: &mut dyn Memory, len: usize) -> Result<u64, Status> {
+        self.counters.allocations += 1;
+        if let Some(faults) = &mut self.options.faults
+            && faults.at_allocation()
+        {
+            return Err(Status::InvalidMemoryAccess);
+        }
+        memory.allocate(len as u64)
+    }
+}
+
+/// Hash maps keyed by numbers that the host hands out itself need no defence against collisions.
+pub(crate) type BuildIds = BuildHasherDefault<IdHasher>;
+
+/// Spreads a number over the table's bits with one multiplication.
+#[derive(Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}

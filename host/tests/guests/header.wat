@@ -1,0 +1,35 @@
+;; Adds `x-wat: 1` to requests and responses, counts requests in the metric `hits`, logs each one.
+(module
+  (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
+  (memory (export "memory") 2)
+  (global $free (mut i32) (i32.const 65536))
+  (global $hits (mut i32) (i32.const 0))
+  (data (i32.const 16) "x-wat")
+  (data (i32.const 32) "1")
+  (data (i32.const 48) "hits")
+  (data (i32.const 64) "seen: a request")
+
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "malloc") (param $size i32) (result i32)
+    (local $at i32)
+    (local.set $at (global.get $free))
+    (global.set $free (i32.add (global.get $free) (local.get $size)))
+    (local.get $at))
+
+  (func (export "proxy_on_configure") (param i32 i32) (result i32)
+    (drop (call $define (i32.const 0) (i32.const 48) (i32.const 4) (i32.const 128)))
+    (global.set $hits (i32.load (i32.const 128)))
+    (i32.const 1))
+
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (drop (call $log (i32.const 3) (i32.const 64) (i32.const 15)))
+    (drop (call $increment (global.get $hits) (i64.const 1)))
+    (drop (call $add (i32.const 0) (i32.const 16) (i32.const 5) (i32.const 32) (i32.const 1)))
+    (i32.const 0))
+
+  (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+    (drop (call $add (i32.const 2) (i32.const 16) (i32.const 5) (i32.const 32) (i32.const 1)))
+    (i32.const 0)))

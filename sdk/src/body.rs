@@ -1,0 +1,144 @@
+//! What the bodies of both halves share: kept whole up to a limit, or passed on chunk by chunk.
+
+use std::rc::Rc;
+
+use futures_lite::future::poll_fn;
+
+use crate::error::{ErrorKind, Result};
+use crate::exchange::{Exchange, Half, Stage};
+use crate::head::Trailers;
+use crate::sys;
+
+/// A whole body, whose headers have already moved on; its last byte waits for the plugin's decision.
+pub(crate) struct Whole {
+    pub(crate) exchange: Rc<Exchange>,
+    half: Half,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Whole {
+    pub(crate) async fn collect(exchange: Rc<Exchange>, half: Half, limit: usize) -> Result<Self> {
+        exchange.open_body(half, Stage::Collecting { limit })?;
+        poll_fn(|cx| exchange.poll_whole(half, limit, cx)).await?;
+        let mut bytes = Vec::new();
+        if !exchange.half(half).is_bodiless() {
+            exchange.focus()?;
+            bytes = sys::buffer_bytes(half.body(), 0, usize::MAX)?;
+        }
+        Ok(Self { exchange, half, bytes })
+    }
+
+    pub(crate) fn replace(&mut self, bytes: Vec<u8>) -> Result<()> {
+        if self.exchange.half(self.half).is_bodiless() {
+            return Err(ErrorKind::NoBody.into());
+        }
+        self.exchange.focus()?;
+        sys::set_buffer_bytes(self.half.body(), 0, usize::MAX, &bytes)?;
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    pub(crate) fn trailers(&self) -> Option<Trailers> {
+        self.exchange.half(self.half).has_trailers().then(|| Trailers::new(&self.exchange, self.half))
+    }
+}
+
+/// A body that passes chunk by chunk.
+pub(crate) struct Chunks {
+    pub(crate) exchange: Rc<Exchange>,
+    half: Half,
+    /// How many bytes of the host's window the plugin has seen, and what takes their place.
+    pub(crate) taken: usize,
+    pub(crate) out: Vec<u8>,
+}
+
+impl Chunks {
+    pub(crate) fn open(exchange: Rc<Exchange>, half: Half) -> Result<Self> {
+        exchange.open_body(half, Stage::Streaming)?;
+        Ok(Self { exchange, half, taken: 0, out: Vec::new() })
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        let Self { exchange, half, taken, out } = self;
+        poll_fn(|cx| exchange.poll_chunk(*half, taken, out, cx)).await
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Rc<Exchange>> {
+        self.exchange.hand_on(self.half, &mut self.taken, &mut self.out)?;
+        Ok(self.exchange)
+    }
+
+    pub(crate) fn trailers(&self) -> Option<Trailers> {
+        self.exchange.half(self.half).has_trailers().then(|| Trailers::new(&self.exchange, self.half))
+    }
+}
+
+macro_rules! whole_methods {
+    () => {
+        /// The body's bytes.
+        #[must_use]
+        pub fn bytes(&self) -> &[u8] {
+            &self.whole.bytes
+        }
+
+        /// Reads the body as JSON.
+        #[cfg(feature = "json")]
+        pub fn json<T: serde::de::DeserializeOwned>(&self) -> $crate::error::Result<T> {
+            Ok(serde_json::from_slice(&self.whole.bytes)?)
+        }
+
+        /// Puts other bytes in its place. A message that came without a body cannot be given one.
+        pub fn replace(&mut self, bytes: impl Into<Vec<u8>>) -> $crate::error::Result<()> {
+            self.whole.replace(bytes.into())
+        }
+
+        /// Puts a value in its place, as JSON.
+        #[cfg(feature = "json")]
+        pub fn replace_json(&mut self, value: &impl serde::Serialize) -> $crate::error::Result<()> {
+            self.whole.replace(serde_json::to_vec(value)?)
+        }
+
+        /// The trailers, if the message has some.
+        #[must_use]
+        pub fn trailers(&self) -> Option<$crate::head::Trailers> {
+            self.whole.trailers()
+        }
+    };
+}
+
+macro_rules! chunk_methods {
+    () => {
+        /// The next bytes, as the network brought them; `None` at the end.
+        ///
+        /// What is sent before the following call takes their place; nothing sent means that they are left out.
+        /// While the plugin waits for something else, the host keeps what arrives, up to its buffer limit.
+        pub async fn next(&mut self) -> $crate::error::Result<Option<Vec<u8>>> {
+            self.chunks.next().await
+        }
+
+        /// Sends bytes on, in the place of those that were read.
+        pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+            self.chunks.out.extend_from_slice(bytes.as_ref());
+        }
+
+        /// The trailers, if the message has some; they are known once [`next`](Self::next) has answered `None`.
+        #[must_use]
+        pub fn trailers(&self) -> Option<$crate::head::Trailers> {
+            self.chunks.trailers()
+        }
+    };
+}
+
+macro_rules! debug_as_size {
+    ($($ty:ident: |$this:ident| $len:expr;)*) => {$(
+        impl std::fmt::Debug for $ty {
+            /// The size only: bodies may be secret, and long.
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let $this = self;
+                f.debug_struct(stringify!($ty)).field("bytes", &$len).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+pub(crate) use {chunk_methods, debug_as_size, whole_methods};

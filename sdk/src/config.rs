@@ -1,0 +1,261 @@
+//! Configuration: from the resource's JSON to a value that cannot be wrong, or to one line that says what is.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why a configuration is refused; the proxy logs it and does not start with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    path: String,
+    text: Cow<'static, str>,
+}
+
+impl ConfigError {
+    /// An error about the whole configuration.
+    pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { path: String::new(), text: text.into() }
+    }
+
+    /// An error about one place in it, such as `rules[2].timeout`.
+    pub fn at(path: impl Into<String>, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { path: path.into(), text: text.into() }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("invalid plugin configuration")?;
+        if !self.path.is_empty() {
+            write!(f, " at `{}`", self.path)?;
+        }
+        write!(f, ": {}", self.text)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl From<std::convert::Infallible> for ConfigError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<crate::Error> for ConfigError {
+    fn from(error: crate::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// Accepts the configuration of a plugin that has none: nothing, or an empty object.
+#[doc(hidden)]
+pub fn none(configuration: &[u8]) -> Result<(), ConfigError> {
+    match configuration.trim_ascii() {
+        b"" | b"{}" | b"null" => Ok(()),
+        other => Err(ConfigError::new(format!(
+            "this plugin takes no configuration, but was given {} bytes; remove `pluginConfig`",
+            other.len()
+        ))),
+    }
+}
+
+/// Reads a configuration from JSON; nothing at all is read as an empty object.
+///
+/// An unknown field is refused, for a misspelt one would be silently without effect.
+#[doc(hidden)]
+#[cfg(feature = "json")]
+pub fn json<T: serde::de::DeserializeOwned>(configuration: &[u8]) -> Result<T, ConfigError> {
+    let text = match configuration.trim_ascii() {
+        b"" => b"{}",
+        text => text,
+    };
+    let mut unknown = None;
+    let mut track = serde_path_to_error::Track::new();
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    let value = serde_ignored::deserialize(tracked, |path| {
+        unknown.get_or_insert_with(|| field_path(&path));
+    });
+    let value: T = value.map_err(|error: serde_json::Error| {
+        let path = track.path().to_string();
+        ConfigError::at(if path == "." { String::new() } else { path }, quoted(&error.to_string()))
+    })?;
+    json.end().map_err(|error| ConfigError::new(error.to_string()))?;
+    match unknown {
+        None => Ok(value),
+        Some(path) => Err(ConfigError::at(path, "unknown field; check the spelling, or remove it")),
+    }
+}
+
+/// The path of an ignored field in the form that the other errors have: `a.b[3].c`.
+#[cfg(feature = "json")]
+fn field_path(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", field_path(parent)),
+        Path::Map { parent, key } => match field_path(parent) {
+            parent if parent.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => field_path(parent),
+    }
+}
+
+/// Serde puts strings of the input in double quotes; our messages put input in backticks.
+#[cfg(feature = "json")]
+fn quoted(message: &str) -> String {
+    match message.split_once("string \"").and_then(|(before, rest)| Some((before, rest.split_once("\", ")?))) {
+        Some((before, (value, after))) => format!("{before}string `{value}`, {after}"),
+        None => message.to_owned(),
+    }
+}
+
+/// A length of time in configuration, such as `250ms`, `1.5s`, `2m` or `1h30m`, from 0 to 2^64 nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "json", derive(serde::Deserialize), serde(try_from = "String"))]
+pub struct Duration(std::time::Duration);
+
+impl Duration {
+    /// So many milliseconds.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(std::time::Duration::from_millis(millis))
+    }
+
+    /// So many seconds.
+    #[must_use]
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(std::time::Duration::from_secs(seconds))
+    }
+}
+
+impl From<Duration> for std::time::Duration {
+    fn from(duration: Duration) -> Self {
+        duration.0
+    }
+}
+
+impl std::str::FromStr for Duration {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let invalid = || {
+            ConfigError::new(format!("invalid duration `{}`, expected a number with a unit, such as `250ms` or `1.5s`", text.escape_debug()))
+        };
+        let mut rest = text;
+        let mut total = 0_u64;
+        while !rest.is_empty() {
+            let (nanoseconds, after) = leading_span(rest).ok_or_else(invalid)?;
+            total = total.checked_add(nanoseconds).ok_or_else(invalid)?;
+            rest = after;
+        }
+        if text.is_empty() { Err(invalid()) } else { Ok(Self(std::time::Duration::from_nanos(total))) }
+    }
+}
+
+impl TryFrom<String> for Duration {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map_err(|error: ConfigError| error.text.into_owned())
+    }
+}
+
+/// One number with its unit, in nanoseconds, and what follows it.
+fn leading_span(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, rest) = text.split_at_checked(end)?;
+    const UNITS: [(&str, u64); 6] =
+        [("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", SECOND), ("m", 60 * SECOND), ("h", 3_600 * SECOND)];
+    const SECOND: u64 = 1_000_000_000;
+    let (rest, unit) = UNITS.iter().find_map(|(unit, size)| Some((rest.strip_prefix(unit)?, *size)))?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let whole = if whole.is_empty() { 0 } else { whole.parse::<u64>().ok()? };
+    let mut total = whole.checked_mul(unit)?;
+    let mut place = unit;
+    for digit in fraction.bytes() {
+        place /= 10;
+        total = total.checked_add(u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?).checked_mul(place)?)?;
+    }
+    Some((total, rest))
+}
+
+#[cfg(all(test, feature = "json"))]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Config {
+        #[serde(default)]
+        rules: Vec<Rule>,
+        #[serde(default)]
+        nested: Option<Nested>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Rule {
+        timeout: Duration,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Nested {
+        #[expect(dead_code, reason = "only its errors are looked at")]
+        limit: u32,
+    }
+
+    fn error(text: &str) -> String {
+        json::<Config>(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_error_names_path_value_and_expectation() {
+        assert_eq!(
+            error(r#"{"rules": [{"timeout": "1s"}, {"timeout": "5x"}]}"#),
+            "invalid plugin configuration at `rules[1].timeout`: invalid duration `5x`, expected a number with a unit, \
+             such as `250ms` or `1.5s` at line 1 column 46"
+        );
+        assert_eq!(
+            error(r#"{"nested": {"limit": "many"}}"#),
+            "invalid plugin configuration at `nested.limit`: invalid type: string `many`, expected u32 at line 1 column 27"
+        );
+    }
+
+    #[test]
+    fn a_field_that_nobody_knows_is_refused() {
+        assert_eq!(
+            error(r#"{"nested": {"limit": 1, "limits": 2}}"#),
+            "invalid plugin configuration at `nested.limits`: unknown field; check the spelling, or remove it"
+        );
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for text in ["{", "rules: []", "[1]", "{} {}", "\"\"", "{\"rules\": [}"] {
+            assert!(error(text).starts_with("invalid plugin configuration"), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_configuration_is_an_empty_one() {
+        for text in ["", " \n", "{}"] {
+            assert!(json::<Config>(text.as_bytes()).unwrap().rules.is_empty());
+            assert!(none(text.as_bytes()).is_ok());
+        }
+        assert!(none(b"{\"a\":1}").is_err());
+    }
+
+    #[test]
+    fn durations() {
+        let parse = |text: &str| text.parse::<Duration>().map(|d| d.0.as_nanos()).ok();
+        assert_eq!(parse("250ms"), Some(250_000_000));
+        assert_eq!(parse("1.5s"), Some(1_500_000_000));
+        assert_eq!(parse("1h30m"), Some(5_400_000_000_000));
+        assert_eq!(parse(".5s"), Some(500_000_000));
+        for bad in ["", "5", "5x", "-1s", "s", ".s", "1e3s", "1.2.3s", "99999999999999999999s", "600000h 1s"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}

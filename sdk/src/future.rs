@@ -1,0 +1,53 @@
+//! Several things at once: all of them, or the first of them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Poll;
+
+/// Waits for both, at the same time.
+pub async fn join<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
+    futures_lite::future::zip(a, b).await
+}
+
+/// Waits for all, at the same time; the outputs come in the order of the futures.
+pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut waiting: Vec<(Pin<Box<F>>, Option<F::Output>)> =
+        futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    futures_lite::future::poll_fn(|cx| {
+        let mut pending = false;
+        for (future, output) in waiting.iter_mut().filter(|(_, output)| output.is_none()) {
+            match future.as_mut().poll(cx) {
+                Poll::Ready(value) => *output = Some(value),
+                Poll::Pending => pending = true,
+            }
+        }
+        if pending { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, output)| output).collect()
+}
+
+/// Waits for the first of two, and drops the other; when both are there, the first named wins.
+pub async fn race<T>(a: impl Future<Output = T>, b: impl Future<Output = T>) -> T {
+    futures_lite::future::or(a, b).await
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::block_on;
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[test]
+    fn join_all_keeps_the_order() {
+        assert_eq!(block_on(join_all([1, 2, 3].map(ready))), [1, 2, 3]);
+        assert_eq!(block_on(join_all(Vec::<std::future::Ready<()>>::new())), []);
+    }
+
+    #[test]
+    fn a_race_ends_with_the_first() {
+        assert_eq!(block_on(race(pending(), ready(1))), 1);
+        assert_eq!(block_on(race(ready(1), ready(2))), 1);
+    }
+}

@@ -1,0 +1,172 @@
+//! The headers of a request or a response while the plugin may still change them.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::rc::Rc;
+
+use crate::error::{Error, Result};
+use crate::exchange::{Exchange, Half};
+use crate::headers::{Headers, check_line};
+use crate::sys::{self, MapKind};
+
+/// One map of an exchange: read once, written through.
+struct Map {
+    exchange: Rc<Exchange>,
+    kind: MapKind,
+    lines: OnceCell<Headers>,
+}
+
+impl Map {
+    fn new(exchange: Rc<Exchange>, kind: MapKind) -> Self {
+        Self { exchange, kind, lines: OnceCell::new() }
+    }
+
+    fn read(&self) -> Result<&Headers> {
+        if let Some(lines) = self.lines.get() {
+            return Ok(lines);
+        }
+        self.exchange.focus()?;
+        let lines = Headers::read(self.kind)?;
+        Ok(self.lines.get_or_init(|| lines))
+    }
+
+    fn write(&mut self, call: impl FnOnce(MapKind) -> sys::Result<()>) -> Result<()> {
+        self.exchange.focus()?;
+        self.lines.take();
+        Ok(call(self.kind)?)
+    }
+
+    fn set(&mut self, name: &str, value: &[u8]) -> Result<()> {
+        check_line(name, value)?;
+        self.write(|kind| sys::replace_header_map_value(kind, name, value))
+    }
+
+    fn append(&mut self, name: &str, value: &[u8]) -> Result<()> {
+        check_line(name, value)?;
+        self.write(|kind| sys::add_header_map_value(kind, name, value))
+    }
+
+    fn remove(&mut self, name: &str) -> Result<()> {
+        self.write(|kind| sys::remove_header_map_value(kind, name))
+    }
+}
+
+macro_rules! map_methods {
+    ($what:literal) => {
+        #[doc = concat!("All lines of the ", $what, ", read from the host once and again only after a change.")]
+        pub fn headers(&self) -> Result<&Headers> {
+            self.map.read()
+        }
+
+        /// Puts one line in the place of all lines of that name.
+        pub fn set_header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
+            self.map.set(name, value.as_ref())
+        }
+
+        /// Adds a line; for the names that Envoy keeps as one line it joins the values with a comma.
+        pub fn append_header(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
+            self.map.append(name, value.as_ref())
+        }
+
+        /// Takes all lines of a name out.
+        pub fn remove_header(&mut self, name: &str) -> Result<()> {
+            self.map.remove(name)
+        }
+    };
+}
+
+/// The head of a request: its pseudo headers and its header lines.
+pub struct RequestHead {
+    map: Map,
+}
+
+impl RequestHead {
+    pub(crate) fn new(exchange: &Rc<Exchange>) -> Self {
+        Self { map: Map::new(Rc::clone(exchange), Half::Request.headers()) }
+    }
+
+    pub(crate) fn exchange(&self) -> &Rc<Exchange> {
+        &self.map.exchange
+    }
+
+    map_methods!("request's head");
+
+    /// The method, such as `GET`.
+    pub fn method(&self) -> Result<&str> {
+        self.pseudo(":method")
+    }
+
+    /// The path with its query, as the client sent it.
+    pub fn path(&self) -> Result<&str> {
+        self.pseudo(":path")
+    }
+
+    /// The host that the client asked for, with its port if it named one.
+    pub fn authority(&self) -> Result<&str> {
+        self.pseudo(":authority")
+    }
+
+    fn pseudo(&self, name: &str) -> Result<&str> {
+        self.headers()?.get(name).ok_or_else(|| Error::malformed(format!("the request has no `{name}`")))?.to_str()
+    }
+}
+
+/// The head of a response: its status and its header lines.
+pub struct ResponseHead {
+    map: Map,
+}
+
+impl ResponseHead {
+    pub(crate) fn new(exchange: &Rc<Exchange>) -> Self {
+        Self { map: Map::new(Rc::clone(exchange), Half::Response.headers()) }
+    }
+
+    pub(crate) fn exchange(&self) -> &Rc<Exchange> {
+        &self.map.exchange
+    }
+
+    map_methods!("response's head");
+
+    /// The HTTP status.
+    pub fn status(&self) -> Result<u16> {
+        status(self.headers()?)
+    }
+
+    /// Changes the HTTP status.
+    pub fn set_status(&mut self, status: u16) -> Result<()> {
+        self.set_header(":status", status.to_string())
+    }
+}
+
+/// The lines behind a body.
+pub struct Trailers {
+    map: Map,
+}
+
+impl Trailers {
+    pub(crate) fn new(exchange: &Rc<Exchange>, half: Half) -> Self {
+        Self { map: Map::new(Rc::clone(exchange), half.trailers()) }
+    }
+
+    map_methods!("trailers");
+}
+
+/// The `:status` of a response, or of a callout's answer.
+pub(crate) fn status(headers: &Headers) -> Result<u16> {
+    headers
+        .get(":status")
+        .and_then(|status| status.to_str().ok()?.parse().ok())
+        .ok_or_else(|| Error::malformed("a response without a readable `:status`"))
+}
+
+macro_rules! debug_as_headers {
+    ($($ty:ident)*) => {$(
+        impl fmt::Debug for $ty {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($ty)).field("headers", &self.map.lines.get()).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+debug_as_headers!(RequestHead ResponseHead Trailers);

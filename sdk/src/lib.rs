@@ -1,0 +1,43 @@
+//! Write Envoy and Istio Wasm plugins as straight-line Rust.
+
+pub mod callout;
+pub mod config;
+pub mod error;
+pub mod future;
+pub mod head;
+pub mod headers;
+pub mod request;
+pub mod response;
+pub mod sys;
+pub mod time;
+
+mod body;
+mod dispatch;
+mod done;
+mod exchange;
+mod exports;
+mod flow;
+mod last_words;
+mod log_entry;
+mod logger;
+mod plugin;
+mod registration;
+mod reply;
+mod runtime;
+
+pub use callout::Cluster;
+pub use done::Done;
+pub use error::{Error, Result};
+pub use flow::Flow;
+pub use head::{RequestHead, ResponseHead};
+pub use log_entry::LogEntry;
+pub use plugin::Http;
+pub use reply::Reply;
+pub use request::Request;
+pub use response::Response;
+
+/// What the macros need; not an interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::registration::{instance, parsed, register};
+}

@@ -1,0 +1,93 @@
+//! The `plugin!` macro, and the module's entry point, which differs between toolchains.
+
+use crate::config::ConfigError;
+use crate::dispatch;
+#[cfg(target_arch = "wasm32")]
+use crate::last_words;
+use crate::plugin::{Configured, Factory, Http};
+
+/// Makes a type the plugin of this crate; the crate is a `cdylib` (and an `rlib`, for native tests).
+///
+/// * `plugin!(Hello)`: a plugin without configuration; `Hello` is a unit struct, or any constant expression of that name.
+/// * `plugin!(Limit, config = Config)`: `Config` is read from JSON, and `Limit` made from it through
+///   `TryFrom<Config>` (or `From`), whose error may name a place with [`ConfigError::at`]. A plugin that is its own
+///   configuration names itself: `plugin!(Limit, config = Limit)`. Unknown fields are refused.
+///
+/// On Wasm it defines the entry point. Natively it defines `pub fn register()`, which a native host calls.
+#[macro_export]
+macro_rules! plugin {
+    ($plugin:ident) => {
+        $crate::__entry!();
+
+        /// Makes this crate's plugin the one of the current thread; a native host calls it.
+        pub fn register() {
+            $crate::__private::register(|configuration| {
+                $crate::__private::instance($crate::config::none(configuration).map(|()| $plugin))
+            });
+        }
+    };
+    ($plugin:ty, config = $config:ty) => {
+        $crate::__entry!();
+
+        /// Makes this crate's plugin the one of the current thread; a native host calls it.
+        pub fn register() {
+            $crate::__private::register(|configuration| {
+                $crate::__private::instance(
+                    $crate::config::json::<$config>(configuration).and_then($crate::__private::parsed::<$config, $plugin>),
+                )
+            });
+        }
+    };
+}
+
+/// Rust before 1.100 leaves the entry point of a `cdylib` to us.
+#[cfg(not(crt1_reactor))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __entry {
+    () => {
+        #[doc(hidden)]
+        #[cfg(target_arch = "wasm32")]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn _initialize() {
+            $crate::sys::call_constructors();
+            register();
+        }
+    };
+}
+
+/// Rust 1.100 and later link `crt1-reactor.o`, which defines `_initialize`; hosts call `__main_void` after it.
+#[cfg(crt1_reactor)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __entry {
+    () => {
+        #[doc(hidden)]
+        #[cfg(target_arch = "wasm32")]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn __main_void() -> i32 {
+            register();
+            0
+        }
+    };
+}
+
+/// Takes the factory of this module's plugin.
+pub fn register(factory: Factory) {
+    #[cfg(target_arch = "wasm32")]
+    last_words::install();
+    dispatch::register(factory);
+}
+
+/// Puts a plugin behind the dispatcher.
+pub fn instance<P: Http>(plugin: Result<P, ConfigError>) -> Result<Configured, ConfigError> {
+    plugin.map(Configured::new)
+}
+
+/// Makes a plugin of its configuration.
+pub fn parsed<C, P>(config: C) -> Result<P, ConfigError>
+where
+    P: Http + TryFrom<C, Error: Into<ConfigError>>,
+{
+    P::try_from(config).map_err(Into::into)
+}

@@ -1,0 +1,151 @@
+//! An exchange in the hands of a handler: each state is a type, and each decision consumes it.
+//!
+//! ```text
+//! Request ── pass ─────────────────────────────► Done        the response passes by
+//!    │ ├──── reply ────────────────────────────► Done        the upstream never sees the request
+//!    │ ├──── into_body ──► RequestBody ─┐
+//!    │ └──── into_chunks ► RequestChunks┤ pass · forward · reply
+//!    └──── forward ──► Response ◄───────┘
+//!                         ├── pass · reply ─────► Done
+//!                         ├── into_body ──► ResponseBody ── pass ──► Done
+//!                         └── into_chunks ► ResponseChunks ─ pass ──► Done
+//! ```
+
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use crate::body::{Chunks, Whole, chunk_methods, debug_as_size, whole_methods};
+use crate::done::Done;
+use crate::error::Result;
+use crate::exchange::{Exchange, Half};
+use crate::head::RequestHead;
+use crate::reply::Reply;
+use crate::response::Response;
+
+/// A request whose headers, and everything behind them, wait for the plugin.
+///
+/// It reads and writes its headers as a [`RequestHead`]. A request that is dropped without a decision is answered
+/// as an error.
+#[derive(Debug)]
+#[must_use = "a request waits until it is passed, forwarded or answered"]
+pub struct Request {
+    head: RequestHead,
+}
+
+impl Request {
+    pub(crate) fn new(head: RequestHead) -> Self {
+        Self { head }
+    }
+
+    /// Lets the request move on, and the response pass by.
+    pub fn pass(self) -> Result<Done> {
+        self.exchange().release(Half::Request)?;
+        Ok(Done::new())
+    }
+
+    /// Lets the request move on and waits for the response's head; what the handler knows, it keeps.
+    pub async fn forward(self) -> Result<Response> {
+        Response::of(Rc::clone(self.exchange())).await
+    }
+
+    /// Answers in the place of the upstream.
+    pub fn reply(self, reply: Reply) -> Result<Done> {
+        self.exchange().reply(&reply);
+        Ok(Done::new())
+    }
+
+    /// Lets the headers move on and waits for the whole body, which may then be read and replaced.
+    ///
+    /// `content-length` is taken out, since the body may change. A body larger than `limit` bytes is an error;
+    /// the host's own buffer limit (1 MiB in Envoy by default) ends the exchange with 413 before that if it is lower.
+    pub async fn into_body(self, limit: usize) -> Result<RequestBody> {
+        RequestBody::collect(Rc::clone(self.exchange()), limit).await
+    }
+
+    /// Lets the headers move on and shows the body chunk by chunk, without keeping it.
+    pub fn into_chunks(self) -> Result<RequestChunks> {
+        RequestChunks::open(Rc::clone(self.exchange()))
+    }
+}
+
+impl Deref for Request {
+    type Target = RequestHead;
+
+    fn deref(&self) -> &RequestHead {
+        &self.head
+    }
+}
+
+impl DerefMut for Request {
+    fn deref_mut(&mut self) -> &mut RequestHead {
+        &mut self.head
+    }
+}
+
+/// The whole body of a request; the request's headers are on their way, its body waits.
+pub struct RequestBody {
+    whole: Whole,
+}
+
+impl RequestBody {
+    pub(crate) async fn collect(exchange: Rc<Exchange>, limit: usize) -> Result<Self> {
+        Ok(Self { whole: Whole::collect(exchange, Half::Request, limit).await? })
+    }
+
+    whole_methods!();
+
+    /// Lets the request move on, and the response pass by.
+    pub fn pass(self) -> Result<Done> {
+        self.whole.exchange.release(Half::Request)?;
+        Ok(Done::new())
+    }
+
+    /// Lets the request move on and waits for the response's head.
+    pub async fn forward(self) -> Result<Response> {
+        Response::of(self.whole.exchange).await
+    }
+
+    /// Answers in the place of the upstream.
+    pub fn reply(self, reply: Reply) -> Result<Done> {
+        self.whole.exchange.reply(&reply);
+        Ok(Done::new())
+    }
+}
+
+/// The body of a request, chunk by chunk.
+pub struct RequestChunks {
+    chunks: Chunks,
+}
+
+impl RequestChunks {
+    pub(crate) fn open(exchange: Rc<Exchange>) -> Result<Self> {
+        Ok(Self { chunks: Chunks::open(exchange, Half::Request)? })
+    }
+
+    chunk_methods!();
+
+    /// Sends what is left to send; the rest of the request, and the response, pass by.
+    pub fn pass(self) -> Result<Done> {
+        self.chunks.finish()?.release(Half::Request)?;
+        Ok(Done::new())
+    }
+
+    /// Sends what is left to send and waits for the response's head.
+    ///
+    /// An upstream may answer before the request has ended, as gRPC streams do; such a response passes, and
+    /// this is an error then.
+    pub async fn forward(self) -> Result<Response> {
+        Response::of(self.chunks.finish()?).await
+    }
+
+    /// Answers in the place of the upstream, which has seen the beginning of the request already.
+    pub fn reply(self, reply: Reply) -> Result<Done> {
+        self.chunks.exchange.reply(&reply);
+        Ok(Done::new())
+    }
+}
+
+debug_as_size! {
+    RequestBody: |body| body.whole.bytes.len();
+    RequestChunks: |body| body.chunks.taken;
+}

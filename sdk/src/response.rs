@@ -1,0 +1,113 @@
+//! The second half of an exchange in the hands of a handler.
+
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use futures_lite::future::poll_fn;
+
+use crate::body::{Chunks, Whole, chunk_methods, debug_as_size, whole_methods};
+use crate::done::Done;
+use crate::error::Result;
+use crate::exchange::{Exchange, Half};
+use crate::head::ResponseHead;
+use crate::reply::Reply;
+
+/// A response whose headers, and everything behind them, wait for the plugin.
+///
+/// It reads and writes its headers as a [`ResponseHead`].
+#[derive(Debug)]
+#[must_use = "a response waits until it is passed or answered otherwise"]
+pub struct Response {
+    head: ResponseHead,
+}
+
+impl Response {
+    /// Lets the request of an exchange go and waits for its response.
+    pub(crate) async fn of(exchange: Rc<Exchange>) -> Result<Self> {
+        exchange.forward()?;
+        poll_fn(|cx| exchange.poll_response(cx)).await?;
+        Ok(Self { head: ResponseHead::new(&exchange) })
+    }
+
+    /// Lets the response move on to the client.
+    pub fn pass(self) -> Result<Done> {
+        self.exchange().release(Half::Response)?;
+        Ok(Done::new())
+    }
+
+    /// Answers in the place of the upstream's response.
+    pub fn reply(self, reply: Reply) -> Result<Done> {
+        self.exchange().reply(&reply);
+        Ok(Done::new())
+    }
+
+    /// Lets the headers move on and waits for the whole body, which may then be read and replaced.
+    ///
+    /// `content-length` is taken out, since the body may change. A body larger than `limit` bytes is an error, and
+    /// as the headers have gone then, an error that is not handled cuts the response off.
+    pub async fn into_body(self, limit: usize) -> Result<ResponseBody> {
+        ResponseBody::collect(Rc::clone(self.exchange()), limit).await
+    }
+
+    /// Lets the headers move on and shows the body chunk by chunk, without keeping it.
+    pub fn into_chunks(self) -> Result<ResponseChunks> {
+        ResponseChunks::open(Rc::clone(self.exchange()))
+    }
+}
+
+impl Deref for Response {
+    type Target = ResponseHead;
+
+    fn deref(&self) -> &ResponseHead {
+        &self.head
+    }
+}
+
+impl DerefMut for Response {
+    fn deref_mut(&mut self) -> &mut ResponseHead {
+        &mut self.head
+    }
+}
+
+/// The whole body of a response; the response's headers are on their way, its body waits.
+pub struct ResponseBody {
+    whole: Whole,
+}
+
+impl ResponseBody {
+    pub(crate) async fn collect(exchange: Rc<Exchange>, limit: usize) -> Result<Self> {
+        Ok(Self { whole: Whole::collect(exchange, Half::Response, limit).await? })
+    }
+
+    whole_methods!();
+
+    /// Lets the response move on to the client.
+    pub fn pass(self) -> Result<Done> {
+        self.whole.exchange.release(Half::Response)?;
+        Ok(Done::new())
+    }
+}
+
+/// The body of a response, chunk by chunk.
+pub struct ResponseChunks {
+    chunks: Chunks,
+}
+
+impl ResponseChunks {
+    pub(crate) fn open(exchange: Rc<Exchange>) -> Result<Self> {
+        Ok(Self { chunks: Chunks::open(exchange, Half::Response)? })
+    }
+
+    chunk_methods!();
+
+    /// Sends what is left to send; the rest of the response passes by.
+    pub fn pass(self) -> Result<Done> {
+        self.chunks.finish()?.release(Half::Response)?;
+        Ok(Done::new())
+    }
+}
+
+debug_as_size! {
+    ResponseBody: |body| body.whole.bytes.len();
+    ResponseChunks: |body| body.chunks.taken;
+}

@@ -1,0 +1,376 @@
+//! The host's side of the Proxy-Wasm ABI: every import bound once, every status told; the one file with `unsafe`.
+//!
+//! Most plugins never need this module: the typed API stands on it. It is public for the host calls of hosts
+//! that extend the ABI, and for authors who want one call exactly as the specification has it.
+#![expect(unsafe_code, reason = "foreign imports, and blocks that the host allocated for us")]
+
+use std::alloc::Layout;
+use std::fmt;
+use std::ptr;
+
+/// A result of a host call.
+pub type Result<T> = std::result::Result<T, HostError>;
+
+/// What the host answered, in the numbers of the Proxy-Wasm specification.
+///
+/// Any number is representable: a host is free to answer one that no specification knows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Status(pub u32);
+
+impl Status {
+    /// The call did what it says.
+    pub const OK: Self = Self(0);
+    /// There is no such thing: a key, a property, a queue.
+    pub const NOT_FOUND: Self = Self(1);
+    /// The host does not take this argument, or not in this phase.
+    pub const BAD_ARGUMENT: Self = Self(2);
+    /// The host cannot put this value into bytes.
+    pub const SERIALIZATION_FAILURE: Self = Self(3);
+    /// The host cannot read these bytes.
+    pub const PARSE_FAILURE: Self = Self(4);
+    /// A pointer, a length or an allocation was bad.
+    pub const INVALID_MEMORY_ACCESS: Self = Self(6);
+    /// The queue has no item.
+    pub const EMPTY: Self = Self(7);
+    /// Somebody else changed the value first.
+    pub const CAS_MISMATCH: Self = Self(8);
+    /// The host failed, or does not allow the call.
+    pub const INTERNAL_FAILURE: Self = Self(10);
+    /// The connection broke.
+    pub const BROKEN_CONNECTION: Self = Self(11);
+    /// The host does not know the call.
+    pub const UNIMPLEMENTED: Self = Self(12);
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            0 => "ok",
+            1 => "not found",
+            2 => "bad argument",
+            3 => "serialization failure",
+            4 => "parse failure",
+            6 => "invalid memory access",
+            7 => "empty",
+            8 => "compare-and-swap mismatch",
+            10 => "internal failure",
+            11 => "broken connection",
+            12 => "unimplemented",
+            other => return write!(f, "status {other}"),
+        };
+        f.write_str(name)
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} ({})", self.0)
+    }
+}
+
+/// A host call that did not answer [`Status::OK`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostError {
+    /// The import, such as `proxy_http_call`.
+    pub call: &'static str,
+    /// What the host answered.
+    pub status: Status,
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host call `{}` answered: {}", self.call, self.status)
+    }
+}
+
+impl std::error::Error for HostError {}
+
+/// A header map of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum MapKind {
+    RequestHeaders = 0,
+    RequestTrailers = 1,
+    ResponseHeaders = 2,
+    ResponseTrailers = 3,
+    CalloutHeaders = 6,
+    CalloutTrailers = 7,
+}
+
+/// A buffer of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum BufferKind {
+    RequestBody = 0,
+    ResponseBody = 1,
+    CalloutBody = 4,
+    VmConfiguration = 6,
+    PluginConfiguration = 7,
+}
+
+/// A direction of a stream that can be continued or closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum StreamKind {
+    Request = 0,
+    Response = 1,
+}
+
+mod import {
+    #[cfg_attr(target_arch = "wasm32", link(wasm_import_module = "env"))]
+    unsafe extern "C" {
+        pub(super) fn proxy_log(level: u32, text: *const u8, len: usize) -> u32;
+        pub(super) fn proxy_get_log_level(level: *mut u32) -> u32;
+        pub(super) fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+        pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+        pub(super) fn proxy_set_effective_context(context: u32) -> u32;
+        pub(super) fn proxy_get_buffer_bytes(
+            kind: u32,
+            start: usize,
+            max: usize,
+            bytes: *mut *mut u8,
+            len: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_set_buffer_bytes(
+            kind: u32,
+            start: usize,
+            len: usize,
+            bytes: *const u8,
+            bytes_len: usize,
+        ) -> u32;
+        pub(super) fn proxy_get_header_map_pairs(kind: u32, bytes: *mut *mut u8, len: *mut usize) -> u32;
+        pub(super) fn proxy_add_header_map_value(
+            kind: u32,
+            name: *const u8,
+            name_len: usize,
+            value: *const u8,
+            value_len: usize,
+        ) -> u32;
+        pub(super) fn proxy_replace_header_map_value(
+            kind: u32,
+            name: *const u8,
+            name_len: usize,
+            value: *const u8,
+            value_len: usize,
+        ) -> u32;
+        pub(super) fn proxy_remove_header_map_value(kind: u32, name: *const u8, name_len: usize) -> u32;
+        pub(super) fn proxy_continue_stream(kind: u32) -> u32;
+        pub(super) fn proxy_close_stream(kind: u32) -> u32;
+        pub(super) fn proxy_send_local_response(
+            status: u32,
+            details: *const u8,
+            details_len: usize,
+            body: *const u8,
+            body_len: usize,
+            headers: *const u8,
+            headers_len: usize,
+            grpc_status: i32,
+        ) -> u32;
+        pub(super) fn proxy_http_call(
+            cluster: *const u8,
+            cluster_len: usize,
+            headers: *const u8,
+            headers_len: usize,
+            body: *const u8,
+            body_len: usize,
+            trailers: *const u8,
+            trailers_len: usize,
+            timeout: u32,
+            token: *mut u32,
+        ) -> u32;
+        pub(super) fn proxy_get_property(path: *const u8, path_len: usize, bytes: *mut *mut u8, len: *mut usize) -> u32;
+    }
+}
+
+/// Writes one line to the host's log; `level` runs from 0 (trace) to 5 (critical).
+pub fn log(level: u32, text: &str) -> Result<()> {
+    // SAFETY: the pointer and the length describe a live string.
+    told("proxy_log", unsafe { import::proxy_log(level, text.as_ptr(), text.len()) })
+}
+
+/// The least level that the host writes: 0 (trace) to 6 (off).
+pub fn log_level() -> Result<u32> {
+    let mut level = 0;
+    // SAFETY: the pointer is to a live `u32`.
+    told("proxy_get_log_level", unsafe { import::proxy_get_log_level(&mut level) })?;
+    Ok(level)
+}
+
+/// The host's wall clock, in nanoseconds since 1970.
+pub fn current_time() -> Result<u64> {
+    let mut time = 0;
+    // SAFETY: the pointer is to a live `u64`.
+    told("proxy_get_current_time_nanoseconds", unsafe { import::proxy_get_current_time_nanoseconds(&mut time) })?;
+    Ok(time)
+}
+
+/// Asks for `proxy_on_tick` every `period` milliseconds on the root of the active context; 0 ends it.
+pub fn set_tick_period(period: u32) -> Result<()> {
+    // SAFETY: no pointer travels.
+    told("proxy_set_tick_period_milliseconds", unsafe { import::proxy_set_tick_period_milliseconds(period) })
+}
+
+/// Makes `context` the one that the next host calls of this callback act on.
+pub fn set_effective_context(context: u32) -> Result<()> {
+    // SAFETY: no pointer travels.
+    told("proxy_set_effective_context", unsafe { import::proxy_set_effective_context(context) })
+}
+
+/// At most `max` bytes of a buffer, from byte `start` on.
+pub fn buffer_bytes(kind: BufferKind, start: usize, max: usize) -> Result<Vec<u8>> {
+    received("proxy_get_buffer_bytes", |bytes, len| {
+        // SAFETY: both out-pointers are live.
+        unsafe { import::proxy_get_buffer_bytes(kind as u32, start, max, bytes, len) }
+    })
+}
+
+/// Puts `bytes` in the place of the first `len` bytes of a buffer; `start` past the end appends.
+pub fn set_buffer_bytes(kind: BufferKind, start: usize, len: usize, bytes: &[u8]) -> Result<()> {
+    // SAFETY: the pointer and the length describe a live slice.
+    told("proxy_set_buffer_bytes", unsafe {
+        import::proxy_set_buffer_bytes(kind as u32, start, len, bytes.as_ptr(), bytes.len())
+    })
+}
+
+/// All lines of a header map, in the encoding of the ABI.
+pub fn header_map_pairs(kind: MapKind) -> Result<Vec<u8>> {
+    received("proxy_get_header_map_pairs", |bytes, len| {
+        // SAFETY: both out-pointers are live.
+        unsafe { import::proxy_get_header_map_pairs(kind as u32, bytes, len) }
+    })
+}
+
+/// Adds a line to a header map.
+pub fn add_header_map_value(kind: MapKind, name: &str, value: &[u8]) -> Result<()> {
+    // SAFETY: the pointers and the lengths describe live slices.
+    told("proxy_add_header_map_value", unsafe {
+        import::proxy_add_header_map_value(kind as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Puts one line in the place of all lines of that name.
+pub fn replace_header_map_value(kind: MapKind, name: &str, value: &[u8]) -> Result<()> {
+    // SAFETY: the pointers and the lengths describe live slices.
+    told("proxy_replace_header_map_value", unsafe {
+        import::proxy_replace_header_map_value(kind as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Takes all lines of a name out of a header map.
+pub fn remove_header_map_value(kind: MapKind, name: &str) -> Result<()> {
+    // SAFETY: the pointer and the length describe a live string.
+    told("proxy_remove_header_map_value", unsafe {
+        import::proxy_remove_header_map_value(kind as u32, name.as_ptr(), name.len())
+    })
+}
+
+/// Lets a paused direction of the active stream move on.
+pub fn continue_stream(kind: StreamKind) -> Result<()> {
+    // SAFETY: no pointer travels.
+    told("proxy_continue_stream", unsafe { import::proxy_continue_stream(kind as u32) })
+}
+
+/// Resets the active stream.
+pub fn close_stream(kind: StreamKind) -> Result<()> {
+    // SAFETY: no pointer travels.
+    told("proxy_close_stream", unsafe { import::proxy_close_stream(kind as u32) })
+}
+
+/// Answers the active exchange; `headers` is in the encoding of the ABI, `grpc_status` -1 when there is none.
+pub fn send_local_response(status: u32, details: &str, body: &[u8], headers: &[u8], grpc_status: i32) -> Result<()> {
+    // SAFETY: the pointers and the lengths describe live slices.
+    told("proxy_send_local_response", unsafe {
+        import::proxy_send_local_response(
+            status,
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            grpc_status,
+        )
+    })
+}
+
+/// Sends a request to a cluster; the answer comes as `proxy_on_http_call_response` with the token returned here.
+///
+/// `headers` and `trailers` are in the encoding of the ABI; a `timeout` of 0 milliseconds is none.
+pub fn http_call(cluster: &str, headers: &[u8], body: &[u8], trailers: &[u8], timeout: u32) -> Result<u32> {
+    let mut token = 0;
+    // SAFETY: the pointers and the lengths describe live slices, and a live `u32`.
+    told("proxy_http_call", unsafe {
+        import::proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            trailers.as_ptr(),
+            trailers.len(),
+            timeout,
+            &mut token,
+        )
+    })?;
+    Ok(token)
+}
+
+/// The bytes of a property; the segments of `path` are separated by NUL.
+pub fn property(path: &str) -> Result<Vec<u8>> {
+    received("proxy_get_property", |bytes, len| {
+        // SAFETY: the path is a live string, both out-pointers are live.
+        unsafe { import::proxy_get_property(path.as_ptr(), path.len(), bytes, len) }
+    })
+}
+
+/// The allocator that the host calls for the bytes it hands over; null when memory is at its end.
+pub(crate) fn allocate(len: usize) -> *mut u8 {
+    match Layout::array::<u8>(len) {
+        // SAFETY: the layout is not empty.
+        Ok(layout) if len > 0 => unsafe { std::alloc::alloc(layout) },
+        _ => ptr::null_mut(),
+    }
+}
+
+/// Runs the constructors that the linker collected; the start of every module does it once.
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub fn call_constructors() {
+    unsafe extern "C" {
+        fn __wasm_call_ctors();
+    }
+    // SAFETY: `_initialize` calls this once, before anything else runs.
+    unsafe { __wasm_call_ctors() }
+}
+
+fn told(call: &'static str, status: u32) -> Result<()> {
+    match Status(status) {
+        Status::OK => Ok(()),
+        status => Err(HostError { call, status }),
+    }
+}
+
+/// Makes a call that hands over a block, and takes ownership of it.
+fn received(call: &'static str, run: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>> {
+    let mut bytes = ptr::null_mut();
+    let mut len = 0;
+    told(call, run(&mut bytes, &mut len))?;
+    match (bytes.is_null(), len) {
+        (_, 0) => Ok(Vec::new()),
+        (true, _) => Err(HostError { call, status: Status::INVALID_MEMORY_ACCESS }),
+        // SAFETY: the host took the block from `allocate` with exactly this length, and left it to us.
+        (false, _) => Ok(unsafe { Vec::from_raw_parts(bytes, len, len) }),
+    }
+}
+
+/// A waker from its parts, for the executor, whose wakers own nothing.
+pub(crate) fn waker(raw: std::task::RawWaker) -> std::task::Waker {
+    // SAFETY: the data is a number in the shape of a pointer, so cloning and dropping need to do nothing; the
+    // executor has one thread, and a waker that is carried to another one finds an empty table there.
+    unsafe { std::task::Waker::from_raw(raw) }
+}
