@@ -1,1 +1,91 @@
-fn main(){}
+//! `cargo wasmplugin`: builds, runs and tries Envoy and Istio Wasm plugins.
+//!
+//! # Layout
+//!
+//! One file per verb ([`modules`], [`demo`], [`run`]); what verbs share is a file of its own: [`workspace`] knows what
+//! can be built, [`engine`] starts a proxy of either kind, [`table`] aligns what is printed. Results go to the
+//! standard output, everything else to the standard error.
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+
+mod client;
+mod demo;
+mod engine;
+mod exit;
+mod logger;
+mod modules;
+mod output;
+mod run;
+mod stop;
+mod table;
+mod workspace;
+
+use exit::Exit;
+
+/// Build, run and try Envoy and Istio Wasm plugins.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo-wasmplugin",
+    bin_name = "cargo wasmplugin",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  cargo wasmplugin demo                       see what plugins can do
+  cargo wasmplugin modules                    build all plugins and examples of this workspace
+  cargo wasmplugin run target/modules/hello.wasm --upstream localhost:3000"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Demo(demo::Arguments),
+    Modules(modules::Arguments),
+    Run(run::Arguments),
+}
+
+fn main() -> Exit {
+    logger::install();
+    let result = match Arguments::parse_from(own_arguments(std::env::args_os())).verb {
+        Verb::Demo(arguments) => demo::demo(&arguments),
+        Verb::Modules(arguments) => modules::modules(&arguments),
+        Verb::Run(arguments) => run::run(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        Exit::Failure
+    })
+}
+
+/// Started as `cargo wasmplugin VERB`, cargo puts its own name for us before the verb.
+fn own_arguments(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    arguments.enumerate().filter(|(place, argument)| *place != 1 || argument != "wasmplugin").map(|(_, argument)| argument)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(own_arguments(arguments.iter().map(OsString::from)))
+    }
+
+    #[test]
+    fn the_table_of_verbs_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn cargo_may_say_our_name_first() {
+        assert!(matches!(parse(&["cargo-wasmplugin", "modules"]).unwrap().verb, Verb::Modules(_)));
+        assert!(matches!(parse(&["cargo-wasmplugin", "wasmplugin", "modules"]).unwrap().verb, Verb::Modules(_)));
+        assert!(parse(&["cargo-wasmplugin", "wasmplugin", "wasmplugin"]).is_err());
+    }
+}

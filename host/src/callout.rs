@@ -76,7 +76,7 @@ impl CalloutOutcome {
     #[must_use]
     pub fn malformed() -> Self {
         Self::synthetic(
-            "503",
+            "502",
             "upstream connect error or disconnect/reset before headers. reset reason: protocol error",
         )
     }

@@ -119,6 +119,13 @@ impl Exchange {
         }
     }
 
+    /// A whole answer to a whole request leaves nothing to cut at the upstream.
+    fn answered(&mut self, direction: Direction) {
+        if direction == Direction::Response && self.response.came_end && self.request.ended {
+            self.upstream_open = false;
+        }
+    }
+
     pub(crate) fn is_head(&self) -> bool {
         self.request.headers.as_ref().and_then(|headers| headers.get(b":method")).is_some_and(|method| method == "HEAD")
     }

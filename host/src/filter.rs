@@ -38,6 +38,8 @@ pub(crate) struct Flow {
     pub(crate) stop: Option<StopKind>,
     /// Headers went on to the next filter.
     pub(crate) headers_passed: bool,
+    /// The headers' callback is running.
+    pub(crate) in_headers: bool,
     /// The guest can reach the headers.
     pub(crate) map_open: bool,
     /// The trailers have come to this filter.

@@ -178,6 +178,11 @@ pub trait Guest {
     /// `VmStart`, `Configure` and `Done`, 0 otherwise) without entering the guest.
     fn call(&mut self, state: Box<VmState>, callback: Callback) -> (Box<VmState>, Result<u32, Trap>);
 
+    /// Whether the guest has this callback; what it lacks is not called, and not traced.
+    fn exports(&self, _callback: Callback) -> bool {
+        true
+    }
+
     /// The ABI version that the guest was written for.
     fn abi(&self) -> AbiVersion {
         AbiVersion::V0_2_1

@@ -61,6 +61,7 @@ impl HeaderMap {
             let old = std::mem::take(Arc::make_mut(&mut self.pairs));
             let mut joined = Self { pairs: Arc::new(Vec::with_capacity(old.len())), side };
             for (name, value) in old {
+                let name = joined.owned_name(&name);
                 joined.add_owned(name, value);
             }
             return joined;

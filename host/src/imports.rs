@@ -95,13 +95,15 @@ const NEWEST: &[AbiVersion] = &[V0_2_1];
 
 /// One row of the table.
 macro_rules! import {
-    ($name:literal, $abis:ident, [$($param:ident),*], $body:path) => {
+    ($name:literal, $abis:ident, [$($param:ident),*], $body:path $(,)?) => {
         Import { name: $name, params: &[$(Param::$param.val()),*], meaning: &[$(Param::$param),*], abis: $abis, body: $body }
     };
 }
 
 /// Every host call.
-pub static IMPORTS: &[Import] = &[
+pub static IMPORTS: &[Import] = TABLE;
+
+pub(crate) const TABLE: &[Import] = &[
     import!("proxy_log", ALL, [Number, Pointer, Size], general::log),
     import!("proxy_get_log_level", NEWEST, [Out], general::get_log_level),
     import!("proxy_get_current_time_nanoseconds", ALL, [Out], general::get_current_time),

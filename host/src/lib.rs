@@ -1,0 +1,47 @@
+//! A proxy in memory that runs and tests Proxy-Wasm plugins as Envoy 1.40 would.
+//!
+//! # Layout
+//!
+//! * [`worker`] is the proxy without sockets: messages go in, [`worker::Effect`]s come out. [`exchange`] carries
+//!   requests and responses through the chain of filters; [`services`] is what workers share.
+//! * [`imports`] is the table of host calls; their bodies work over [`memory::Memory`], so that they are written
+//!   once for both doors: `native` (the plugin is linked in) and `wasm` (the plugin is a module in Wasmtime).
+//! * [`test`] is the facade that tests use, the same for both doors and for a real Envoy.
+
+pub mod abi;
+mod callout;
+mod calls;
+pub mod clock;
+mod date;
+#[cfg(feature = "envoy")]
+pub mod envoy;
+mod exchange;
+pub mod fault;
+mod filter;
+pub mod guest;
+pub mod headers;
+pub mod imports;
+pub mod limits;
+pub mod lint;
+pub mod memory;
+pub mod metrics;
+#[cfg(feature = "wasm")]
+pub mod module;
+#[cfg(feature = "native")]
+mod native;
+pub mod pairs;
+mod properties;
+pub mod services;
+pub mod shared;
+pub mod test;
+pub mod trace;
+pub mod vm;
+#[cfg(feature = "wasm")]
+pub mod wasm;
+pub mod worker;
+
+#[cfg(test)]
+mod scripted;
+
+#[cfg(all(test, feature = "native"))]
+use proxy_wasm as _;

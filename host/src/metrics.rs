@@ -6,19 +6,28 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::abi::{MetricKind, Status};
 
+/// The upper bounds of a histogram's buckets, as Envoy shows them.
+pub const BOUNDS: [f64; 19] = [
+    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 1.8e6, 3.6e6,
+];
+
 /// All metrics of a proxy, by kind and name.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    cells: RwLock<HashMap<(MetricKind, Box<str>), Arc<Cell>>>,
+    cells: RwLock<Cells>,
 }
+
+type Cells = HashMap<(MetricKind, Box<str>), Arc<Cell>>;
 
 /// One metric; every id that a VM defined for its name reaches the same cell.
 #[derive(Debug)]
 pub struct Cell {
     kind: MetricKind,
     name: Box<str>,
+    /// The value; of a histogram, the number of samples.
     value: AtomicU64,
-    samples: RwLock<Vec<u64>>,
+    sum: AtomicU64,
+    buckets: [AtomicU64; BOUNDS.len()],
 }
 
 /// One metric's name and value at one moment.
@@ -30,8 +39,10 @@ pub struct Sample {
     pub kind: MetricKind,
     /// The counter's or gauge's value; a histogram's number of samples.
     pub value: u64,
-    /// What a histogram recorded.
-    pub samples: Vec<u64>,
+    /// The sum of a histogram's samples.
+    pub sum: u64,
+    /// How many samples of a histogram are at most as large as each of [`BOUNDS`].
+    pub buckets: Vec<u64>,
 }
 
 impl Metrics {
@@ -42,7 +53,13 @@ impl Metrics {
         }
         let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(cells.entry((kind, name.into())).or_insert_with(|| {
-            Arc::new(Cell { kind, name: name.into(), value: AtomicU64::new(0), samples: RwLock::default() })
+            Arc::new(Cell {
+                kind,
+                name: name.into(),
+                value: AtomicU64::new(0),
+                sum: AtomicU64::new(0),
+                buckets: Default::default(),
+            })
         }))
     }
 
@@ -85,7 +102,13 @@ impl Cell {
             }
             MetricKind::Gauge => self.value.store(value, Ordering::Relaxed),
             MetricKind::Histogram => {
-                self.samples.write().unwrap_or_else(PoisonError::into_inner).push(value);
+                #[expect(clippy::cast_precision_loss, reason = "the bounds are small and exact")]
+                let bucket = BOUNDS.iter().position(|bound| value as f64 <= *bound);
+                if let Some(bucket) = bucket.and_then(|bucket| self.buckets.get(bucket)) {
+                    bucket.fetch_add(1, Ordering::Relaxed);
+                }
+                self.sum.fetch_add(value, Ordering::Relaxed);
+                self.value.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
@@ -99,12 +122,20 @@ impl Cell {
     }
 
     fn sample(&self) -> Sample {
-        let samples = self.samples.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let value = match self.kind {
-            MetricKind::Histogram => samples.len() as u64,
-            _ => self.value.load(Ordering::Relaxed),
+        let mut below = 0;
+        let buckets = match self.kind {
+            MetricKind::Histogram => self.buckets.iter().map(|bucket| {
+                below += bucket.load(Ordering::Relaxed);
+                below
+            }),
+            _ => return self.plain_sample(),
         };
-        Sample { name: self.name.to_string(), kind: self.kind, value, samples }
+        Sample { buckets: buckets.collect(), sum: self.sum.load(Ordering::Relaxed), ..self.plain_sample() }
+    }
+
+    fn plain_sample(&self) -> Sample {
+        let value = self.value.load(Ordering::Relaxed);
+        Sample { name: self.name.to_string(), kind: self.kind, value, sum: 0, buckets: Vec::new() }
     }
 }
 
@@ -130,6 +161,8 @@ mod tests {
         histogram.record(9);
         assert_eq!(histogram.get(), Err(Status::BadArgument));
         assert_eq!(metrics.value("h"), Some(1));
+        let sample = metrics.snapshot().pop().unwrap();
+        assert_eq!((sample.sum, sample.buckets[2], sample.buckets[3], sample.buckets[18]), (9, 0, 1, 1));
         assert_eq!(metrics.define(MetricKind::Counter, "c").get(), Ok(5), "one cell per name");
     }
 }

@@ -23,6 +23,8 @@ pub struct LogRecord<'a> {
     pub vm_id: &'a str,
     /// Whether a stream's context logged it, not a root's.
     pub stream: bool,
+    /// Whether the host itself says it about a plugin, such as that it has trapped.
+    pub host: bool,
     /// The text; a guest may send any bytes.
     pub message: &'a [u8],
 }

@@ -15,9 +15,11 @@ pub struct SharedData {
 
 #[derive(Debug, Default)]
 struct Values {
-    by_vm: HashMap<Box<str>, HashMap<Box<[u8]>, (Bytes, u32)>>,
+    by_vm: HashMap<Box<str>, ByKey>,
     last_cas: u32,
 }
+
+type ByKey = HashMap<Box<[u8]>, (Bytes, u32)>;
 
 impl SharedData {
     /// The value of a key, and its number.

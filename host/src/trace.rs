@@ -112,6 +112,18 @@ impl fmt::Display for TraceLine {
     }
 }
 
+/// The part of a trace in which two right hosts agree: without start-up, allocations and WASI, without addresses.
+#[must_use]
+pub fn comparable(lines: impl IntoIterator<Item = TraceLine>) -> Vec<TraceLine> {
+    let agreed = |line: &TraceLine| match line {
+        TraceLine::Enter { name, .. } | TraceLine::Leave { name, .. } => {
+            name.starts_with("proxy_on_") && name != "proxy_on_memory_allocate"
+        }
+        TraceLine::Call { name, .. } | TraceLine::Return { name, .. } => name.starts_with("env.proxy_"),
+    };
+    lines.into_iter().filter(agreed).map(TraceLine::normalised).collect()
+}
+
 struct Commas<'a>(&'a [u64]);
 
 impl fmt::Display for Commas<'_> {
@@ -155,6 +167,26 @@ mod tests {
             assert_eq!(parsed.to_string(), line);
         }
         assert_eq!(TraceLine::parse("nothing"), None);
+    }
+
+    #[test]
+    fn what_only_one_host_shows_is_left_out() {
+        let lines = [
+            "[host->vm] _initialize()",
+            "[host->vm] proxy_on_tick(1)",
+            "[vm->host] env.proxy_get_property(1024, 9, 16, 20)",
+            "[host->vm] proxy_on_memory_allocate(259)",
+            "[host<-vm] proxy_on_memory_allocate return: 1063872",
+            "[vm<-host] env.proxy_get_property return: 0",
+            "[vm->host] wasi_snapshot_preview1.fd_write(1, 2, 3, 4)",
+        ];
+        let lines = comparable(lines.iter().map(|line| TraceLine::parse(line).unwrap()));
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        assert_eq!(lines, [
+            "[host->vm] proxy_on_tick(1)",
+            "[vm->host] env.proxy_get_property(0, 9, 0, 0)",
+            "[vm<-host] env.proxy_get_property return: 0",
+        ]);
     }
 
     #[test]

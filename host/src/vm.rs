@@ -1,6 +1,6 @@
 //! What a running guest can reach: the worker's contexts, exchanges and callouts, and which of them it acts on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::abi::{AbiVersion, LogLevel, Status};
 use crate::calls::metrics::MetricIds;
+use crate::date::http_date;
 use crate::callout::{CalloutId, Delivery, Pending};
 use crate::exchange::{Exchange, ExchangeId, Exchanges, LocalReply};
 use crate::filter::Direction;
@@ -31,12 +32,16 @@ pub struct VmState {
     pub(crate) roots: Vec<Root>,
     pub(crate) exchanges: Exchanges,
     pub(crate) pending: HashMap<CalloutId, Pending, BuildIds>,
+    /// When callouts are given up, soonest first.
+    pub(crate) deadlines: BTreeSet<(Duration, CalloutId)>,
     pub(crate) last_callout: u64,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) running: Running,
     /// What host calls asked for; done as soon as the guest has returned.
     pub(crate) deferred: VecDeque<Deferred>,
     pub(crate) scratch: Vec<u8>,
+    /// The last second for which a date was written, and the date.
+    pub(crate) date: (u64, Bytes),
     pub(crate) counters: Counters,
     pub(crate) trace: Option<Vec<TraceLine>>,
     pub(crate) findings: Option<Vec<Finding>>,
@@ -171,11 +176,13 @@ impl VmState {
             roots: Vec::new(),
             exchanges: Exchanges::default(),
             pending: HashMap::default(),
+            deadlines: BTreeSet::new(),
             last_callout: 0,
             effects: VecDeque::new(),
             running: Running::default(),
             deferred: VecDeque::new(),
             scratch: Vec::new(),
+            date: (0, Bytes::new()),
             counters: Counters::default(),
             trace,
             findings,
@@ -206,7 +213,7 @@ impl VmState {
             None => (None, false),
         };
         let (plugin, root_id) = root.map_or(("", ""), |root| (&root.name, &root.root_id));
-        self.services.log(LogRecord { level, plugin, root_id, vm_id, stream, message });
+        self.services.log(LogRecord { level, plugin, root_id, vm_id, stream, host: false, message });
     }
 
     /// Who the guest acts for: the effective context if there is one and it lives, else the callback's.
@@ -289,7 +296,8 @@ impl VmState {
         let (plugin, root_id) = root.map_or(("", ""), |root| (&root.name, &root.root_id));
         let message = format!("Function: {} failed: {}", trap.function, trap.reason);
         let message = message.as_bytes();
-        self.services.log(LogRecord { level: LogLevel::Critical, plugin, root_id, vm_id, stream: true, message });
+        let level = LogLevel::Error;
+        self.services.log(LogRecord { level, plugin, root_id, vm_id, stream: true, host: true, message });
     }
 
     pub(crate) fn before_call(&mut self, import: &Import, arguments: &[u64]) -> Result<(), Stop> {
@@ -318,6 +326,39 @@ impl VmState {
         if let Some(trace) = &mut self.trace {
             trace.push(TraceLine::answer(import, status));
         }
+    }
+
+    /// Remembers that a callout is on its way.
+    pub(crate) fn expect(&mut self, id: CalloutId, pending: Pending) {
+        if let Some(deadline) = pending.deadline {
+            self.deadlines.insert((deadline, id));
+        }
+        self.pending.insert(id, pending);
+    }
+
+    /// Takes a callout off the list; nothing if nobody waits for it.
+    pub(crate) fn unexpect(&mut self, id: CalloutId) -> Option<Pending> {
+        let pending = self.pending.remove(&id)?;
+        if let Some(deadline) = pending.deadline {
+            self.deadlines.remove(&(deadline, id));
+        }
+        Some(pending)
+    }
+
+    /// Adds to a response's headers what the proxy says about itself, behind all filters.
+    pub(crate) fn sign(&mut self, id: ExchangeId) {
+        let Some(server) = self.options.server.clone() else { return };
+        let unix = self.services.clock().unix();
+        if unix.as_secs() != self.date.0 || self.date.1.is_empty() {
+            self.date = (unix.as_secs(), http_date(unix).into());
+        }
+        let Some(headers) = self.exchanges.get_mut(id).and_then(|exchange| exchange.response.headers.as_mut()) else {
+            return;
+        };
+        if headers.get(b"date").is_none() {
+            headers.add_owned(Bytes::from_static(b"date"), self.date.1.clone());
+        }
+        headers.set_owned(Bytes::from_static(b"server"), server);
     }
 
     /// A block in the guest's memory, faults and counters included.

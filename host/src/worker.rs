@@ -104,6 +104,8 @@ pub struct Options {
     pub measure_time: bool,
     /// Where notices for this worker arrive.
     pub inbox: Inbox,
+    /// What responses say in `server`; with it they get a `date` too.
+    pub server: Option<Bytes>,
 }
 
 impl Default for Options {
@@ -119,6 +121,7 @@ impl Default for Options {
             lint: false,
             measure_time: false,
             inbox: Inbox::default(),
+            server: None,
         }
     }
 }
@@ -419,7 +422,7 @@ impl Worker {
 
     /// A callout has ended.
     pub fn callout_answered(&mut self, id: CalloutId, outcome: CalloutOutcome) {
-        let Some(pending) = self.state.pending.remove(&id) else { return };
+        let Some(pending) = self.state.unexpect(id) else { return };
         self.deliver(&pending, outcome);
     }
 
@@ -430,7 +433,7 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let ticks = self.state.roots.iter().filter_map(|root| root.next_tick);
-        let callouts = self.state.pending.values().filter_map(|pending| pending.deadline);
+        let callouts = self.state.deadlines.first().map(|(deadline, _)| *deadline);
         ticks.chain(callouts).min()
     }
 
@@ -442,18 +445,10 @@ impl Worker {
                 self.call(notice.vm, Callback::QueueReady { root: notice.root, queue: notice.queue });
             }
         }
-        let mut late: Vec<(Duration, CalloutId)> = self
-            .state
-            .pending
-            .iter()
-            .filter_map(|(id, pending)| pending.deadline.filter(|due| *due <= now).map(|due| (due, *id)))
-            .collect();
-        late.sort_unstable();
-        for (_, id) in late {
-            if let Some(pending) = self.state.pending.remove(&id) {
-                self.state.effects.push_back(Effect::CancelCallout(id));
-                self.deliver(&pending, CalloutOutcome::timeout());
-            }
+        while let Some(id) = self.state.deadlines.first().filter(|(due, _)| *due <= now).map(|(_, id)| *id) {
+            let Some(pending) = self.state.unexpect(id) else { break };
+            self.state.effects.push_back(Effect::CancelCallout(id));
+            self.deliver(&pending, CalloutOutcome::timeout());
         }
         for index in 0..self.state.roots.len() {
             self.tick(index, now);
@@ -504,6 +499,18 @@ impl Worker {
     #[must_use]
     pub fn open_callouts(&self) -> usize {
         self.state.pending.len()
+    }
+
+    /// VMs that run.
+    #[must_use]
+    pub fn running_vms(&self) -> usize {
+        self.state.vms.iter().filter(|vm| !vm.failed).count()
+    }
+
+    /// VMs that have been started, in place of failed ones too.
+    #[must_use]
+    pub fn started_vms(&self) -> u64 {
+        self.state.vms.iter().map(|vm| u64::from(vm.generation)).sum()
     }
 
     /// How often guests were entered and called back.
@@ -612,6 +619,14 @@ impl Worker {
         let Some(mut guest) = self.vms.get_mut(vm).and_then(|vm| vm.guest.take()) else {
             return Err(failed("the VM has no guest"));
         };
+        if !guest.exports(callback) {
+            if let Some(vm) = self.vms.get_mut(vm) {
+                vm.guest = Some(guest);
+            }
+            return Ok(callback.assumed());
+        }
+        // What an outer callback has left to do waits until this one's wishes are done.
+        let postponed = (!self.state.deferred.is_empty()).then(|| std::mem::take(&mut self.state.deferred));
         let outer = self.state.before_callback(vm, callback);
         let result = if self.state.options.faults.as_mut().is_some_and(|faults| faults.at_callback(callback.name())) {
             Err(failed("a trap was injected"))
@@ -627,28 +642,30 @@ impl Worker {
             }
         };
         self.state.after_callback(callback, &result, outer);
-        match result {
-            Ok(answer) => {
+        match &result {
+            Ok(_) => {
                 if let Some(vm) = self.vms.get_mut(vm) {
                     vm.guest = Some(guest);
                 }
-                self.run_deferred();
-                Ok(answer)
             }
             Err(trap) => {
                 // The guest is dropped here: nothing of it may run again.
                 drop(guest);
-                self.fail_vm(vm, &trap);
-                Err(trap)
+                self.fail_vm(vm, trap);
             }
         }
+        // After a trap as well: what the guest asked for before, Envoy carries out, so last words reach their clients.
+        self.run_deferred();
+        if let Some(postponed) = postponed {
+            self.state.deferred = postponed;
+        }
+        result
     }
 
     /// Marks a VM as failed and forgets what waits for it.
     fn fail_vm(&mut self, vm: usize, trap: &Trap) {
         let state = &mut *self.state;
         state.counters.traps += 1;
-        state.deferred.clear();
         state.log_trap(vm, trap);
         let Some(data) = state.vms.get_mut(vm) else { return };
         data.failed = true;
@@ -662,7 +679,7 @@ impl Worker {
         let orphans: Vec<CalloutId> =
             state.pending.iter().filter(|(_, pending)| roots.contains(&pending.root)).map(|(id, _)| *id).collect();
         for id in orphans {
-            state.pending.remove(&id);
+            state.unexpect(id);
             state.effects.push_back(Effect::CancelCallout(id));
         }
     }
@@ -828,3 +845,5 @@ pub(crate) fn length(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
+#[cfg(test)]
+mod tests;

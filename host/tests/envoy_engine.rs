@@ -4,26 +4,29 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+// The native door, where it is compiled in, wants the exports of some plugin.
+#[cfg(feature = "native")]
+use proxy_wasm as _;
 use wasmplugin_host::test::{Answer, Builder, Failure, LogLevel, Proxy, Request};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// The module of that name, assembled from `tests/guests`.
-fn guest(name: &str) -> Builder {
+fn guest(name: &str) -> Result<Builder, Box<dyn std::error::Error>> {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let path = folder.join(format!("{name}.wasm"));
     let text = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/guests").join(format!("{name}.wat"));
-    let module = wat::parse_file(text).unwrap();
+    let module = wat::parse_file(text)?;
     // Tests run at once: nobody may see half a module.
-    let part = folder.join(format!("{name}.{:?}.part", std::thread::current().id()));
-    std::fs::write(&part, module).unwrap();
-    std::fs::rename(&part, &path).unwrap();
-    Proxy::envoy(path).name(name)
+    let part = folder.join(format!("{name}.{}.{:?}.part", std::process::id(), std::thread::current().id()));
+    std::fs::write(&part, module)?;
+    std::fs::rename(&part, &path)?;
+    Ok(Proxy::envoy(path).name(name))
 }
 
 #[test]
 fn a_plugin_sees_requests_and_responses() -> Outcome {
-    let mut proxy = guest("header")
+    let mut proxy = guest("header")?
         .upstream(|request: &Request| Answer::new(201).header("X-Up", "u").body(request.body()))
         .trace(true)
         .start()?;
@@ -56,7 +59,7 @@ fn a_plugin_sees_requests_and_responses() -> Outcome {
 
 #[test]
 fn bodies_and_trailers_go_both_ways() -> Outcome {
-    let mut proxy = guest("header")
+    let mut proxy = guest("header")?
         .upstream(|request: &Request| {
             let echoed = request.trailers().get("x-t").unwrap_or("none").to_owned();
             Answer::new(200).chunks(["one", "two"]).trailer("x-echo", echoed)
@@ -74,8 +77,34 @@ fn bodies_and_trailers_go_both_ways() -> Outcome {
 }
 
 #[test]
+fn the_client_may_speak_http2() -> Outcome {
+    let mut proxy = guest("header")?
+        .http2(true)
+        .trace(true)
+        .upstream(|request: &Request| match request.path() {
+            "/cut" => Answer::new(200).body("part").cut(),
+            _ => Answer::new(200).chunks([request.body()]).trailer("x-t", "5"),
+        })
+        .start()?;
+
+    let response = proxy.post("/").body("hello").send()?;
+    assert_eq!((response.status(), response.text().as_str()), (200, "hello"));
+    assert_eq!(response.header("x-wat"), Some("1"));
+    assert_eq!(response.trailer("x-t"), Some("5"));
+
+    let large = vec![b'x'; 300_000];
+    let response = proxy.post("/").chunks([large.clone()]).trailer("x-c", "1").send()?;
+    assert_eq!(response.body(), large);
+    assert_eq!(proxy.upstream_requests()[1].trailers().get("x-c"), Some("1"));
+
+    let cut = proxy.get("/cut").send().unwrap_err();
+    assert_eq!(cut.arrived().map(|part| part.text()).as_deref(), Some("part"), "{cut:?}");
+    Ok(())
+}
+
+#[test]
 fn an_upstream_may_fail() -> Outcome {
-    let mut proxy = guest("header")
+    let mut proxy = guest("header")?
         .patience(Duration::from_millis(500))
         .upstream(|request: &Request| match request.path() {
             "/reset" => Answer::reset(),
@@ -93,7 +122,7 @@ fn an_upstream_may_fail() -> Outcome {
     assert_eq!(cut.arrived().map(|part| part.text()).as_deref(), Some("part"), "{cut:?}");
     assert_eq!(proxy.get("/never").send(), Err(Failure::Hung(Duration::from_millis(500))));
 
-    let mut proxy = guest("header").unreachable_upstream().start()?;
+    let mut proxy = guest("header")?.unreachable_upstream().start()?;
     let response = proxy.get("/").send()?;
     assert_eq!(response.status(), 503);
     assert!(response.text().ends_with("remote connection failure"), "{}", response.text());
@@ -102,18 +131,18 @@ fn an_upstream_may_fail() -> Outcome {
 
 #[test]
 fn callouts_are_answered_by_the_test() -> Outcome {
-    let mut proxy = guest("asks").cluster("auth", |_| Answer::new(200).after(Duration::from_millis(50))).start()?;
+    let mut proxy = guest("asks")?.cluster("auth", |_| Answer::new(200).after(Duration::from_millis(50))).start()?;
     let exchange = proxy.get("/").open()?;
     assert_eq!(proxy.finish(exchange)?.status(), 200);
     let asked = proxy.cluster_requests("auth");
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].path(), "/check");
 
-    for script in [Answer::reset, Answer::unreachable, Answer::never, Answer::malformed, Answer::reset_after_headers] {
-        let mut proxy = guest("asks").cluster("auth", move |_| script()).start()?;
+    for script in [Answer::reset, Answer::unreachable, Answer::malformed, Answer::reset_after_headers] {
+        let mut proxy = guest("asks")?.cluster("auth", move |_| script()).start()?;
         assert_eq!(proxy.get("/").send()?.status(), 200);
     }
-    let mut proxy = guest("asks").unreachable_cluster("auth").start()?;
+    let mut proxy = guest("asks")?.unreachable_cluster("auth").start()?;
     assert_eq!(proxy.get("/").send()?.status(), 200);
     Ok(())
 }
@@ -121,7 +150,7 @@ fn callouts_are_answered_by_the_test() -> Outcome {
 #[test]
 fn many_exchanges_are_open_at_once() -> Outcome {
     const MANY: usize = 1000;
-    let mut proxy = guest("asks")
+    let mut proxy = guest("asks")?
         .workers(2)
         .patience(Duration::from_secs(60))
         .cluster("auth", |_| Answer::new(200).after(Duration::from_millis(20)))
@@ -138,7 +167,7 @@ fn many_exchanges_are_open_at_once() -> Outcome {
 
 #[test]
 fn a_client_may_take_its_time_or_leave() -> Outcome {
-    let mut proxy = guest("header").upstream(|request: &Request| Answer::new(200).body(request.body())).start()?;
+    let mut proxy = guest("header")?.upstream(|request: &Request| Answer::new(200).body(request.body())).start()?;
 
     let slow = proxy.post("/slow").open()?;
     let gone = proxy.post("/gone").open()?;
@@ -159,22 +188,23 @@ fn a_client_may_take_its_time_or_leave() -> Outcome {
 
 #[test]
 fn plugins_are_chained() -> Outcome {
-    let mut proxy = guest("header").then(guest("header").name("again")).start()?;
+    let mut proxy = guest("header")?.then(guest("header")?.name("again")).start()?;
     let response = proxy.get("/").send()?;
     assert_eq!(response.headers().all("x-wat"), ["1", "1"]);
     Ok(())
 }
 
 #[test]
-fn a_refused_configuration_is_told_in_the_plugins_words() {
-    let error = guest("refuses").config(serde_json::json!({"a": {"b": "x"}})).start().unwrap_err();
+fn a_refused_configuration_is_told_in_the_plugins_words() -> Outcome {
+    let error = guest("refuses")?.config(serde_json::json!({"a": {"b": "x"}})).start().unwrap_err();
     let said = error.to_string();
     assert!(said.starts_with("envoy did not start: `a.b`: expected a number, found `x`; "), "{said}");
     assert_eq!(error.logs()[0].level, LogLevel::Error);
+    Ok(())
 }
 
 #[test]
-fn a_file_that_is_no_module_is_refused() {
+fn a_file_that_is_no_module_is_refused() -> Outcome {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("no-module.wasm");
     std::fs::write(&path, "no module").unwrap();
     let said = Proxy::envoy(&path).start().unwrap_err().to_string();
@@ -182,11 +212,12 @@ fn a_file_that_is_no_module_is_refused() {
 
     let said = Proxy::envoy("no-such-file.wasm").start().unwrap_err().to_string();
     assert!(said.contains("`no-such-file.wasm`"), "{said}");
+    Ok(())
 }
 
 #[test]
 fn a_crash_of_envoy_is_told() -> Outcome {
-    let mut proxy = guest("crashes").start()?;
+    let mut proxy = guest("crashes")?.start()?;
     let said = proxy.get("/").send().unwrap_err().to_string();
     assert!(said.starts_with("the exchange was refused: envoy has ended by itself: Caught Segmentation"), "{said}");
     Ok(())
@@ -194,7 +225,7 @@ fn a_crash_of_envoy_is_told() -> Outcome {
 
 #[test]
 fn a_proxy_that_is_dropped_leaves_nothing_behind() -> Outcome {
-    let mut proxy = guest("header").upstream(|_| Answer::never()).start()?;
+    let mut proxy = guest("header")?.upstream(|_| Answer::never()).start()?;
     let exchange = proxy.get("/").open()?;
     assert!(proxy.waiting(&exchange));
     assert_eq!(proxy.leaks().exchanges, 1);

@@ -1,0 +1,38 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Layout
+//!
+//! * [`Proxy`] starts one front thread, which accepts connections and serves the admin port, and one thread per
+//!   worker. A worker's thread has a runtime of its own and a `wasmplugin_host` worker, and nothing in it is shared.
+//! * An exchange is a future that hyper polls: it asks the upstream, feeds the worker, and takes out what the worker
+//!   lets pass (`exchange`, `upload`, `lane`). The worker's decisions are carried out in one place (`hub`).
+//! * Everything else is about one noun each: `connection`, `upstream`, `callout`, `timer`, `admin`, `stats`.
+
+mod activity;
+mod admin;
+mod bodies;
+mod callout;
+mod connection;
+mod date;
+mod error;
+mod exchange;
+mod front;
+mod headers;
+mod hub;
+mod lane;
+mod plugin_log;
+mod prometheus;
+mod proxy;
+mod settings;
+mod stats;
+mod tasks;
+mod timer;
+mod upload;
+mod upstream;
+mod worker_thread;
+
+pub use activity::Activity;
+pub use error::StartError;
+pub use proxy::Proxy;
+pub use settings::{Cluster, Settings, Timeouts};
+pub use wasmplugin_host::worker::{Code, FailPolicy, Plugin};

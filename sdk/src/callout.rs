@@ -1,6 +1,7 @@
 //! Requests that a plugin makes to clusters of the proxy, and waits for.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -287,6 +288,11 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         WAITING.with_borrow_mut(|waiting| waiting.remove(&self.token));
     }
+}
+
+/// How many callouts have no answer yet.
+pub(crate) fn waiting() -> usize {
+    WAITING.with_borrow(HashMap::len)
 }
 
 /// Takes an answer from the host and wakes who waits for it; an answer that nobody waits for is dropped.

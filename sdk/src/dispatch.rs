@@ -191,6 +191,14 @@ pub(crate) fn delete(context: u32) {
     drop((open, root));
 }
 
+/// What the SDK keeps at the moment, for tests that look for leaks.
+#[must_use]
+pub fn census() -> String {
+    let open = DISPATCHER.with(|dispatcher| dispatcher.open.borrow().len());
+    let (tasks, callouts, timers) = (runtime::waiting(), callout::waiting(), time::waiting());
+    format!("{open} exchanges, {tasks} tasks, {callouts} callouts, {timers} timers")
+}
+
 /// The plugin has panicked, and nothing of it will be called again: answers everybody who waits for it.
 pub(crate) fn last_words() {
     let waiting: Vec<_> = DISPATCHER.with(|dispatcher| match dispatcher.open.try_borrow() {

@@ -39,5 +39,6 @@ pub use response::Response;
 /// What the macros need; not an interface.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::dispatch::census;
     pub use crate::registration::{instance, parsed, register};
 }

@@ -85,7 +85,7 @@ impl Future for Pass {
 }
 
 /// Makes an instance of a plugin from its configuration.
-pub type Factory = fn(&[u8]) -> Result<Configured, ConfigError>;
+pub(crate) type Factory = fn(&[u8]) -> Result<Configured, ConfigError>;
 
 /// A plugin with its configuration; opaque outside.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use crate::config::ConfigError;
 use crate::dispatch;
 #[cfg(target_arch = "wasm32")]
 use crate::last_words;
-use crate::plugin::{Configured, Factory, Http};
+use crate::plugin::{Configured, Http};
 
 /// Makes a type the plugin of this crate; the crate is a `cdylib` (and an `rlib`, for native tests).
 ///
@@ -73,7 +73,7 @@ macro_rules! __entry {
 }
 
 /// Takes the factory of this module's plugin.
-pub fn register(factory: Factory) {
+pub fn register(factory: fn(&[u8]) -> Result<Configured, ConfigError>) {
     #[cfg(target_arch = "wasm32")]
     last_words::install();
     dispatch::register(factory);

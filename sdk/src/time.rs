@@ -1,7 +1,7 @@
 //! Waiting: any number of timers over the one tick that the host offers.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -17,7 +17,8 @@ type Key = (u64, u32);
 /// The timers of one root context: the host ticks each root by itself.
 #[derive(Default)]
 struct Timers {
-    due: BTreeMap<Key, Waker>,
+    /// INVARIANT: sorted by key. New deadlines are mostly the latest ones, so that they go to the end.
+    due: VecDeque<(Key, Waker)>,
     /// The deadline that the tick is set for; `None` while it is off.
     armed: Option<u64>,
 }
@@ -75,7 +76,7 @@ impl Future for Sleep {
         let (root, key) = *self.timer.get_or_insert_with(|| (runtime::root(), (due, next_number())));
         let armed = TIMERS.with_borrow_mut(|roots| {
             let timers = roots.entry(root).or_default();
-            timers.due.insert(key, cx.waker().clone());
+            timers.insert(key, cx.waker().clone());
             timers.arm(now)
         });
         match armed {
@@ -91,7 +92,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some((root, key)) = self.timer {
-            TIMERS.with_borrow_mut(|roots| roots.get_mut(&root).map(|timers| timers.due.remove(&key)));
+            TIMERS.with_borrow_mut(|roots| roots.get_mut(&root).map(|timers| timers.remove(key)));
         }
     }
 }
@@ -102,8 +103,8 @@ pub(crate) fn tick(root: u32) {
     TIMERS.with_borrow_mut(|roots| {
         let Some(timers) = roots.get_mut(&root) else { return };
         timers.armed = None;
-        while let Some(timer) = timers.due.first_entry().filter(|timer| timer.key().0 <= now) {
-            timer.remove().wake();
+        while let Some((_, waker)) = timers.due.pop_front_if(|((due, _), _)| *due <= now) {
+            waker.wake();
         }
     });
 }
@@ -125,6 +126,11 @@ pub(crate) fn rearm(root: u32) {
     }
 }
 
+/// How many timers run.
+pub(crate) fn waiting() -> usize {
+    TIMERS.with_borrow(|roots| roots.values().map(|timers| timers.due.len()).sum())
+}
+
 /// Forgets the timers of a root that is gone.
 pub(crate) fn forget(root: u32) {
     let timers = TIMERS.with_borrow_mut(|roots| roots.remove(&root));
@@ -132,9 +138,26 @@ pub(crate) fn forget(root: u32) {
 }
 
 impl Timers {
+    fn insert(&mut self, key: Key, waker: Waker) {
+        match self.due.binary_search_by_key(&key, |(key, _)| *key) {
+            Ok(place) => {
+                if let Some(timer) = self.due.get_mut(place) {
+                    timer.1 = waker;
+                }
+            }
+            Err(place) => self.due.insert(place, (key, waker)),
+        }
+    }
+
+    fn remove(&mut self, key: Key) {
+        if let Ok(place) = self.due.binary_search_by_key(&key, |(key, _)| *key) {
+            self.due.remove(place);
+        }
+    }
+
     /// Sets the tick of the active context's root, if the earliest deadline is earlier than what it is set for.
     fn arm(&mut self, now: u64) -> sys::Result<()> {
-        let Some(first) = self.due.first_key_value().map(|(key, _)| key.0) else { return Ok(()) };
+        let Some(first) = self.due.front().map(|((due, _), _)| *due) else { return Ok(()) };
         if self.armed.is_some_and(|armed| armed <= first) {
             return Ok(());
         }

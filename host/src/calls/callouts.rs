@@ -53,7 +53,7 @@ fn begin(
     let timeout = (timeout != 0).then(|| Duration::from_millis(timeout.into()));
     state.last_callout += 1;
     let id = CalloutId(state.last_callout);
-    state.pending.insert(id, Pending { root, generation, token, deadline: timeout.map(|timeout| now + timeout) });
+    state.expect(id, Pending { root, generation, token, deadline: timeout.map(|timeout| now + timeout) });
     let request = CalloutRequest {
         cluster: cluster.to_owned(),
         headers: map,

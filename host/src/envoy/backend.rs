@@ -27,7 +27,7 @@ const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 
 /// The server of one cluster; stops when dropped.
 #[derive(Debug)]
-pub(super) struct Backend {
+pub struct Backend {
     address: SocketAddr,
     shared: Option<Arc<Shared>>,
 }
@@ -40,7 +40,7 @@ struct Shared {
 
 impl Backend {
     /// Listens on a free port of the loopback; a cluster that is unreachable gets an address, and no server.
-    pub(super) fn start(cluster: Cluster) -> io::Result<Self> {
+    pub fn start(cluster: Cluster) -> io::Result<Self> {
         if !cluster.is_reachable() {
             return Ok(Self { address: NOBODY, shared: None });
         }
@@ -56,7 +56,7 @@ impl Backend {
     }
 
     /// Where it listens.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }

@@ -30,9 +30,8 @@ impl Binary {
     /// What a user should be told about it, if anything.
     pub fn warning(&self) -> Option<String> {
         let Self { path, version } = self;
-        (version != VERSION).then(|| {
-            format!("`{}` is Envoy {version}; traces and answers were measured on {VERSION}", path.display())
-        })
+        (version != VERSION)
+            .then(|| format!("`{}` is Envoy {version}; traces and answers were measured on {VERSION}", path.display()))
     }
 }
 
@@ -112,7 +111,7 @@ fn version_of(path: &Path) -> Result<Version, String> {
     let said = String::from_utf8_lossy(&output.stdout);
     Version::find(&said).ok_or_else(|| {
         let said = format!("{said}{}", String::from_utf8_lossy(&output.stderr));
-        format!("`--version` says `{}`", said.trim())
+        format!("`--version` says `{}`", said.trim().lines().next().unwrap_or_default())
     })
 }
 
@@ -242,10 +241,7 @@ mod tests {
     #[test]
     fn an_old_one_is_refused() {
         let old = usable("/e".into(), Version { major: 1, minor: 35, patch: 9 }).unwrap_err();
-        assert_eq!(
-            old.to_string(),
-            "`/e` is Envoy 1.35.9, but at least 1.36.0 is needed: set `ENVOY` to a newer one"
-        );
+        assert_eq!(old.to_string(), "`/e` is Envoy 1.35.9, but at least 1.36.0 is needed: set `ENVOY` to a newer one");
         let other = usable("/e".into(), Version { major: 1, minor: 39, patch: 0 }).unwrap();
         assert!(other.warning().unwrap().contains("Envoy 1.39.0"));
     }

@@ -1,13 +1,30 @@
 //! The test as a client: one connection per exchange, no thread.
 
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::http1::{self, Part, Reader, Side, Stop};
+use super::http1::{Http1, Part, Stop};
 use crate::test::{Failure, Headers, Response};
+
+/// The client's side of a protocol, without a socket.
+pub(super) trait Codec: fmt::Debug {
+    /// Begins the request; with `end`, that is all of it.
+    fn head(&mut self, headers: &Headers, end: bool);
+    /// A piece of the request's body.
+    fn data(&mut self, data: &[u8]);
+    /// Ends the request.
+    fn end(&mut self, trailers: &Headers);
+    /// The bytes to send now.
+    fn output(&mut self) -> Vec<u8>;
+    /// Bytes arrived; none means that the other side closed.
+    fn feed(&mut self, bytes: &[u8]);
+    /// The next part of the response; nothing until more is fed.
+    fn next(&mut self) -> Result<Option<Part>, Stop>;
+}
 
 /// One request and its response, under way.
 ///
@@ -16,9 +33,8 @@ use crate::test::{Failure, Headers, Response};
 #[derive(Debug)]
 pub(super) struct Conversation {
     stream: TcpStream,
-    chunked: bool,
+    codec: Box<dyn Codec>,
     sent: bool,
-    reader: Reader,
     headers: Headers,
     chunks: Vec<Bytes>,
     outcome: Option<Outcome>,
@@ -32,40 +48,37 @@ enum Outcome {
 
 impl Conversation {
     /// Connects and sends the head.
-    pub(super) fn open(to: SocketAddr, headers: &Headers, end: bool, patience: Duration) -> Result<Self, Failure> {
+    pub(super) fn open(
+        to: SocketAddr,
+        mut codec: Box<dyn Codec>,
+        headers: &Headers,
+        end: bool,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
         let stream = TcpStream::connect_timeout(&to, patience).map_err(refused)?;
         stream.set_nodelay(true).map_err(refused)?;
         stream.set_write_timeout(Some(patience)).map_err(refused)?;
-        let to_head = headers.get(":method") == Some("HEAD");
-        let mut conversation = Self {
-            stream,
-            chunked: http1::is_chunked(headers),
-            sent: end,
-            reader: Reader::new(Side::Response { to_head }),
-            headers: Headers::new(),
-            chunks: Vec::new(),
-            outcome: None,
-        };
-        conversation.write(&http1::request_bytes(headers));
+        codec.head(headers, end);
+        let mut conversation =
+            Self { stream, codec, sent: end, headers: Headers::new(), chunks: Vec::new(), outcome: None };
+        conversation.flush();
         Ok(conversation)
     }
 
     /// Sends a piece of the body.
     pub(super) fn data(&mut self, data: &[u8], end: bool) {
-        if self.chunked {
-            self.write(&http1::chunk_bytes(data));
-        } else {
-            self.write(data);
-        }
+        self.codec.data(data);
         if end {
             self.end(&Headers::new());
         }
+        self.flush();
     }
 
-    /// Ends the request.
+    /// Ends the request, if that has not been done.
     pub(super) fn end(&mut self, trailers: &Headers) {
-        if self.chunked && !self.sent {
-            self.write(&http1::last_chunk_bytes(trailers));
+        if !self.sent {
+            self.codec.end(trailers);
+            self.flush();
         }
         self.sent = true;
     }
@@ -77,6 +90,7 @@ impl Conversation {
             if !self.take_parts() {
                 break;
             }
+            self.flush();
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             if self.stream.set_read_timeout(Some(left)).is_err() {
                 self.outcome = Some(Outcome::Cut);
@@ -84,7 +98,7 @@ impl Conversation {
             }
             let mut bytes = [0; 16 * 1024];
             match self.stream.read(&mut bytes) {
-                Ok(length) => self.reader.feed(bytes.get(..length).unwrap_or_default()),
+                Ok(length) => self.codec.feed(bytes.get(..length).unwrap_or_default()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if Instant::now() >= deadline {
@@ -92,7 +106,7 @@ impl Conversation {
                     }
                 }
                 // Reset by the peer: what came before has been read already.
-                Err(_) => self.reader.feed(&[]),
+                Err(_) => self.codec.feed(&[]),
             }
         }
         self.outcome.is_some()
@@ -104,9 +118,9 @@ impl Conversation {
         match self.outcome {
             None => Err(Failure::Hung(patience)),
             Some(Outcome::Whole(trailers)) => Ok(Response::new(self.headers, self.chunks, trailers)),
-            Some(Outcome::Cut) => Err(Failure::Reset(
-                arrived.then(|| Box::new(Response::new(self.headers, self.chunks, Headers::new()))),
-            )),
+            Some(Outcome::Cut) => {
+                Err(Failure::Reset(arrived.then(|| Box::new(Response::new(self.headers, self.chunks, Headers::new())))))
+            }
         }
     }
 
@@ -119,7 +133,7 @@ impl Conversation {
     /// Takes what is complete; false once the response is over.
     fn take_parts(&mut self) -> bool {
         loop {
-            match self.reader.next() {
+            match self.codec.next() {
                 Ok(None) => return true,
                 Ok(Some(Part::Head(headers))) => self.headers = headers,
                 Ok(Some(Part::Data(data))) => self.chunks.push(data),
@@ -136,8 +150,9 @@ impl Conversation {
     }
 
     /// A proxy may answer and close before it has read everything, so a failed write is no failure of the exchange.
-    fn write(&mut self, bytes: &[u8]) {
-        let _early_answer = self.stream.write_all(bytes);
+    fn flush(&mut self) {
+        let bytes = self.codec.output();
+        let _early_answer = self.stream.write_all(&bytes);
     }
 }
 
@@ -149,7 +164,8 @@ pub(super) fn get(from: SocketAddr, path: &str, patience: Duration) -> Result<Re
             .into_iter()
             .map(|(name, value)| (name, value.to_owned()))
             .collect();
-    let mut conversation = Conversation::open(from, &headers, true, patience)?;
+    let codec = Box::new(Http1::new(&headers));
+    let mut conversation = Conversation::open(from, codec, &headers, true, patience)?;
     conversation.poll(patience);
     conversation.finish(patience)
 }

@@ -19,7 +19,7 @@ const PLENTY: u32 = 1_000_000;
 
 /// Connections per cluster and worker; further requests wait for a free one, so that a test with thousands of
 /// exchanges does not run out of file descriptors.
-const CONNECTIONS: u32 = 512;
+const CONNECTIONS: u32 = 256;
 
 /// How long Envoy leaves a connection open that it cuts; its own second would be most of a test's time.
 const DELAYED_CLOSE: &str = "0.1s";
@@ -68,14 +68,7 @@ impl Bootstrap {
     /// Nothing but an upstream, on free ports of the loopback.
     pub fn new(upstream: Cluster) -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self {
-            listener: free,
-            admin: free,
-            plugins: Vec::new(),
-            upstream,
-            clusters: Vec::new(),
-            buffer_limit: None,
-        }
+        Self { listener: free, admin: free, plugins: Vec::new(), upstream, clusters: Vec::new(), buffer_limit: None }
     }
 
     /// The configuration as JSON, which Envoy reads like YAML.
@@ -236,8 +229,7 @@ mod tests {
     use super::*;
 
     fn bootstrap() -> Bootstrap {
-        let cluster =
-            |name: &str, port| Cluster { name: name.to_owned(), address: (Ipv4Addr::LOCALHOST, port).into() };
+        let cluster = |name: &str, port| Cluster { name: name.to_owned(), address: (Ipv4Addr::LOCALHOST, port).into() };
         let mut bootstrap = Bootstrap::new(cluster("upstream", 8001));
         bootstrap.clusters.push(cluster("auth", 8002));
         bootstrap.plugins.push(Plugin {

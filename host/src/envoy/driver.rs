@@ -8,8 +8,11 @@ use bytes::Bytes;
 
 use super::backend::Backend;
 use super::binary;
-use super::client::Conversation;
+use super::client::{Codec, Conversation};
 use super::config::{self, Bootstrap, STATS};
+use super::files;
+use super::http1::Http1;
+use super::http2::Http2;
 use super::process::{Options, Process};
 use crate::test::{
     Cluster, Code, Driver, Failure, Headers, Leaks, LogLine, PluginSetup, Response, Setup, StartError, TraceLine,
@@ -27,6 +30,7 @@ struct Engine {
     process: Process,
     conversations: HashMap<u64, Conversation>,
     clusters: Vec<String>,
+    http2: bool,
     patience: Duration,
     _servers: Vec<Backend>,
 }
@@ -36,14 +40,12 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
     if setup.faults.is_some() {
         return Err(refusal("a real Envoy makes no mistakes on purpose: `faults` needs an engine in memory"));
     }
-    if setup.http2 {
-        return Err(refusal("the client for a real Envoy speaks HTTP/1.1 only: `http2` needs an engine in memory"));
-    }
     let binary = binary::find().map_err(|error| refusal(error.to_string()))?;
     if let Some(warning) = binary.warning() {
         eprintln!("{warning}");
     }
 
+    files::allow_many();
     let mut servers = Vec::new();
     let mut serve = |cluster: &Cluster| {
         let server = Backend::start(cluster.clone())
@@ -63,6 +65,7 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         process,
         conversations: HashMap::new(),
         clusters: setup.clusters.iter().map(|cluster| cluster.name().to_owned()).collect(),
+        http2: setup.http2,
         patience: setup.patience,
         _servers: servers,
     }))
@@ -99,10 +102,11 @@ impl Engine {
     /// What Envoy itself counts as under way; how many contexts a module holds it does not tell.
     fn open_requests(&self) -> Leaks {
         let active = |name: String| self.process.stat(&name).and_then(|count| count.try_into().ok()).unwrap_or(0);
-        let mut leaks = Leaks::default();
-        leaks.exchanges = active(format!("http.{STATS}.downstream_rq_active"));
-        leaks.callouts = self.clusters.iter().map(|name| active(format!("cluster.{name}.upstream_rq_active"))).sum();
-        leaks
+        Leaks {
+            exchanges: active(format!("http.{STATS}.downstream_rq_active")),
+            callouts: self.clusters.iter().map(|name| active(format!("cluster.{name}.upstream_rq_active"))).sum(),
+            ..Leaks::default()
+        }
     }
 
     /// A cut exchange looks different once it is known that there is no Envoy any more.
@@ -110,8 +114,6 @@ impl Engine {
         if matches!(failure, Failure::Hung(_)) {
             return failure;
         }
-        // The connection breaks a moment before the log does.
-        self.process.log().settle(QUIET);
         if self.process.is_running() {
             return failure;
         }
@@ -121,7 +123,8 @@ impl Engine {
 
 impl Driver for Engine {
     fn open(&mut self, number: u64, headers: Headers, end: bool) -> Result<(), Failure> {
-        let conversation = Conversation::open(self.process.listener(), &headers, end, self.patience)
+        let codec: Box<dyn Codec> = if self.http2 { Box::new(Http2::new()) } else { Box::new(Http1::new(&headers)) };
+        let conversation = Conversation::open(self.process.listener(), codec, &headers, end, self.patience)
             .map_err(|failure| self.judge(failure))?;
         self.conversations.insert(number, conversation);
         Ok(())

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::client::Codec;
 use crate::test::Headers;
 
 /// More header fields than this are refused.
@@ -233,6 +234,55 @@ fn owned(field: &httparse::Header<'_>) -> (String, Bytes) {
 /// `100 Continue` and its like come before the response that was asked for.
 fn is_interim(headers: &Headers) -> bool {
     headers.get(":status").is_some_and(|status| status.len() == 3 && status.starts_with('1') && status != "101")
+}
+
+/// The client's side: a request being sent and its response being read.
+#[derive(Debug)]
+pub(super) struct Http1 {
+    reader: Reader,
+    chunked: bool,
+    output: Vec<u8>,
+}
+
+impl Http1 {
+    /// For a request with these headers.
+    pub(super) fn new(headers: &Headers) -> Self {
+        let to_head = headers.get(":method") == Some("HEAD");
+        let reader = Reader::new(Side::Response { to_head });
+        Self { reader, chunked: is_chunked(headers), output: Vec::new() }
+    }
+}
+
+impl Codec for Http1 {
+    fn head(&mut self, headers: &Headers, _end: bool) {
+        self.output.extend(request_bytes(headers));
+    }
+
+    fn data(&mut self, data: &[u8]) {
+        if self.chunked {
+            self.output.extend(chunk_bytes(data));
+        } else {
+            self.output.extend_from_slice(data);
+        }
+    }
+
+    fn end(&mut self, trailers: &Headers) {
+        if self.chunked {
+            self.output.extend(last_chunk_bytes(trailers));
+        }
+    }
+
+    fn output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        self.reader.feed(bytes);
+    }
+
+    fn next(&mut self) -> Result<Option<Part>, Stop> {
+        self.reader.next()
+    }
 }
 
 /// The bytes of a request's head; pseudo headers become the request line and `host`.

@@ -73,6 +73,12 @@ impl Log {
         self.lock().closed
     }
 
+    /// Waits until Envoy has closed its log; not longer than that.
+    pub(super) fn wait_until_closed(&self, patience: Duration) {
+        let ended = self.shared.changed.wait_timeout_while(self.lock(), patience, |state| !state.closed);
+        drop(ended);
+    }
+
     /// Waits until nothing has been said for that long; not longer than ten times that.
     pub(super) fn settle(&self, quiet: Duration) {
         let deadline = Instant::now() + quiet * 10;
@@ -92,12 +98,12 @@ impl Log {
     }
 
     /// What the plugins logged in the workers; with `everywhere`, also what they logged while they were tried out.
-    pub(super) fn plugin_lines(&self, everywhere: bool) -> Vec<LogLine> {
+    pub fn plugin_lines(&self, everywhere: bool) -> Vec<LogLine> {
         self.of_plugins(everywhere).iter().filter_map(plugin_line).collect()
     }
 
     /// The calls between Envoy and the plugins in the workers.
-    pub(super) fn calls(&self) -> Vec<TraceLine> {
+    pub fn calls(&self) -> Vec<TraceLine> {
         self.of_plugins(false).iter().filter_map(|record| TraceLine::parse(&record.message)).collect()
     }
 

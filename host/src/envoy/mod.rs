@@ -3,12 +3,15 @@
 //! Most users meet it through [`Proxy::envoy`](crate::test::Proxy::envoy). The parts serve by themselves too:
 //! [`binary`] finds or installs an Envoy, [`config`] writes what it is started with, [`process`] runs it.
 
-mod backend;
+pub mod backend;
 pub mod binary;
 mod client;
 pub mod config;
 mod driver;
+mod files;
+mod hpack;
 mod http1;
+mod http2;
 pub mod log;
 pub mod process;
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,6 +21,8 @@ use crate::test::StartError;
 const START: Duration = Duration::from_secs(60);
 /// How often it is asked.
 const GLANCE: Duration = Duration::from_millis(10);
+/// How long it takes until a dying Envoy has closed its log.
+const DYING: Duration = Duration::from_millis(300);
 /// How long one question to the admin interface may take.
 const ADMIN: Duration = Duration::from_secs(5);
 
@@ -37,6 +40,9 @@ wait "$envoy"
 rm -f -- "$folder/bootstrap.json" "$folder/admin"
 rmdir -- "$folder"
 "#;
+
+/// What Envoy says after it has said what is wrong with a plugin.
+const ECHOES: [&str; 3] = ["Plugin ", "error `Unable to create Wasm plugin", "Unable to create Wasm plugin"];
 
 /// Distinguishes the Envoys of one process.
 static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -68,7 +74,9 @@ impl Process {
         let admin_file = folder.join("admin");
         fs::write(&bootstrap_file, bootstrap.render().to_string()).map_err(io)?;
 
+        // In a group of its own, so that a Ctrl-C in the terminal leaves it alive to clean up.
         let mut watchdog = Command::new("sh")
+            .process_group(0)
             .args(["-c", WATCHDOG, "sh"])
             .arg(&folder)
             .arg(binary)
@@ -111,15 +119,17 @@ impl Process {
         &self.log
     }
 
-    /// Whether it has not ended by itself.
+    /// Whether it has not ended by itself; takes a moment, as a dying Envoy closes one thing after the other.
     pub fn is_running(&self) -> bool {
+        self.log.wait_until_closed(DYING);
         !self.log.is_closed()
     }
 
     /// The last words of an Envoy that ended by itself, such as `Caught Segmentation fault`.
     pub fn last_words(&self) -> String {
         let records = self.log.records();
-        let critical = records.iter().rfind(|record| record.level == "critical" && record.message.starts_with("Caught"));
+        let critical =
+            records.iter().rfind(|record| record.level == "critical" && record.message.starts_with("Caught"));
         let words = critical.or(records.last()).and_then(|record| record.message.lines().next());
         words.unwrap_or_default().to_owned()
     }
@@ -198,16 +208,15 @@ impl Drop for Process {
 
 /// What of a record tells a reader why Envoy refused to start.
 fn complaint(record: &Record) -> Option<String> {
-    let message = record.message.lines().next().unwrap_or_default();
+    let message = record.message.lines().next().unwrap_or_default().trim();
+    let loud = matches!(record.level.as_str(), "error" | "critical");
     if let Some(said) = message.strip_prefix("wasm log") {
-        let loud = matches!(record.level.as_str(), "error" | "critical");
         return loud.then(|| said.split_once(": ").map_or(said, |(_, text)| text).trim().to_owned());
     }
-    match record.level.as_str() {
-        "error" | "critical" => Some(record.message.trim().to_owned()),
-        _ if record.logger.is_empty() => Some(record.message.trim().to_owned()),
-        _ => None,
+    if !loud || ECHOES.iter().any(|echo| message.starts_with(echo)) {
+        return None;
     }
+    Some(message.strip_prefix("Wasm VM failed ").unwrap_or(message).to_owned())
 }
 
 /// A new folder for the files of one Envoy.
@@ -267,6 +276,9 @@ mod tests {
         assert_eq!(complaint(&record("info", "wasm", "wasm log root: hello")), None);
         assert_eq!(complaint(&record("warning", "main", "no limit")), None);
         assert_eq!(complaint(&record("critical", "", "cannot open")).as_deref(), Some("cannot open"));
+        let reason = record("critical", "wasm", "Wasm VM failed Failed to configure base Wasm plugin");
+        assert_eq!(complaint(&reason).as_deref(), Some("Failed to configure base Wasm plugin"));
+        assert_eq!(complaint(&record("critical", "wasm", "Plugin a failed to load")), None);
     }
 
     #[test]

@@ -43,6 +43,7 @@ impl Worker {
         half.headers = Some(headers);
         half.headers_end = end;
         half.came_end = end;
+        exchange.answered(direction);
         let first = exchange.first(direction);
         self.pass_headers(id, direction, first);
     }
@@ -64,6 +65,7 @@ impl Worker {
         let half = exchange.half_mut(direction);
         half.came += data.len() as u64;
         half.came_end = end;
+        exchange.answered(direction);
         let first = exchange.first(direction);
         if end && style == EndStyle::Trailing && !data.is_empty() {
             self.pass_data(id, direction, first, data.into(), false);
@@ -78,6 +80,7 @@ impl Worker {
         let half = exchange.half_mut(direction);
         half.trailers = Some(trailers);
         half.came_end = true;
+        exchange.answered(direction);
         let first = exchange.first(direction);
         self.pass_trailers(id, direction, first);
     }
@@ -113,6 +116,7 @@ impl Worker {
             let count = length(count);
             let Some(flow) = flow_mut(exchange, place, direction) else { return };
             flow.map_open = true;
+            flow.in_headers = true;
             flow.end = end;
             let callback = match direction {
                 Direction::Request => Callback::RequestHeaders { context, count, end },
@@ -127,10 +131,15 @@ impl Worker {
             let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
             let next = exchange.next(direction, place);
             let Some(flow) = flow_mut(exchange, place, direction) else { return };
+            flow.in_headers = false;
             match action {
                 Action::Continue => {
                     flow.map_open = false;
-                    flow.headers_passed = true;
+                    if std::mem::replace(&mut flow.headers_passed, true) {
+                        // The callback has continued the stream itself. Envoy sends the headers twice then.
+                        self.lint_twice(id, place, direction);
+                        return;
+                    }
                 }
                 Action::Stop(kind) => {
                     flow.stop = Some(kind);
@@ -298,6 +307,11 @@ impl Worker {
         let whole = flow.stops_all();
         if flow.stop.take().is_none() {
             flow.idle_continue = true;
+            // From within the headers' callback the headers go on at once; what the callback answers then holds
+            // only what follows them.
+            if flow.in_headers && !std::mem::replace(&mut flow.headers_passed, true) {
+                self.pass_headers(id, direction, next);
+            }
             return;
         }
         let (trailers, seen) = (flow.trailers_came, flow.trailers_seen);
@@ -457,6 +471,10 @@ impl Worker {
         if let Some(reply) = exchange.refused(direction) {
             return self.local_reply(id, reply);
         }
+        if direction == Direction::Response {
+            self.state.sign(id);
+        }
+        let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
         let half = exchange.half_mut(direction);
         let Some(headers) = half.headers.clone() else { return };
         half.passed = true;

@@ -1,7 +1,6 @@
 //! The end of an exchange: a cut, a client that is gone, and the last callbacks.
 
 use super::ExchangeId;
-use crate::filter::Direction;
 use crate::guest::Callback;
 use crate::worker::{Effect, Worker};
 
@@ -50,6 +49,10 @@ impl Worker {
             return;
         }
         exchange.logging = true;
+        if std::mem::take(&mut exchange.upstream_open) {
+            self.state.effects.push_back(Effect::ResetUpstream { id });
+        }
+        let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
         exchange.request.aborted = true;
         exchange.response.aborted = true;
         let filters = exchange.filters.len();
@@ -86,11 +89,5 @@ impl Worker {
         }
         let context = if context == 0 { self.create_context(id, place, vm)? } else { context };
         Some((vm, context))
-    }
-
-    /// Whether nothing but a plugin can let this direction go on.
-    pub(crate) fn is_stopped(&self, id: ExchangeId, direction: Direction) -> bool {
-        let Some(exchange) = self.state.exchanges.get(id) else { return false };
-        exchange.filters.iter().any(|filter| filter.flow(direction).stop.is_some())
     }
 }

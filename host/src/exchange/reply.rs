@@ -35,14 +35,18 @@ impl LocalReply {
 
     fn upstream_failure(failure: UpstreamFailure) -> Self {
         const BEFORE: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
-        let (reason, details) = match failure {
+        let (status, reason, details) = match failure {
             UpstreamFailure::Timeout => return Self::text(504, "upstream request timeout", "response_timeout"),
-            UpstreamFailure::Connect => ("remote connection failure", "remote_connection_failure"),
-            UpstreamFailure::Reset => ("connection termination", "connection_termination"),
-            UpstreamFailure::Protocol => ("protocol error", "protocol_error"),
+            UpstreamFailure::Connect => (
+                503,
+                "remote connection failure",
+                "remote_connection_failure|delayed_connect_error:_Connection_refused",
+            ),
+            UpstreamFailure::Reset => (503, "connection termination", "connection_termination"),
+            UpstreamFailure::Protocol => (502, "protocol error", "protocol_error"),
         };
         let details = format!("upstream_reset_before_response_started{{{details}}}");
-        Self::text(503, format!("{BEFORE}{reason}"), details)
+        Self::text(status, format!("{BEFORE}{reason}"), details)
     }
 
     /// The headers in Envoy's order.
@@ -153,7 +157,7 @@ impl Worker {
         }
         exchange.upstream_open = false;
         if exchange.response.headers.is_some() {
-            exchange.details = "upstream_reset_after_response_started{connection_termination}".to_owned();
+            exchange.details = "upstream_reset_after_response_started{protocol_error}".to_owned();
             return self.cut(id);
         }
         self.local_reply(id, LocalReply::upstream_failure(failure));
@@ -172,6 +176,7 @@ impl Worker {
 
     /// Sends a reply past all filters.
     fn send_directly(&mut self, id: ExchangeId, body: Bytes) {
+        self.state.sign(id);
         let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
         let half = &mut exchange.response;
         half.aborted = true;
@@ -201,13 +206,11 @@ impl Exchange {
                 if headers.get(b":path").is_none_or(Bytes::is_empty) {
                     return Some(LocalReply::text(404, "", "route_not_found"));
                 }
-                let missing = [&b":method"[..], b":authority"].iter().find(|name| headers.get(name).is_none());
-                let problem = match missing {
-                    Some(name) => format!("missing required header: {}", name.escape_ascii()),
-                    None => {
-                        let bad = headers.iter().find(|(_, value)| !is_legal(value))?;
-                        format!("invalid header value for: {}", bad.0.escape_ascii())
-                    }
+                let problem = if headers.get(b":method").is_none() {
+                    "missing required header: :method".to_owned()
+                } else {
+                    let bad = headers.iter().find(|(_, value)| !is_legal(value))?;
+                    format!("invalid header value for: {}", bad.0.escape_ascii())
                 };
                 let details = format!("filter_removed_required_request_headers{{{}}}", problem.replace(' ', "_"));
                 Some(LocalReply::text(503, problem, details))
@@ -220,7 +223,8 @@ impl Exchange {
                     return None;
                 }
                 let problem = "missing required header: :status";
-                Some(LocalReply::text(502, problem, "filter_removed_required_response_headers"))
+                let details = "filter_removed_required_response_headers{missing_required_header:_:status}";
+                Some(LocalReply::text(502, problem, details))
             }
         }
     }

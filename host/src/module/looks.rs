@@ -4,7 +4,6 @@ use super::Problem;
 
 const MAGIC: &[u8] = b"\0asm";
 const HEADER: usize = 8;
-const BUILD: &str = "build it with `cargo build --release --target wasm32-wasip1`";
 
 /// The beginnings of files that people pass by mistake, what they are, and what to do.
 const OTHERS: [(&[u8], &str, &str); 12] = [

@@ -47,13 +47,7 @@ impl Answer {
     pub fn new(status: u16) -> Self {
         let mut headers = Headers::new();
         headers.add(":status", status.to_string());
-        Self {
-            headers,
-            chunks: Vec::new(),
-            trailers: Headers::new(),
-            after: Duration::ZERO,
-            ending: Ending::Complete,
-        }
+        Self { headers, chunks: Vec::new(), trailers: Headers::new(), after: Duration::ZERO, ending: Ending::Complete }
     }
 
     /// Adds a header.

@@ -75,9 +75,6 @@ mod tests {
             "the exchange was cut after status 200 and 3 bytes of body"
         );
         assert_eq!(Failure::Reset(None).to_string(), "the exchange was cut before any answer");
-        assert_eq!(
-            Failure::Hung(Duration::from_millis(2500)).to_string(),
-            "the exchange hangs: no answer after 2.5 s"
-        );
+        assert_eq!(Failure::Hung(Duration::from_millis(2500)).to_string(), "the exchange hangs: no answer after 2.5 s");
     }
 }

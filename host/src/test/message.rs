@@ -118,23 +118,34 @@ impl fmt::Debug for Headers {
 }
 
 /// A request as the upstream or a callout cluster saw it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Request {
     headers: Headers,
-    body: Bytes,
+    body: Vec<u8>,
     trailers: Headers,
     complete: bool,
 }
 
 impl Request {
     /// A whole request.
-    pub fn new(headers: Headers, body: impl Into<Bytes>, trailers: Headers) -> Self {
+    pub fn new(headers: Headers, body: impl Into<Vec<u8>>, trailers: Headers) -> Self {
         Self { headers, body: body.into(), trailers, complete: true }
     }
 
     /// A request of which more, or a cut, is to come.
-    pub(super) fn begun(headers: Headers, body: Bytes) -> Self {
-        Self { headers, body, trailers: Headers::new(), complete: false }
+    pub(super) fn begun(headers: Headers) -> Self {
+        Self { headers, ..Self::default() }
+    }
+
+    /// A further piece of the body.
+    pub(super) fn more(&mut self, data: &[u8]) {
+        self.body.extend_from_slice(data);
+    }
+
+    /// It is whole now.
+    pub(super) fn end(&mut self, trailers: Headers) {
+        self.trailers = trailers;
+        self.complete = true;
     }
 
     /// Such as `GET`; empty if there is none.
@@ -164,7 +175,7 @@ impl Request {
 
     /// The body as far as it came.
     pub fn body(&self) -> Bytes {
-        self.body.clone()
+        Bytes::copy_from_slice(&self.body)
     }
 
     /// The body as text; bytes that are not UTF-8 are replaced.
@@ -180,6 +191,17 @@ impl Request {
     /// Whether it came to its end; a server that is still reading, or was left alone, has seen less.
     pub fn is_complete(&self) -> bool {
         self.complete
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("headers", &self.headers)
+            .field("body", &self.body())
+            .field("trailers", &self.trailers)
+            .field("complete", &self.complete)
+            .finish()
     }
 }
 

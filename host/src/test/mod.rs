@@ -13,6 +13,8 @@ mod setup;
 
 #[cfg(any(feature = "native", feature = "wasm"))]
 mod memory;
+#[cfg(feature = "wasm")]
+mod modules;
 
 pub use crate::abi::LogLevel;
 pub use crate::fault::Faults;

@@ -11,14 +11,13 @@ use super::driver::{Driver, Leaks, LogLine};
 use super::failure::{Failure, StartError};
 use super::message::{Headers, Request, Response};
 use super::request::RequestBuilder;
-#[cfg(any(feature = "native", feature = "wasm", feature = "envoy"))]
-use super::setup::Builder;
-use super::setup::{Cluster, Engine, Setup};
+use super::setup::{Builder, Cluster, Engine, Setup};
 use super::{Finding, TraceLine};
 
 /// A proxy with plugins in it, between the test as a client and the test as the upstream.
 ///
-/// ```
+#[cfg_attr(feature = "native", doc = "```")]
+#[cfg_attr(not(feature = "native"), doc = "```ignore")]
 /// # fn register() {}
 /// use wasmplugin_host::test::{Answer, Proxy, Request};
 ///
@@ -40,8 +39,8 @@ use super::{Finding, TraceLine};
 /// # }
 /// ```
 ///
-/// The same test runs the plugin's module in Wasmtime with [`Proxy::wasm`] and in a real Envoy with
-/// [`Proxy::envoy`].
+/// The same test runs the plugin's module in Wasmtime with `Proxy::wasm` and in a real Envoy with
+/// `Proxy::envoy`.
 ///
 /// # Several exchanges at once
 ///
@@ -94,6 +93,12 @@ impl Proxy {
     #[cfg(feature = "envoy")]
     pub fn envoy(module: impl Into<PathBuf>) -> Builder {
         Builder::new(Engine::Envoy, None, Some(module.into()))
+    }
+
+    /// A proxy for whatever engine, of which the plugin's code is still to be said
+    /// ([`native`](super::Builder::native), [`module`](super::Builder::module)).
+    pub fn on(engine: Engine) -> Builder {
+        Builder::new(engine, None, None)
     }
 
     /// Starts what the setup describes.

@@ -140,8 +140,8 @@ impl Cluster {
     /// Records that a request begins; the engine then reports its parts.
     pub fn arrived(&self, headers: Headers) -> Arrival {
         let mut seen = lock(&self.seen);
-        seen.push(Request::begun(headers.clone(), Bytes::new()));
-        Arrival { cluster: self.clone(), place: seen.len() - 1, headers, body: Vec::new() }
+        seen.push(Request::begun(headers));
+        Arrival { cluster: self.clone(), place: seen.len() - 1 }
     }
 }
 
@@ -160,30 +160,26 @@ impl fmt::Debug for Cluster {
 pub struct Arrival {
     cluster: Cluster,
     place: usize,
-    headers: Headers,
-    body: Vec<u8>,
 }
 
 impl Arrival {
     /// A piece of the body came.
     pub fn data(&mut self, data: &[u8]) {
-        self.body.extend_from_slice(data);
-        self.record(Request::begun(self.headers.clone(), self.body.clone().into()));
+        if let Some(request) = lock(&self.cluster.seen).get_mut(self.place) {
+            request.more(data);
+        }
     }
 
     /// The request is whole; says what to answer.
     pub fn end(self, trailers: Headers) -> Answer {
-        let request = Request::new(self.headers.clone(), self.body.clone(), trailers);
-        self.record(request.clone());
-        match &self.cluster.script {
-            Some(script) => script(&request),
-            None => Answer::unreachable(),
-        }
-    }
-
-    fn record(&self, request: Request) {
-        if let Some(seen) = lock(&self.cluster.seen).get_mut(self.place) {
-            *seen = request;
+        let whole = lock(&self.cluster.seen).get_mut(self.place).map(|request| {
+            request.end(trailers);
+            request.clone()
+        });
+        // The record is free again: the script may look at it.
+        match (&self.cluster.script, whole) {
+            (Some(script), Some(request)) => script(&request),
+            _ => Answer::unreachable(),
         }
     }
 }
@@ -193,7 +189,7 @@ fn lock(seen: &Mutex<Vec<Request>>) -> MutexGuard<'_, Vec<Request>> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A proxy in the making; made by [`Proxy::native`], [`Proxy::wasm`] or [`Proxy::envoy`].
+/// A proxy in the making; made by [`Proxy::on`] and its neighbours.
 ///
 /// What is said about a plugin (its name, its configuration, what happens when it fails) is about the plugin
 /// that the builder was made for; [`then`](Builder::then) chains another builder's plugin behind it.

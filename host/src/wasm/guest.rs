@@ -88,6 +88,10 @@ impl Guest for WasmGuest {
         (take_state(&mut self.store), result)
     }
 
+    fn exports(&self, callback: Callback) -> bool {
+        self.exports.get(callback).is_some()
+    }
+
     fn abi(&self) -> AbiVersion {
         self.abi
     }

@@ -1,4 +1,4 @@
-;; Asks the cluster `auth` (`GET /check`, at most 200 ms) before it lets a request pass, whatever the answer is.
+;; Asks the cluster `auth` (`GET /check`, at most 10 s) before it lets a request pass, whatever the answer is.
 (module
   (import "env" "proxy_http_call" (func $http_call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_set_effective_context" (func $effective (param i32) (result i32)))
@@ -15,7 +15,7 @@
   ;; Tokens are small multiples of four: the context that waits for one is kept at 4096 + token.
   (func (export "proxy_on_request_headers") (param $context i32) (param i32 i32) (result i32)
     (if (call $http_call (i32.const 16) (i32.const 4) (i32.const 32) (i32.const 66)
-          (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 200) (i32.const 1024))
+          (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 10000) (i32.const 1024))
       (then (return (i32.const 0))))
     (i32.store (i32.add (i32.const 4096) (i32.load (i32.const 1024))) (local.get $context))
     (i32.const 1))

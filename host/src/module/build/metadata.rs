@@ -19,7 +19,7 @@ pub(super) struct Workspace {
 struct Package {
     name: String,
     manifest: PathBuf,
-    module: bool,
+    crate_types: Vec<String>,
 }
 
 impl Workspace {
@@ -51,10 +51,16 @@ impl Workspace {
             let workspace = self.root.display().to_string();
             return Err(BuildError::NoPackage { package: name.to_owned(), workspace, known: known.join(", ") });
         };
-        if package.module {
+        if package.crate_types.iter().any(|kind| kind == "cdylib") {
             return Ok(&package.manifest);
         }
         Err(BuildError::NotAModule { package: name.to_owned(), manifest: package.manifest.display().to_string() })
+    }
+
+    /// Whether a package's library is a module and nothing else.
+    pub(super) fn is_only_a_module(&self, name: &str) -> bool {
+        let package = self.packages.iter().find(|package| package.name == name);
+        package.is_some_and(|package| package.crate_types == ["cdylib"])
     }
 
     /// The name of the package whose `Cargo.toml` lies in a folder.
@@ -83,8 +89,10 @@ impl Workspace {
 fn package(value: &Value) -> Option<Package> {
     let name = value.get("name")?.as_str()?.to_owned();
     let manifest = PathBuf::from(value.get("manifest_path")?.as_str()?);
-    let module = array(value, "targets").iter().any(|target| array(target, "crate_types").iter().any(|kind| kind == "cdylib"));
-    Some(Package { name, manifest, module })
+    let libraries = array(value, "targets").iter().filter(|target| !array(target, "kind").iter().any(|kind| kind == "bin"));
+    let crate_types = libraries.flat_map(|target| array(target, "crate_types")).filter_map(Value::as_str);
+    let crate_types = crate_types.filter(|kind| *kind != "bin").map(str::to_owned).collect();
+    Some(Package { name, manifest, crate_types })
 }
 
 /// A `.wasm` file that a build made, or found made.

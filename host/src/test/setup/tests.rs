@@ -5,7 +5,7 @@ use super::*;
 fn register() {}
 
 fn builder() -> Builder {
-    Builder::new(Engine::Native, Some(register), None)
+    Proxy::on(Engine::Native).native(register)
 }
 
 #[test]
@@ -31,10 +31,7 @@ fn a_setup_carries_what_was_said() {
 #[test]
 fn an_engine_needs_code() {
     let error = builder().name("hello").engine(Engine::Wasm).setup().unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the plugin `hello` has no code for the engine `wasm`: give it with `.module(..)`"
-    );
+    assert_eq!(error.to_string(), "the plugin `hello` has no code for the engine `wasm`: give it with `.module(..)`");
     let setup = builder().module("hello.wasm").engine(Engine::Envoy).setup().unwrap();
     assert!(matches!(&setup.plugins[0].code, Code::Wasm(path) if path.ends_with("hello.wasm")));
 }

@@ -1,0 +1,224 @@
+//! What runs a chain of plugins on real sockets: the embedded proxy, or a real Envoy.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use wasmplugin_host::envoy::{binary, config, process};
+use wasmplugin_host::test::LogLevel;
+use wasmplugin_host::wasm;
+use wasmplugin_host::worker::{Code, FailPolicy};
+use wasmplugin_proxy::{Proxy, Settings};
+
+use crate::client;
+
+/// The cluster that requests go to.
+const UPSTREAM: &str = "upstream";
+/// How long exchanges under way may take when the proxy is asked to stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often something is looked at that cannot be waited for.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Which proxy runs the plugins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// This program itself: starts at once, needs nothing.
+    #[default]
+    Embedded,
+    /// A real Envoy: the one that `ENVOY` names, one on the PATH, or one that is installed on first use.
+    Envoy,
+}
+
+/// A listener, the plugins behind it, and where requests go.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain {
+    /// Where clients connect; port 0 takes a free one.
+    pub(crate) listen: SocketAddr,
+    /// Where the admin interface listens; port 0 takes a free one.
+    pub(crate) admin: SocketAddr,
+    /// In the order in which a request meets them.
+    pub(crate) plugins: Vec<Plugin>,
+    /// Where requests go.
+    pub(crate) upstream: SocketAddr,
+    /// What plugins can call.
+    pub(crate) clusters: Vec<(String, SocketAddr)>,
+    /// Threads, each with VMs of its own.
+    pub(crate) workers: usize,
+}
+
+/// One plugin of a chain.
+#[derive(Debug, Clone)]
+pub(crate) struct Plugin {
+    /// What logs call it.
+    pub(crate) name: String,
+    /// Its file.
+    pub(crate) module: PathBuf,
+    /// What it is configured with.
+    pub(crate) configuration: String,
+    /// What happens to requests when it has trapped.
+    pub(crate) fail: FailPolicy,
+}
+
+/// A started proxy; it ends when dropped.
+#[derive(Debug)]
+pub(crate) enum Running {
+    /// Threads of this process.
+    Embedded(Proxy),
+    /// A process of its own.
+    Envoy(process::Process),
+}
+
+impl Engine {
+    /// Obtains what this engine needs, an Envoy for example, below the given folder.
+    pub(crate) fn prepare(self, below: &Path) -> Result<Ready> {
+        match self {
+            Self::Embedded => Ok(Ready::Embedded),
+            Self::Envoy => {
+                let binary = binary::find_or_install(below)?;
+                if let Some(warning) = binary.warning() {
+                    eprintln!("warning: {warning}");
+                }
+                Ok(Ready::Envoy(binary))
+            }
+        }
+    }
+}
+
+/// An engine that can start proxies.
+#[derive(Debug)]
+pub(crate) enum Ready {
+    /// Needs nothing.
+    Embedded,
+    /// The program to run.
+    Envoy(binary::Binary),
+}
+
+impl Ready {
+    /// What to call it in messages, such as `Envoy 1.40.0`.
+    pub(crate) fn title(&self) -> String {
+        match self {
+            Self::Embedded => "the embedded proxy".to_owned(),
+            Self::Envoy(binary) => format!("Envoy {}", binary.version),
+        }
+    }
+
+    /// Starts a proxy; when this returns, it takes requests.
+    pub(crate) fn start(&self, chain: &Chain) -> Result<Running> {
+        match self {
+            Self::Embedded => Ok(Running::Embedded(Proxy::start(settings(chain)?)?)),
+            Self::Envoy(binary) => {
+                let options = process::Options { workers: chain.workers, trace: false };
+                Ok(Running::Envoy(process::Process::start(&binary.path, &bootstrap(chain)?, options)?))
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Embedded(proxy) => proxy.address(),
+            Self::Envoy(process) => process.listener(),
+        }
+    }
+
+    /// Where the admin interface listens.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        match self {
+            Self::Embedded(proxy) => proxy.admin_address().unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+            Self::Envoy(process) => process.admin(),
+        }
+    }
+
+    /// Why it ended by itself, if it did.
+    pub(crate) fn end(&self) -> Option<String> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Envoy(process) => (!process.is_running()).then(|| process.last_words()),
+        }
+    }
+
+    /// What plugins have logged, without the first `known` lines; the embedded proxy shows them by itself.
+    pub(crate) fn log_after(&self, known: usize) -> Vec<(LogLevel, String)> {
+        match self {
+            Self::Embedded(_) => Vec::new(),
+            Self::Envoy(process) => {
+                let lines = process.log().plugin_lines(false).into_iter();
+                lines.skip(known).map(|line| (line.level, line.text)).collect()
+            }
+        }
+    }
+
+    /// Takes no further connections, lets exchanges under way end, and stops.
+    pub(crate) fn stop(self) {
+        match self {
+            Self::Embedded(proxy) => proxy.stop(GRACE),
+            Self::Envoy(process) => drain(&process),
+        }
+    }
+}
+
+/// Lets Envoy finish what it is at; dropping it then ends it.
+fn drain(process: &process::Process) {
+    let active = format!("http.{}.downstream_rq_active", config::STATS);
+    let close = client::Request { method: "POST", path: "/drain_listeners?graceful&skip_exit", ..client::Request::default() };
+    // An Envoy that no longer answers has nothing to finish.
+    let _asked = client::send(process.admin(), &close, GRACE);
+    let deadline = Instant::now() + GRACE;
+    while process.stat(&active).is_some_and(|count| count > 0) && Instant::now() < deadline {
+        thread::sleep(GLANCE);
+    }
+}
+
+fn settings(chain: &Chain) -> Result<Settings> {
+    let cluster = |name: &str, address| wasmplugin_proxy::Cluster::new(name, [address]);
+    let mut settings = Settings::new(cluster(UPSTREAM, chain.upstream));
+    settings.listener = chain.listen;
+    settings.admin = Some(chain.admin);
+    settings.workers = chain.workers;
+    settings.clusters.extend(chain.clusters.iter().map(|(name, address)| cluster(name, *address)));
+    settings.plugins = chain.plugins.iter().map(compiled).collect::<Result<_>>()?;
+    Ok(settings)
+}
+
+fn compiled(plugin: &Plugin) -> Result<wasmplugin_host::worker::Plugin> {
+    Ok(wasmplugin_host::worker::Plugin {
+        name: plugin.name.clone(),
+        root_id: String::new(),
+        vm_id: String::new(),
+        configuration: plugin.configuration.clone().into(),
+        vm_configuration: bytes::Bytes::new(),
+        fail: plugin.fail,
+        allow_on_headers_stop_iteration: false,
+        code: Code::Wasm(Arc::new(wasm::Module::read(&plugin.module)?)),
+    })
+}
+
+fn bootstrap(chain: &Chain) -> Result<config::Bootstrap> {
+    let cluster = |name: &str, address| config::Cluster { name: name.to_owned(), address };
+    let mut bootstrap = config::Bootstrap::new(cluster(UPSTREAM, chain.upstream));
+    bootstrap.listener = chain.listen;
+    bootstrap.admin = chain.admin;
+    bootstrap.clusters = chain.clusters.iter().map(|(name, address)| cluster(name, *address)).collect();
+    bootstrap.plugins = chain.plugins.iter().map(absolute).collect::<Result<_>>()?;
+    Ok(bootstrap)
+}
+
+fn absolute(plugin: &Plugin) -> Result<config::Plugin> {
+    let module = plugin.module.canonicalize().with_context(|| format!("cannot read `{}`", plugin.module.display()))?;
+    Ok(config::Plugin {
+        name: plugin.name.clone(),
+        root_id: String::new(),
+        vm_id: String::new(),
+        module,
+        configuration: plugin.configuration.clone().into(),
+        vm_configuration: bytes::Bytes::new(),
+        fail: plugin.fail,
+        allow_on_headers_stop_iteration: false,
+    })
+}

@@ -1,0 +1,182 @@
+//! The verb `run`: modules on real sockets, in front of an upstream.
+
+mod address;
+mod configuration;
+mod upstream;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use wasmplugin_host::module::Module;
+use wasmplugin_host::test::{Answer, LogLevel, Proxy};
+use wasmplugin_host::worker::FailPolicy;
+
+use crate::engine::{Chain, Engine, Plugin, Running};
+use crate::exit::{self, Exit};
+use crate::logger;
+use crate::output;
+use crate::stop::Stop;
+use crate::workspace::Workspace;
+use address::{Address, NamedAddress};
+use configuration::Configuration;
+use upstream::Upstream;
+
+/// How often the proxy and its log are looked at.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Run modules in front of an upstream, until Ctrl-C.
+///
+/// Requests go through the modules in the order given, then to the upstream; without one, a small server answers that
+/// shows what reached it. Nothing is started unless every module and every configuration is fine.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cargo wasmplugin run target/modules/hello.wasm
+  cargo wasmplugin run hello.wasm --upstream localhost:3000 --listen 0.0.0.0:8080
+  cargo wasmplugin run external-auth.wasm --config '{\"cluster\": \"auth\", \"timeout\": \"250ms\"}' \\
+      --cluster auth=localhost:9000 --engine envoy
+  cargo wasmplugin run auth.wasm hello.wasm --config auth.json --config ''")]
+pub(crate) struct Arguments {
+    /// The modules, in the order in which a request meets them.
+    #[arg(required = true, value_name = "MODULE.wasm")]
+    modules: Vec<PathBuf>,
+    /// A module's configuration: JSON, or a file of it; once per module, '' for none.
+    #[arg(long = "config", value_name = "FILE|JSON")]
+    configurations: Vec<String>,
+    /// Where requests go.
+    #[arg(long, value_name = "ADDR")]
+    upstream: Option<Address>,
+    /// A cluster that the modules can call; may be given several times.
+    #[arg(long = "cluster", value_name = "NAME=ADDR")]
+    clusters: Vec<NamedAddress>,
+    /// Where clients connect; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: Address,
+    /// Where the admin interface listens; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    admin: Address,
+    /// Threads that serve requests, each with its own instances of the modules.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+    /// Let requests pass without a module that has crashed; otherwise they are answered with 503.
+    #[arg(long)]
+    fail_open: bool,
+    /// Which proxy runs the modules.
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
+}
+
+/// Runs until Ctrl-C.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    let plugins = plugins(arguments)?;
+    let ready = arguments.engine.prepare(&envoy_folder())?;
+    let upstream = Upstream::start(arguments.upstream.as_ref().map(Address::socket))?;
+    let chain = Chain {
+        listen: arguments.listen.socket(),
+        admin: arguments.admin.socket(),
+        plugins,
+        upstream: upstream.address(),
+        clusters: arguments.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.address.socket())).collect(),
+        workers: arguments.workers.into(),
+    };
+    logger::show_plugins();
+    let proxy = match ready.start(&chain) {
+        Ok(proxy) => proxy,
+        Err(error) => return Err(blame(&chain, error)),
+    };
+    let stop = Stop::listen()?;
+    output::print(&format!(
+        "{} listens on http://{}, its admin interface on http://{}\nrequests go to {upstream}\nstop it with Ctrl-C\n",
+        ready.title(),
+        proxy.address(),
+        proxy.admin(),
+    ))?;
+    attend(&proxy, stop)?;
+    proxy.stop();
+    Ok(Exit::Success)
+}
+
+/// The modules, checked, each with its configuration.
+fn plugins(arguments: &Arguments) -> Result<Vec<Plugin>> {
+    let Arguments { modules, configurations, .. } = arguments;
+    if !configurations.is_empty() && configurations.len() != modules.len() {
+        exit::usage(format!(
+            "there are {} modules and {} configurations; give none, or one for each module in the same order, '' where it has none",
+            modules.len(),
+            configurations.len()
+        ));
+    }
+    let mut names: Vec<_> = arguments.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some([name, _]) = names.array_windows().find(|[one, other]| one == other) {
+        exit::usage(format!("the cluster `{name}` is given twice"));
+    }
+    let fail = if arguments.fail_open { FailPolicy::Open } else { FailPolicy::Closed };
+    let configurations = configurations.iter().map(|text| Configuration::read(text).map(Some)).chain(std::iter::repeat_with(|| Ok(None)));
+    let plugin = |(module, configuration): (&PathBuf, Result<Option<Configuration>>)| {
+        Module::read(module)?;
+        let configuration = configuration?.map(|configuration| configuration.text).unwrap_or_default();
+        Ok(Plugin { name: name(module), module: module.clone(), configuration, fail })
+    };
+    modules.iter().zip(configurations).map(plugin).collect()
+}
+
+/// A module's name for logs: that of its file.
+fn name(module: &Path) -> String {
+    module.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Names the module because of which the proxy does not start.
+///
+/// A proxy that runs a chain tells what is wrong, but not always with which file; so each is tried alone, in memory.
+fn blame(chain: &Chain, error: anyhow::Error) -> anyhow::Error {
+    let alone = |plugin: &&Plugin| {
+        let builder = Proxy::wasm(&plugin.module).name(&plugin.name).raw_config(plugin.configuration.clone());
+        let builder = chain.clusters.iter().fold(builder, |builder, (name, _)| builder.cluster(name, |_| Answer::new(200)));
+        builder.start().is_err()
+    };
+    match chain.plugins.iter().find(alone) {
+        Some(culprit) => error.context(format!("cannot run `{}`", culprit.module.display())),
+        None => error,
+    }
+}
+
+/// Shows what plugins say until somebody wants to stop, or the proxy ends by itself.
+fn attend(proxy: &Running, mut stop: Stop) -> Result<()> {
+    let mut shown = 0;
+    loop {
+        let stopping = stop.within(GLANCE);
+        for (level, text) in proxy.log_after(shown) {
+            log::log!(target: "wasmplugin", loudness(level), "{text}");
+            shown += 1;
+        }
+        if let Some(reason) = proxy.end() {
+            bail!("the proxy has ended by itself: {reason}");
+        }
+        if stopping {
+            eprintln!("\nstopping");
+            stop.hurry();
+            return Ok(());
+        }
+    }
+}
+
+fn loudness(level: LogLevel) -> log::Level {
+    match level {
+        LogLevel::Trace => log::Level::Trace,
+        LogLevel::Debug => log::Level::Debug,
+        LogLevel::Info => log::Level::Info,
+        LogLevel::Warn => log::Level::Warn,
+        LogLevel::Error | LogLevel::Critical => log::Level::Error,
+    }
+}
+
+/// Where an Envoy is installed on first use: with the workspace, and without one with the user's other caches.
+fn envoy_folder() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    match Workspace::here() {
+        Ok(workspace) => workspace.target,
+        Err(_) => cache().unwrap_or_else(std::env::temp_dir).join("wasmplugin"),
+    }
+}

@@ -1,0 +1,120 @@
+//! The command as a process: what it prints, and how it ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What is left of a run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Run {
+    /// The one message of a failure; nothing else may stand on the standard error, nothing on the other.
+    pub(crate) fn message(&self) -> &str {
+        assert_eq!(self.code, Some(1), "{self:#?}");
+        assert_eq!(self.out, "", "{self:#?}");
+        let message = self.err.strip_prefix("error: ").unwrap_or_else(|| panic!("a message is expected: {self:#?}"));
+        assert!(!message.contains("error: "), "{self:#?}");
+        message
+    }
+}
+
+/// Runs in the workspace to its end.
+pub(crate) fn wasmplugin(arguments: &[&str]) -> Run {
+    let output = command(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// A run that goes on until it is interrupted; killed if the test fails before.
+#[derive(Debug)]
+pub(crate) struct Going {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    /// What it has printed so far.
+    pub(crate) seen: String,
+}
+
+impl Going {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out, seen: String::new() }
+    }
+
+    /// Reads up to a line with that text, and returns the line.
+    pub(crate) fn line_with(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.out.read_line(&mut line).unwrap() > 0, "no line with `{text}` in {}", self.seen);
+            self.seen.push_str(&line);
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Presses Ctrl-C and waits for the end.
+    pub(crate) fn interrupt(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        self.out.read_to_string(&mut self.seen).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        // It may have ended already, as it should.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// The first `host:port` after `http://` in a line.
+pub(crate) fn address(line: &str) -> &str {
+    let (_, rest) = line.split_once("http://").unwrap();
+    rest.split(['/', ',', ' ', '\n']).next().unwrap()
+}
+
+/// A file for one test; removed at its end.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(name: &str, bytes: impl AsRef<[u8]>) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("wasmplugin-cli-{}-{number}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join(name), bytes).unwrap();
+        Self(folder.join(name))
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left in the temporary folder does no harm.
+        let _removed = std::fs::remove_dir_all(self.0.parent().unwrap());
+    }
+}
+
+/// The workspace's folder.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-wasmplugin"));
+    command.args(arguments).current_dir(workspace());
+    command
+}

@@ -1,0 +1,158 @@
+//! `cargo wasmplugin run`.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use serde_json::Value;
+use wasmplugin_host::module::build;
+
+use crate::command::{Going, Scratch, address, wasmplugin, workspace};
+
+/// What every module must have, around something of its own.
+fn module(inside: &str) -> Vec<u8> {
+    let text = format!(
+        "(module {inside}
+            (memory (export \"memory\") 1)
+            (func (export \"proxy_abi_version_0_2_1\"))
+            (func (export \"malloc\") (param i32) (result i32) i32.const 64))"
+    );
+    wat::parse_str(text).unwrap()
+}
+
+fn hello() -> String {
+    let path = build::wasm(workspace().join("examples/hello")).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Runs on both engines, on any port, to an end that is expected to come at once.
+fn refused(file: &str, more: &[&str]) -> Vec<String> {
+    let engines = ["embedded", "envoy"];
+    let run = |engine: &str| {
+        let common = ["run", file, "--listen", "127.0.0.1:0", "--engine", engine];
+        let run = wasmplugin(&[&common[..], more].concat());
+        run.message().to_owned()
+    };
+    engines.into_iter().map(run).collect()
+}
+
+/// Both engines must refuse with the file's name and the reason.
+fn assert_refused(file: &str, more: &[&str], reason: &str) {
+    for message in refused(file, more) {
+        assert!(message.contains(&format!("`{file}`")), "the file is not named: {message}");
+        assert!(message.contains(reason), "the reason is not `{reason}`: {message}");
+        assert_eq!(message.trim_end().lines().count(), 1, "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    assert_refused("/nowhere/a.wasm", &[], "there is no such file");
+}
+
+#[test]
+fn a_file_that_is_not_wasm() {
+    let file = Scratch::new("a.wasm", "#!/bin/sh\nexit 0\n");
+    assert_refused(file.path(), &[], "it is not a Wasm module");
+}
+
+#[test]
+fn a_component() {
+    let file = Scratch::new("a.wasm", b"\0asm\x0d\0\x01\0");
+    assert_refused(file.path(), &[], "it is a Wasm component");
+}
+
+#[test]
+fn a_truncated_file() {
+    let whole = std::fs::read(hello()).unwrap();
+    let file = Scratch::new("a.wasm", &whole[..whole.len() / 2]);
+    assert_refused(file.path(), &[], "the file is cut short");
+}
+
+#[test]
+fn an_import_that_nobody_offers() {
+    let file = Scratch::new("a.wasm", module("(import \"env\" \"proxy_make_coffee\" (func))"));
+    assert_refused(file.path(), &[], "proxy_make_coffee");
+}
+
+#[test]
+fn a_start_function_that_traps() {
+    let file = Scratch::new("a.wasm", module("(func (export \"_initialize\") unreachable)"));
+    assert_refused(file.path(), &[], "unreachable");
+}
+
+#[test]
+fn a_configuration_that_is_not_json() {
+    let hello = hello();
+    let file = Scratch::new("hello.json", "{oops");
+    for message in refused(&hello, &["--config", file.path()]) {
+        assert!(message.starts_with(&format!("the configuration file `{}` is not JSON: ", file.path())), "{message}");
+    }
+    for message in refused(&hello, &["--config", "{oops"]) {
+        assert!(message.starts_with("the configuration `{oops` is not JSON: key must be a string at line 1"), "{message}");
+    }
+}
+
+#[test]
+fn a_configuration_that_the_plugin_refuses() {
+    assert_refused(&hello(), &["--config", r#"{"a": 1}"#], "this plugin takes no configuration");
+}
+
+#[test]
+fn the_culprit_of_a_chain_is_named() {
+    let hello = hello();
+    let file = Scratch::new("trap.wasm", module("(func (export \"_initialize\") unreachable)"));
+    for engine in ["embedded", "envoy"] {
+        let run = wasmplugin(&["run", &hello, file.path(), "--listen", "127.0.0.1:0", "--engine", engine]);
+        let message = run.message();
+        assert!(message.contains(&format!("`{}`", file.path())) && !message.contains(&hello), "{message}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for engine in ["embedded", "envoy"] {
+        let run = wasmplugin(&["run", &hello(), "--listen", &address, "--engine", engine]);
+        assert!(run.message().contains(&address), "{run:#?}");
+    }
+}
+
+#[test]
+fn arguments_that_make_no_sense() {
+    for arguments in [
+        &["run"][..],
+        &["run", "a.wasm", "--listen", "here"],
+        &["run", "a.wasm", "--cluster", "auth"],
+        &["run", "a.wasm", "--workers", "0"],
+        &["run", "a.wasm", "--config", "{}", "--config", "{}"],
+        &["run", "a.wasm", "--cluster", "a=127.0.0.1:1", "--cluster", "a=127.0.0.1:2"],
+        &["fly"],
+    ] {
+        let run = wasmplugin(arguments);
+        assert_eq!(run.code, Some(2), "{arguments:?} {run:#?}");
+        assert!(run.err.starts_with("error: "), "{run:#?}");
+    }
+}
+
+#[test]
+fn requests_go_through_the_modules_until_ctrl_c() {
+    let hello = hello();
+    for engine in ["embedded", "envoy"] {
+        let mut proxy = Going::start(&["run", &hello, "--listen", "127.0.0.1:0", "--engine", engine]);
+        let line = proxy.line_with("listens on");
+        let address = address(&line).to_owned();
+
+        let mut client = TcpStream::connect(&address).unwrap();
+        client.write_all(b"POST /a?b HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("x-hello: wasm"), "{answer}");
+        let shown: Value = serde_json::from_str(body).unwrap();
+        assert_eq!((&shown["method"], &shown["path"], &shown["body"]), (&"POST".into(), &"/a?b".into(), &"hi".into()));
+
+        assert_eq!(proxy.interrupt(), Some(0));
+        assert!(TcpStream::connect(&address).is_err());
+    }
+}

@@ -1,0 +1,322 @@
+//! One request with its response, on its way between two sockets and the worker.
+//!
+//! An exchange belongs to whoever sends its response: first the future that hyper waits on for the headers, then
+//! the body that it polls. There it asks the upstream, feeds the worker with the answer, and takes out what the
+//! worker lets pass; it reads no faster than the client takes. A request's body has a small task of its own.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use hyper::body::{Body, Incoming};
+use hyper::header::HeaderName;
+use hyper::{Request, Response, Version};
+use wasmplugin_host::worker::{ExchangeId, Item, LocalReply, UpstreamFailure};
+
+use crate::bodies::{Cut, RequestBody, ResponseBody};
+use crate::connection::Client;
+use crate::headers::{self, Refusal};
+use crate::hub::Hub;
+use crate::lane::Lane;
+use crate::upload;
+use crate::upstream::{Failure, Lease};
+
+/// Tells the upstream how long the proxy waits for it.
+const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+
+/// Answers one request.
+pub(crate) async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Cut> {
+    let hub = Rc::clone(&client.hub);
+    client.request_begins();
+    let (parts, body) = request.into_parts();
+    let connection = client.facts(parts.version);
+    let http1 = parts.version != Version::HTTP_2;
+    match headers::request_head(&parts, || hub.request_ids.next()) {
+        Ok(head) => {
+            drop(parts);
+            let mut exchange = Exchange::open(client, connection);
+            exchange.begin(head, body, http1);
+            let head = poll_fn(|cx| exchange.poll_item(cx)).await?;
+            Ok(exchange.into_response(head))
+        }
+        Err(Refusal { status }) => {
+            // The plugins learn of it when it is over, as in Envoy.
+            let exchange = Exchange::open(client, connection);
+            let mut response = headers::to_client(&Default::default(), &hub.date, ResponseBody::Empty);
+            *response.status_mut() = status;
+            exchange.into_refusal(status.as_u16());
+            Ok(response)
+        }
+    }
+}
+
+/// One request with its response.
+pub(crate) struct Exchange {
+    hub: Rc<Hub>,
+    client: Rc<Client>,
+    id: ExchangeId,
+    lane: Rc<Lane>,
+    upstream: Upstream,
+    began: Instant,
+    over: bool,
+}
+
+/// Where the upstream request stands.
+enum Upstream {
+    NotAsked,
+    Asked(Pin<Box<dyn Future<Output = Result<(Response<Incoming>, Lease), Failure>>>>),
+    Answers(Incoming, Lease),
+    Over,
+}
+
+impl Exchange {
+    fn open(client: Rc<Client>, connection: wasmplugin_host::worker::Connection) -> Box<Self> {
+        let hub = Rc::clone(&client.hub);
+        let began = Instant::now();
+        let id = hub.tell(|worker| worker.open(connection));
+        hub.stats.requests.up();
+        hub.stats.requests_active.up();
+        let lane = Rc::new(Lane::new(began));
+        hub.add_lane(id, Rc::clone(&lane));
+        Box::new(Self { hub, client, id, lane, upstream: Upstream::NotAsked, began, over: false })
+    }
+
+    /// Hands the request to the worker.
+    fn begin(&mut self, head: wasmplugin_host::headers::HeaderMap, body: Incoming, http1: bool) {
+        let end = body.is_end_stream();
+        if end {
+            self.lane.request_ended.set(Some(self.began));
+        }
+        self.hub.tell(|worker| worker.request_headers(self.id, head, end));
+        if !end {
+            tokio::task::spawn_local(upload::run(Rc::clone(&self.hub), Rc::clone(&self.lane), self.id, body, http1));
+        }
+    }
+
+    /// The next part of the response that may go to the client.
+    pub(crate) fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Item, Cut>> {
+        self.lane.driver.awake();
+        loop {
+            if let Some(item) = self.lane.down.pop() {
+                return Poll::Ready(Ok(item));
+            }
+            if self.lane.cut.get() {
+                self.hub.stats.server_resets.up();
+                self.finish();
+                return Poll::Ready(Err(Cut));
+            }
+            if self.lane.upstream_gone.get() {
+                self.upstream_over();
+            }
+            let head = self.lane.upstream_head.borrow_mut().take();
+            if let Some((head, end)) = head {
+                self.ask(&head, end);
+                continue;
+            }
+            if self.poll_upstream(cx).is_pending() {
+                return self.lane.driver.sleep(cx);
+            }
+        }
+    }
+
+    /// Sends the request on.
+    fn ask(&mut self, head: &wasmplugin_host::headers::HeaderMap, end: bool) {
+        if !matches!(self.upstream, Upstream::NotAsked) {
+            return;
+        }
+        let Some(cluster) = self.hub.cluster(&self.hub.settings.route).cloned() else {
+            return self.reply(LocalReply::text(503, "", "cluster_not_found"));
+        };
+        let body = if end { RequestBody::empty() } else { RequestBody::Lane(Rc::clone(&self.lane)) };
+        match headers::to_server(head, cluster.http2, end, body) {
+            Ok(mut request) => {
+                if let Some(timeout) = &self.hub.route_timeout {
+                    request.headers_mut().insert(EXPECTED_TIMEOUT, timeout.clone());
+                }
+                self.lane.asked.set(Some(Instant::now()));
+                self.upstream = Upstream::Asked(Box::pin(async move { cluster.send(request).await }));
+            }
+            Err(headers::BadHeader(name)) => {
+                let problem = format!("invalid header value for: {name}");
+                let details = format!("filter_removed_required_request_headers{{{}}}", problem.replace(' ', "_"));
+                self.reply(LocalReply::text(503, problem, details));
+            }
+        }
+    }
+
+    /// Hears the upstream, if the worker has room for what it says.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.upstream {
+            Upstream::NotAsked | Upstream::Over => Poll::Pending,
+            Upstream::Asked(answer) => {
+                match ready!(answer.as_mut().poll(cx)) {
+                    Ok((response, lease)) => self.answered(response, lease),
+                    Err(failure) => self.failed(failure),
+                }
+                Poll::Ready(())
+            }
+            Upstream::Answers(body, _) => {
+                let (id, limit) = (self.id, self.hub.settings.buffer_limit);
+                if self.hub.ask(|worker| worker.response_backlog(id)) > limit {
+                    return Poll::Pending;
+                }
+                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+                let ended = body.is_end_stream();
+                self.touch();
+                match frame {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => {
+                            if ended {
+                                self.upstream_ended();
+                            }
+                            self.hub.tell(|worker| worker.response_data(id, data, ended));
+                        }
+                        Err(frame) => {
+                            if let Ok(trailers) = frame.into_trailers() {
+                                self.upstream_ended();
+                                let trailers = headers::from_trailers(&trailers);
+                                self.hub.tell(|worker| worker.response_trailers(id, trailers));
+                            }
+                        }
+                    },
+                    None => {
+                        self.upstream_ended();
+                        self.hub.tell(|worker| worker.response_data(id, Default::default(), true));
+                    }
+                    Some(Err(error)) => {
+                        log::debug!("an upstream response was cut short: {error}");
+                        self.upstream_over();
+                        self.hub.tell(|worker| worker.upstream_reset(id, UpstreamFailure::Reset));
+                    }
+                }
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// The upstream's headers have come.
+    fn answered(&mut self, response: Response<Incoming>, lease: Lease) {
+        self.touch();
+        let (parts, body) = response.into_parts();
+        let end = body.is_end_stream();
+        let since = self.lane.request_ended.get().or(self.lane.asked.get()).unwrap_or(self.began);
+        let head = headers::response_head(&parts, since.elapsed().as_millis());
+        self.upstream = Upstream::Answers(body, lease);
+        if end {
+            self.upstream_ended();
+        }
+        let id = self.id;
+        self.hub.tell(|worker| worker.response_headers(id, head, end));
+    }
+
+    /// There will be no answer.
+    fn failed(&mut self, failure: Failure) {
+        const BEFORE: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
+        self.upstream_over();
+        let id = self.id;
+        let failure = match failure {
+            Failure::NoServer => return self.reply(LocalReply::text(503, "no healthy upstream", "no_healthy_upstream")),
+            Failure::ConnectTimeout => {
+                let details = "upstream_reset_before_response_started{connection_timeout}";
+                return self.reply(LocalReply::text(503, format!("{BEFORE}connection timeout"), details));
+            }
+            Failure::Connect => UpstreamFailure::Connect,
+            Failure::Reset => UpstreamFailure::Reset,
+            Failure::Protocol => UpstreamFailure::Protocol,
+        };
+        self.hub.tell(|worker| worker.upstream_reset(id, failure));
+    }
+
+    fn reply(&mut self, reply: LocalReply) {
+        self.upstream_over();
+        let id = self.id;
+        self.hub.tell(|worker| worker.reply(id, reply));
+    }
+
+    /// The response has come to its end: its connection may serve somebody else, if the request has ended as well.
+    fn upstream_ended(&mut self) {
+        self.lane.asked.set(None);
+        if let Upstream::Answers(_, lease) = std::mem::replace(&mut self.upstream, Upstream::Over)
+            && self.lane.up.ended.get()
+        {
+            lease.give_back();
+        }
+    }
+
+    /// Nothing more comes from the upstream; a connection in the middle of something is closed.
+    fn upstream_over(&mut self) {
+        self.lane.asked.set(None);
+        self.upstream = Upstream::Over;
+    }
+
+    fn touch(&self) {
+        self.lane.active.set(Instant::now());
+    }
+
+    /// The response that begins with these headers.
+    fn into_response(mut self: Box<Self>, head: Item) -> Response<ResponseBody> {
+        let (headers, end) = match head {
+            Item::Headers(headers, end) => (headers, end),
+            Item::Data(..) | Item::Trailers(_) => Default::default(),
+        };
+        self.touch();
+        let mut response = headers::to_client(&headers, &self.hub.date, ResponseBody::Empty);
+        self.hub.stats.responses.count(response.status().as_u16());
+        if end {
+            self.finish();
+        } else {
+            *response.body_mut() = ResponseBody::Exchange(self);
+        }
+        response
+    }
+
+    /// The request was refused before any plugin saw it.
+    fn into_refusal(mut self: Box<Self>, status: u16) {
+        self.hub.stats.responses.count(status);
+        self.finish();
+    }
+
+    /// The response has been sent to its end, or cannot be.
+    pub(crate) fn finish(&mut self) {
+        if !self.leave() {
+            return;
+        }
+        let id = self.id;
+        self.hub.tell(|worker| worker.finished(id));
+        self.hub.remove_lane(id);
+        self.hub.stats.times.record(self.began.elapsed());
+    }
+
+    /// Whether this is the end; it comes once.
+    fn leave(&mut self) -> bool {
+        if std::mem::replace(&mut self.over, true) {
+            return false;
+        }
+        self.upstream = Upstream::Over;
+        self.lane.close();
+        self.hub.stats.requests_active.down();
+        self.client.request_ends();
+        true
+    }
+}
+
+impl Drop for Exchange {
+    /// Dropped before its end: the client is gone.
+    fn drop(&mut self) {
+        if self.leave() {
+            let id = self.id;
+            self.hub.stats.client_resets.up();
+            self.hub.tell(|worker| worker.downstream_reset(id));
+            self.hub.remove_lane(id);
+        }
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("id", &self.id).finish_non_exhaustive()
+    }
+}

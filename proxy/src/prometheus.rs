@@ -1,0 +1,210 @@
+//! All counters as Prometheus reads them, under Envoy's names where Envoy counts the same.
+
+use std::fmt::Write as _;
+
+use wasmplugin_host::abi::MetricKind;
+use wasmplugin_host::metrics::Sample;
+
+use crate::admin::Admin;
+use crate::stats::{BUCKETS, ClusterStats, Count, WorkerStats};
+
+/// Everything that the proxy and its plugins have counted.
+pub(crate) fn render(admin: &Admin) -> String {
+    let mut page = Page::default();
+    plugins(&mut page, &admin.services.metrics().snapshot());
+    listener(&mut page, admin);
+    clusters(&mut page, admin);
+    vms(&mut page, admin);
+    page.text
+}
+
+/// The plugins' own metrics; several names may become one that Prometheus understands.
+fn plugins(page: &mut Page, samples: &[Sample]) {
+    let mut samples: Vec<(String, &Sample)> =
+        samples.iter().map(|sample| (metric_name(&sample.name), sample)).collect();
+    samples.sort_by(|one, other| one.0.cmp(&other.0));
+    samples.dedup_by(|one, other| one.0 == other.0);
+    for (name, sample) in samples {
+        match sample.kind {
+            MetricKind::Counter => page.family(&name, "counter", [(String::new(), sample.value)]),
+            MetricKind::Gauge => page.family(&name, "gauge", [(String::new(), sample.value)]),
+            MetricKind::Histogram => {
+                let mut counts = [0; BUCKETS.len() + 1];
+                let mut sum = 0;
+                for value in &sample.samples {
+                    #[expect(clippy::cast_precision_loss, reason = "a bucket's bound is far below 2^52")]
+                    let at = BUCKETS.iter().position(|bound| *value as f64 <= *bound).unwrap_or(BUCKETS.len());
+                    if let Some(count) = counts.get_mut(at) {
+                        *count += 1;
+                    }
+                    sum += value;
+                }
+                page.histogram(&name, "", &counts, &sum.to_string());
+            }
+        }
+    }
+}
+
+fn listener(page: &mut Page, admin: &Admin) {
+    let prefix = label("envoy_http_conn_manager_prefix", &admin.settings.stat_prefix);
+    let mut one = |name: &str, kind, which: fn(&WorkerStats) -> &Count| {
+        let value = admin.workers.iter().map(|worker| which(&worker.stats).get()).sum();
+        page.family(name, kind, [(prefix.clone(), value)]);
+    };
+    one("envoy_http_downstream_cx_total", "counter", |stats| &stats.connections);
+    one("envoy_http_downstream_cx_active", "gauge", |stats| &stats.connections_active);
+    one("envoy_http_downstream_cx_idle_timeout", "counter", |stats| &stats.connection_timeouts);
+    one("envoy_http_downstream_cx_protocol_error", "counter", |stats| &stats.protocol_errors);
+    one("envoy_http_downstream_rq_total", "counter", |stats| &stats.requests);
+    one("envoy_http_downstream_rq_active", "gauge", |stats| &stats.requests_active);
+    one("envoy_http_downstream_rq_rx_reset", "counter", |stats| &stats.client_resets);
+    one("envoy_http_downstream_rq_tx_reset", "counter", |stats| &stats.server_resets);
+    one("envoy_http_downstream_rq_idle_timeout", "counter", |stats| &stats.idle_timeouts);
+    let overflow = "envoy_listener_downstream_cx_overflow";
+    page.family(overflow, "counter", [(String::new(), admin.overflows.get())]);
+    let classes = sum(admin.workers.iter().map(|worker| worker.stats.responses.get()));
+    let by_class = (1..).zip(classes);
+    page.family(
+        "envoy_http_downstream_rq_xx",
+        "counter",
+        by_class.map(|(class, value)| (format!("{},{prefix}", label("envoy_response_code_class", class)), value)),
+    );
+    let counts = sum(admin.workers.iter().map(|worker| worker.stats.times.buckets()));
+    let micros: u64 = admin.workers.iter().map(|worker| worker.stats.times.micros()).sum();
+    let millis = format!("{}.{:03}", micros / 1000, micros % 1000);
+    page.histogram("envoy_http_downstream_rq_time", &prefix, &counts, &millis);
+}
+
+fn clusters(page: &mut Page, admin: &Admin) {
+    type Which = fn(&ClusterStats) -> &Count;
+    let one = |page: &mut Page, name: &str, kind, which: Which| {
+        let values = admin.settings.clusters.iter().enumerate().map(|(index, cluster)| {
+            let counts = admin.workers.iter().filter_map(|worker| worker.stats.clusters.get(index));
+            (label("envoy_cluster_name", &cluster.name), counts.map(|stats| which(stats).get()).sum())
+        });
+        page.family(name, kind, values);
+    };
+    one(page, "envoy_cluster_upstream_cx_total", "counter", |stats| &stats.connections);
+    one(page, "envoy_cluster_upstream_cx_active", "gauge", |stats| &stats.connections_active);
+    one(page, "envoy_cluster_upstream_cx_connect_fail", "counter", |stats| &stats.connect_failures);
+    one(page, "envoy_cluster_upstream_cx_connect_timeout", "counter", |stats| &stats.connect_timeouts);
+    one(page, "envoy_cluster_upstream_rq_total", "counter", |stats| &stats.requests);
+    one(page, "envoy_cluster_upstream_rq_active", "gauge", |stats| &stats.requests_active);
+    one(page, "envoy_cluster_upstream_rq_timeout", "counter", |stats| &stats.timeouts);
+    one(page, "envoy_cluster_upstream_rq_rx_reset", "counter", |stats| &stats.resets);
+    let classes = admin.settings.clusters.iter().enumerate().flat_map(|(index, cluster)| {
+        let name = label("envoy_cluster_name", &cluster.name);
+        let counts = admin.workers.iter().filter_map(|worker| worker.stats.clusters.get(index));
+        let classes = sum(counts.map(|stats| stats.responses.get()));
+        (1..).zip(classes).map(move |(class, value): (u32, u64)| {
+            (format!("{},{name}", label("envoy_response_code_class", class)), value)
+        })
+    });
+    page.family("envoy_cluster_upstream_rq_xx", "counter", classes);
+}
+
+fn vms(page: &mut Page, admin: &Admin) {
+    let mut one = |name: &str, kind, which: fn(&WorkerStats) -> &Count| {
+        let value = admin.workers.iter().map(|worker| which(&worker.stats).get()).sum();
+        page.family(name, kind, [(String::new(), value)]);
+    };
+    one("envoy_wasm_envoy_wasm_runtime_wasmtime_active", "gauge", |stats| &stats.vms);
+    one("envoy_wasm_envoy_wasm_runtime_wasmtime_created", "counter", |stats| &stats.vms_started);
+    one("wasmplugin_callouts_total", "counter", |stats| &stats.callouts);
+    one("wasmplugin_callouts_failed_total", "counter", |stats| &stats.callouts_failed);
+    one("wasmplugin_host_calls_total", "counter", |stats| &stats.host_calls);
+    one("wasmplugin_traps_total", "counter", |stats| &stats.traps);
+    let failed = admin.settings.plugins.iter().enumerate().map(|(index, plugin)| {
+        let counts = admin.workers.iter().filter_map(|worker| worker.stats.failed.get(index));
+        let labels = format!("{},{}", label("place", index), label("plugin", &plugin.name));
+        (labels, counts.map(Count::get).sum())
+    });
+    page.family("wasmplugin_plugin_failed_workers", "gauge", failed);
+    page.family("wasmplugin_workers", "gauge", [(String::new(), admin.workers.len() as u64)]);
+}
+
+fn sum<const N: usize>(rows: impl Iterator<Item = [u64; N]>) -> [u64; N] {
+    rows.fold([0; N], |mut total, row| {
+        for (total, more) in total.iter_mut().zip(row) {
+            *total += more;
+        }
+        total
+    })
+}
+
+/// The text under construction.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, values: impl IntoIterator<Item = (String, u64)>) {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_none() {
+            return;
+        }
+        self.line(format_args!("# TYPE {name} {kind}"));
+        for (labels, value) in values {
+            self.line(format_args!("{name}{{{labels}}} {value}"));
+        }
+    }
+
+    /// `counts` are per bucket; Prometheus wants them cumulated.
+    fn histogram(&mut self, name: &str, labels: &str, counts: &[u64], total: &str) {
+        self.line(format_args!("# TYPE {name} histogram"));
+        let comma = if labels.is_empty() { "" } else { "," };
+        let mut below = 0;
+        let bounds = BUCKETS.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+        for (count, bound) in counts.iter().zip(bounds) {
+            below += count;
+            self.line(format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}"));
+        }
+        self.line(format_args!("{name}_sum{{{labels}}} {total}"));
+        self.line(format_args!("{name}_count{{{labels}}} {below}"));
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        // Writing to a string cannot fail.
+        let _ = self.text.write_fmt(line);
+        self.text.push('\n');
+    }
+}
+
+fn label(name: &str, value: impl ToString) -> String {
+    let value = value.to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("{name}=\"{value}\"")
+}
+
+/// The name as Envoy makes it fit: other characters become `_`, and so does a digit in front.
+fn metric_name(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let mut fitting: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
+    if fitting.chars().next().is_none_or(|first| first.is_ascii_digit()) {
+        fitting.insert(0, '_');
+    }
+    fitting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_made_to_fit() {
+        assert_eq!(metric_name("my.counter{a=b}"), "my_counter_a_b_");
+        assert_eq!(metric_name("2xx"), "_2xx");
+        assert_eq!(label("a", "x\"y\\\n"), r#"a="x\"y\\\n""#);
+    }
+
+    #[test]
+    fn buckets_are_cumulated() {
+        let mut page = Page::default();
+        let mut counts = [0; BUCKETS.len() + 1];
+        (counts[0], counts[2], counts[BUCKETS.len()]) = (1, 2, 3);
+        page.histogram("h", "", &counts, "9");
+        let lines: Vec<&str> = page.text.lines().collect();
+        assert_eq!(lines[..4], ["# TYPE h histogram", "h_bucket{le=\"0.5\"} 1", "h_bucket{le=\"1\"} 1", "h_bucket{le=\"5\"} 3"]);
+        assert!(page.text.ends_with("h_bucket{le=\"+Inf\"} 6\nh_sum{} 9\nh_count{} 6\n"));
+    }
+}

@@ -1,0 +1,21 @@
+//! Every scenario on every engine, in one binary.
+
+mod engines;
+
+// One module per plugin and example, with its name.
+mod external_auth;
+mod hello;
+mod rewrite_json;
+mod stream_upper;
+mod two_callouts;
+
+// What the SDK promises to every plugin, shown with the `probe`.
+mod bodies;
+mod callouts;
+mod configuration;
+mod headers;
+mod replies;
+mod responses;
+mod waiting;
+
+include!(concat!(env!("OUT_DIR"), "/every_module_has_a_scenario.rs"));
