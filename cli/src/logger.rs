@@ -7,6 +7,9 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 /// The variable that says how much is shown, in the words of [`LevelFilter`].
 const VARIABLE: &str = "WASMPLUGIN_LOG";
 
+/// The target of what plugins log.
+pub(crate) const PLUGINS: &str = "wasm";
+
 struct Logger;
 
 /// Shows warnings and errors, or as much as the variable says.
@@ -18,7 +21,7 @@ pub(crate) fn install() {
     }
 }
 
-/// Shows what plugins say, unless the variable says how much is wanted.
+/// Shows what plugins say from `info` on, unless the variable says how much is wanted.
 pub(crate) fn show_plugins() {
     if std::env::var_os(VARIABLE).is_none() {
         log::set_max_level(LevelFilter::Info);
@@ -28,7 +31,8 @@ pub(crate) fn show_plugins() {
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // The libraries below have much to say that nobody asked for.
-        metadata.target().starts_with("wasmplugin") || metadata.target().starts_with("cargo_wasmplugin") || metadata.level() <= Level::Warn
+        let ours = metadata.target() == PLUGINS || metadata.target().starts_with("wasmplugin");
+        metadata.level() <= log::max_level() && (ours || metadata.level() <= Level::Warn)
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -18,7 +18,8 @@ pub(crate) fn http_date(unix: Duration) -> String {
     let day = of_year - (153 * march_month + 2) / 5 + 1;
     let month = (march_month + 2) % 12;
     let year = year_of_era + era * 400 + u64::from(month < 2);
-    let name = |names: &[&'static str], at: u64| names.get(usize::try_from(at).unwrap_or_default()).copied().unwrap_or("");
+    let name =
+        |names: &[&'static str], at: u64| names.get(usize::try_from(at).unwrap_or_default()).copied().unwrap_or("");
     format!(
         "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
         name(&DAYS, days % 7),

@@ -115,9 +115,11 @@ mod tests {
 
     #[test]
     fn the_nth_call_fails() {
-        let mut faults = Faults::new()
-            .call("proxy_log", When::Nth(2), Status::InternalFailure)
-            .call("proxy_done", When::Always, Status::NotFound);
+        let mut faults = Faults::new().call("proxy_log", When::Nth(2), Status::InternalFailure).call(
+            "proxy_done",
+            When::Always,
+            Status::NotFound,
+        );
         assert_eq!(faults.at_call("proxy_log"), None);
         assert_eq!(faults.at_call("proxy_done"), Some(1));
         assert_eq!(faults.at_call("proxy_log"), Some(10));

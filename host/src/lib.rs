@@ -28,7 +28,7 @@ pub mod metrics;
 #[cfg(feature = "wasm")]
 pub mod module;
 #[cfg(feature = "native")]
-mod native;
+pub mod native;
 pub mod pairs;
 mod properties;
 pub mod services;

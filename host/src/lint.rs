@@ -110,7 +110,10 @@ impl VmState {
         if matches!(
             self.callback(),
             Some(
-                Callback::ResponseTrailers { .. } | Callback::Log { .. } | Callback::Done { .. } | Callback::Delete { .. }
+                Callback::ResponseTrailers { .. }
+                    | Callback::Log { .. }
+                    | Callback::Done { .. }
+                    | Callback::Delete { .. }
             )
         ) {
             self.found(FindingKind::Crash, || "closing the stream in this callback crashes Envoy 1.40".to_owned());
@@ -134,9 +137,10 @@ impl VmState {
             });
         }
         let before = self.exchanges.get(id).and_then(|exchange| exchange.filters.get(place));
-        let queued = self.deferred.iter().any(
-            |action| matches!(action, crate::vm::Deferred::Reply(other, at, _) if *other == id && *at == place),
-        );
+        let queued = self
+            .deferred
+            .iter()
+            .any(|action| matches!(action, crate::vm::Deferred::Reply(other, at, _) if *other == id && *at == place));
         if queued || before.is_some_and(|filter| filter.replied) {
             self.found(FindingKind::SecondReply, || "a second local reply for one stream is dropped".to_owned());
         }
@@ -156,7 +160,9 @@ impl Worker {
         let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
         let Some(filter) = exchange.filters.get_mut(place) else { return };
         if std::mem::take(&mut filter.flow_mut(direction).idle_continue) && self.state.findings.is_some() {
-            let message = "the stream was continued and then paused by the same callback; what follows is never let through".to_owned();
+            let message =
+                "the stream was continued and then paused by the same callback; what follows is never let through"
+                    .to_owned();
             self.report(id, place, "", FindingKind::ContinueThenPause, message);
         }
     }

@@ -7,9 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::abi::{MetricKind, Status};
 
 /// The upper bounds of a histogram's buckets, as Envoy shows them.
-pub const BOUNDS: [f64; 19] = [
-    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 1.8e6, 3.6e6,
-];
+pub const BOUNDS: [f64; 19] =
+    [0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 1.8e6, 3.6e6];
 
 /// All metrics of a proxy, by kind and name.
 #[derive(Debug, Default)]

@@ -41,7 +41,7 @@ pub(crate) fn next_token() -> u32 {
 ///
 /// SDKs set up logging and panic hooks for the whole process then, so only one thread may do it at a time, and the
 /// hook is put back.
-pub(crate) fn register(register: fn()) -> Result<(), String> {
+fn register(register: fn()) -> Result<(), String> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let hook = panic::take_hook();
@@ -52,9 +52,36 @@ pub(crate) fn register(register: fn()) -> Result<(), String> {
     result.map_err(|payload| format!("registering the plugin panicked: {}", words(payload.as_ref())))
 }
 
-/// The guest behind the symbols.
-pub(crate) fn guest() -> Box<dyn Guest> {
-    Box::new(Native)
+/// A plugin that is linked into this process.
+///
+/// Only whoever makes one refers to the SDK's callbacks, through a pointer that travels in it: a program that has
+/// this feature on, but no plugin linked in, links all the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Linked {
+    register: fn(),
+    guest: fn() -> Box<dyn Guest>,
+}
+
+impl Linked {
+    /// The plugin that this function registers with its SDK.
+    #[must_use]
+    pub fn new(register: fn()) -> Self {
+        Self { register, guest: || Box::new(Native) }
+    }
+
+    /// Registers the plugin, on this thread.
+    pub(crate) fn register(self) -> Result<(), String> {
+        register(self.register)
+    }
+
+    /// The guest behind the symbols.
+    pub(crate) fn guest(self) -> Box<dyn Guest> {
+        (self.guest)()
+    }
+
+    pub(crate) fn same(self, other: Self) -> bool {
+        std::ptr::fn_addr_eq(self.register, other.register)
+    }
 }
 
 struct Native;
@@ -66,8 +93,8 @@ impl Guest for Native {
         let result = panic::catch_unwind(AssertUnwindSafe(|| enter(callback)));
         #[expect(clippy::expect_used, reason = "INVARIANT: host calls put the state back before they return")]
         let state = STATE.take().expect("the state comes back with the guest");
-        let result = result
-            .map_err(|payload| Trap { function: callback.name(), reason: words(payload.as_ref()).to_owned() });
+        let result =
+            result.map_err(|payload| Trap { function: callback.name(), reason: words(payload.as_ref()).to_owned() });
         (state, result)
     }
 }
@@ -301,8 +328,12 @@ fn enter(callback: Callback) -> u32 {
             Callback::ResponseHeaders { context, count, end } => {
                 return proxy_on_response_headers(context, count as usize, end);
             }
-            Callback::ResponseBody { context, size, end } => return proxy_on_response_body(context, size as usize, end),
-            Callback::ResponseTrailers { context, count } => return proxy_on_response_trailers(context, count as usize),
+            Callback::ResponseBody { context, size, end } => {
+                return proxy_on_response_body(context, size as usize, end);
+            }
+            Callback::ResponseTrailers { context, count } => {
+                return proxy_on_response_trailers(context, count as usize);
+            }
             Callback::HttpCallResponse { root, token, headers, body_size, trailers } => {
                 proxy_on_http_call_response(root, token, headers as usize, body_size as usize, trailers as usize);
             }
@@ -318,7 +349,9 @@ fn enter(callback: Callback) -> u32 {
             Callback::DownstreamData { context, size, end } => {
                 return proxy_on_downstream_data(context, size as usize, end);
             }
-            Callback::UpstreamData { context, size, end } => return proxy_on_upstream_data(context, size as usize, end),
+            Callback::UpstreamData { context, size, end } => {
+                return proxy_on_upstream_data(context, size as usize, end);
+            }
             Callback::DownstreamClose { context, peer } => proxy_on_downstream_connection_close(context, peer),
             Callback::UpstreamClose { context, peer } => proxy_on_upstream_connection_close(context, peer),
             Callback::ForeignFunction { context, function, size } => {

@@ -99,7 +99,8 @@ impl VmState {
         let headers = half.headers.as_ref();
         match (field, rest) {
             (b"code", None) => {
-                let status = headers.and_then(|headers| headers.get_str(":status")).and_then(|status| status.parse().ok());
+                let status =
+                    headers.and_then(|headers| headers.get_str(":status")).and_then(|status| status.parse().ok());
                 number(out, status.ok_or(Status::NotFound)?)
             }
             (b"code_details", None) => {
@@ -279,7 +280,8 @@ fn drill(object: &serde_json::Map<String, serde_json::Value>, path: &[u8], out: 
         (value, None) => encode(value, out),
         (serde_json::Value::Object(inner), Some(rest)) => drill(inner, rest, out),
         (serde_json::Value::Array(list), Some(rest)) => {
-            let index: usize = std::str::from_utf8(rest).ok().and_then(|rest| rest.parse().ok()).ok_or(Status::NotFound)?;
+            let index: usize =
+                std::str::from_utf8(rest).ok().and_then(|rest| rest.parse().ok()).ok_or(Status::NotFound)?;
             encode(list.get(index).ok_or(Status::NotFound)?, out)
         }
         _ => Err(Status::NotFound),

@@ -21,9 +21,7 @@ pub(crate) struct Script(Arc<Body>);
 
 impl Script {
     /// The closure gets each callback and answers it; an error is a trap.
-    pub(crate) fn new(
-        body: impl Fn(Callback, &mut Calls<'_>) -> Result<u32, String> + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn new(body: impl Fn(Callback, &mut Calls<'_>) -> Result<u32, String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(body))
     }
 

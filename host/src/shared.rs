@@ -132,12 +132,8 @@ impl Queues {
         let mut table = lock(&self.inner);
         let next = u32::try_from(table.ids.len()).unwrap_or(u32::MAX - 1) + 1;
         let id = *table.ids.entry((vm_id.into(), name.into())).or_insert(next);
-        let queue = table.queues.entry(id).or_insert_with(|| Queue {
-            items: VecDeque::new(),
-            inbox: inbox.clone(),
-            vm,
-            root,
-        });
+        let queue =
+            table.queues.entry(id).or_insert_with(|| Queue { items: VecDeque::new(), inbox: inbox.clone(), vm, root });
         (queue.inbox, queue.vm, queue.root) = (inbox.clone(), vm, root);
         id
     }

@@ -182,11 +182,14 @@ mod tests {
         ];
         let lines = comparable(lines.iter().map(|line| TraceLine::parse(line).unwrap()));
         let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-        assert_eq!(lines, [
-            "[host->vm] proxy_on_tick(1)",
-            "[vm->host] env.proxy_get_property(0, 9, 0, 0)",
-            "[vm<-host] env.proxy_get_property return: 0",
-        ]);
+        assert_eq!(
+            lines,
+            [
+                "[host->vm] proxy_on_tick(1)",
+                "[vm->host] env.proxy_get_property(0, 9, 0, 0)",
+                "[vm<-host] env.proxy_get_property return: 0",
+            ]
+        );
     }
 
     #[test]

@@ -8,15 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::abi::{AbiVersion, LogLevel, Status};
+use crate::callout::{CalloutId, Delivery, Pending};
 use crate::calls::metrics::MetricIds;
 use crate::date::http_date;
-use crate::callout::{CalloutId, Delivery, Pending};
 use crate::exchange::{Exchange, ExchangeId, Exchanges, LocalReply};
 use crate::filter::Direction;
 use crate::guest::{Callback, Trap};
 use crate::imports::{Import, Stop};
-use crate::lint::Finding;
 use crate::limits::Limits;
+use crate::lint::Finding;
 use crate::memory::Memory;
 use crate::services::{LogRecord, Services};
 use crate::trace::TraceLine;

@@ -3,297 +3,39 @@
 //! Messages go in through methods, [`Effect`]s come out of [`Worker::next_effect`]; time is told by
 //! [`Worker::advance_to`]. Whoever owns the sockets, or plays them, sits around it.
 
+mod connection;
+mod effect;
+mod error;
+mod home;
+mod options;
+mod plugin;
+mod vms;
+
 use std::fmt;
-use std::net::SocketAddr;
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use crate::callout::{CalloutId, CalloutOutcome, CalloutRequest};
 use crate::callout::{Delivery, Pending};
-pub use crate::exchange::{ExchangeId, LocalReply};
-use crate::fault::Faults;
 use crate::filter::Direction;
-use crate::guest::{Callback, Guest, Load, Trap};
+use crate::guest::Callback;
 use crate::headers::{HeaderMap, Side};
-use crate::limits::Limits;
 use crate::lint::Finding;
 use crate::services::Services;
-use crate::shared::Inbox;
 use crate::trace::TraceLine;
+use crate::vm::{Owner, Root, VmData, VmState};
+use home::Home;
+use vms::Vm;
+
+pub use crate::callout::{CalloutId, CalloutOutcome, CalloutRequest};
+pub use crate::exchange::{ExchangeId, LocalReply};
 pub use crate::vm::Counters;
-use crate::vm::{Ids, Owner, Root, Running, VmData, VmState};
-
-/// One plugin of the chain, as a proxy's configuration names it.
-#[derive(Debug, Clone)]
-pub struct Plugin {
-    /// The name in logs and in the `plugin_name` property.
-    pub name: String,
-    /// Tells plugins of one module apart.
-    pub root_id: String,
-    /// Plugins of equal id, VM configuration and code share a VM.
-    pub vm_id: String,
-    /// What `proxy_on_configure` hands over.
-    pub configuration: Bytes,
-    /// What `proxy_on_vm_start` hands over.
-    pub vm_configuration: Bytes,
-    /// What happens to requests when the plugin has trapped.
-    pub fail: FailPolicy,
-    /// Whether `Pause` from a headers callback lets body callbacks go on.
-    pub allow_on_headers_stop_iteration: bool,
-    /// The plugin itself.
-    pub code: Code,
-}
-
-/// What happens to requests when a plugin has trapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FailPolicy {
-    /// They are answered with 503.
-    #[default]
-    Closed,
-    /// They pass without the plugin.
-    Open,
-    /// As closed, but later requests get a fresh VM, after a pause.
-    Reload,
-}
-
-/// Where a plugin's code is.
-#[derive(Debug, Clone)]
-pub enum Code {
-    /// In this process: the function registers the plugin with its SDK.
-    #[cfg(feature = "native")]
-    Native(fn()),
-    /// In a module; anything that can start guests will do.
-    Wasm(Arc<dyn Load>),
-}
-
-impl Code {
-    fn same(&self, other: &Self) -> bool {
-        match (self, other) {
-            #[cfg(feature = "native")]
-            (Self::Native(one), Self::Native(other)) => std::ptr::fn_addr_eq(*one, *other),
-            (Self::Wasm(one), Self::Wasm(other)) => Arc::ptr_eq(one, other),
-            #[cfg(feature = "native")]
-            _ => false,
-        }
-    }
-}
-
-/// How a worker behaves where proxies differ.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// How much of a body a stopped filter may collect.
-    pub buffer_limit: usize,
-    /// What guests may use.
-    pub limits: Limits,
-    /// How the end of a response's body is told.
-    pub response_end: EndStyle,
-    /// How the end of a request's body is told; `None` decides by the protocol of the connection.
-    pub request_end: Option<EndStyle>,
-    /// How long a failed VM stays down under [`FailPolicy::Reload`].
-    pub reload_backoff: Duration,
-    /// Faults on demand; nothing is checked where there is none.
-    pub faults: Option<Faults>,
-    /// Whether trace lines are kept.
-    pub trace: bool,
-    /// Whether mistakes of the guests are looked for.
-    pub lint: bool,
-    /// Whether the time inside of guests is measured.
-    pub measure_time: bool,
-    /// Where notices for this worker arrive.
-    pub inbox: Inbox,
-    /// What responses say in `server`; with it they get a `date` too.
-    pub server: Option<Bytes>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            buffer_limit: 1 << 20,
-            limits: Limits::default(),
-            response_end: EndStyle::Trailing,
-            request_end: None,
-            reload_backoff: Duration::from_secs(1),
-            faults: None,
-            trace: false,
-            lint: false,
-            measure_time: false,
-            inbox: Inbox::default(),
-            server: None,
-        }
-    }
-}
-
-/// How the end of a body reaches the filters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EndStyle {
-    /// As an empty piece of its own after the last one: HTTP/1 in Envoy.
-    #[default]
-    Trailing,
-    /// With the last piece: HTTP/2 in Envoy.
-    OnLast,
-}
-
-/// What is known about the client's connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Connection {
-    /// The connection's number.
-    pub id: u64,
-    /// The client's address.
-    pub source: Option<SocketAddr>,
-    /// The proxy's own address.
-    pub destination: Option<SocketAddr>,
-    /// The protocol that the client speaks.
-    pub protocol: Protocol,
-    /// What the TLS handshake told, if there was one.
-    pub tls: Option<Tls>,
-}
-
-/// The protocol of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Protocol {
-    /// HTTP/1.0.
-    Http10,
-    /// HTTP/1.1.
-    #[default]
-    Http11,
-    /// HTTP/2.
-    Http2,
-}
-
-/// What a TLS handshake told.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// The name that the client asked for.
-    pub requested_server_name: String,
-    /// Such as `TLSv1.3`.
-    pub version: String,
-    /// Whether the client showed a certificate that was verified.
-    pub mutual: bool,
-    /// The subject of the client's certificate.
-    pub peer_subject: String,
-    /// The URI names of the client's certificate.
-    pub peer_uris: Vec<String>,
-    /// The DNS names of the client's certificate.
-    pub peer_dns_names: Vec<String>,
-    /// SHA-256 of the client's certificate, in hexadecimal.
-    pub peer_digest: String,
-    /// The subject of the proxy's certificate.
-    pub local_subject: String,
-    /// The URI names of the proxy's certificate.
-    pub local_uris: Vec<String>,
-    /// The DNS names of the proxy's certificate.
-    pub local_dns_names: Vec<String>,
-}
-
-/// Something that the owner of the sockets has to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Send a part of the request on.
-    ToUpstream {
-        /// Whose.
-        id: ExchangeId,
-        /// What.
-        item: Item,
-    },
-    /// Send a part of the response to the client.
-    ToDownstream {
-        /// Whose.
-        id: ExchangeId,
-        /// What.
-        item: Item,
-    },
-    /// Drop the upstream request; nothing more is expected from it.
-    ResetUpstream {
-        /// Whose.
-        id: ExchangeId,
-    },
-    /// Cut the client off. The exchange is over for the worker.
-    ResetDownstream {
-        /// Whose.
-        id: ExchangeId,
-    },
-    /// Ask a cluster, and answer with [`Worker::callout_answered`].
-    Callout {
-        /// Which callout.
-        id: CalloutId,
-        /// What to ask.
-        request: CalloutRequest,
-    },
-    /// Forget a callout; its answer is not wanted any more.
-    CancelCallout(CalloutId),
-}
-
-/// A part of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
-    /// Headers, and whether the message ends with them.
-    Headers(HeaderMap, bool),
-    /// A piece of the body, and whether the message ends with it.
-    Data(Bytes, bool),
-    /// Trailers, which end the message.
-    Trailers(HeaderMap),
-}
-
-/// Why an upstream request failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UpstreamFailure {
-    /// No connection could be made.
-    Connect,
-    /// The connection ended.
-    Reset,
-    /// It took too long.
-    Timeout,
-    /// What came is not HTTP.
-    Protocol,
-}
-
-/// A worker could not be started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The module's code could not be loaded or its start-up entry failed.
-    Load {
-        /// The plugin's name.
-        plugin: String,
-        /// Why.
-        reason: String,
-    },
-    /// A callback of the start trapped.
-    Trap {
-        /// The plugin's name.
-        plugin: String,
-        /// Where and why.
-        trap: Trap,
-    },
-    /// The plugin refused its VM's configuration.
-    VmStart {
-        /// The plugin's name.
-        plugin: String,
-    },
-    /// The plugin refused its configuration.
-    Configure {
-        /// The plugin's name.
-        plugin: String,
-    },
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Load { plugin, reason } => write!(f, "plugin `{plugin}` cannot be loaded: {reason}"),
-            Self::Trap { plugin, trap } => write!(f, "plugin `{plugin}` failed to start: {trap}"),
-            Self::VmStart { plugin } => write!(f, "plugin `{plugin}` refused to start (`proxy_on_vm_start`)"),
-            Self::Configure { plugin } => {
-                write!(f, "plugin `{plugin}` refused its configuration (`proxy_on_configure`)")
-            }
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
+pub use connection::{Connection, Protocol, Tls};
+pub use effect::{Effect, Item, UpstreamFailure};
+pub use error::StartError;
+pub use options::{EndStyle, Options};
+pub use plugin::{Code, FailPolicy, Plugin};
 
 /// One worker: the plugins' VMs, the exchanges under way, and what is to be done next.
 ///
@@ -302,14 +44,6 @@ pub struct Worker {
     pub(crate) state: Home,
     pub(crate) plugins: Vec<Plugin>,
     vms: Vec<Vm>,
-}
-
-/// A VM as the worker holds it; the part that host calls reach is in the state.
-struct Vm {
-    guest: Option<Box<dyn Guest>>,
-    /// The plugin whose code it runs.
-    plugin: usize,
-    started: Duration,
 }
 
 impl Worker {
@@ -541,182 +275,6 @@ impl Worker {
         self.state.options.faults.as_mut()?.at_callout()
     }
 
-    /// Starts the code of a VM.
-    fn load(&mut self, vm: usize) -> Result<(), StartError> {
-        let Some(plugin) = self.vms.get(vm).and_then(|vm| self.plugins.get(vm.plugin)) else { return Ok(()) };
-        let (name, code) = (plugin.name.clone(), plugin.code.clone());
-        let (guest, ids) = match code {
-            #[cfg(feature = "native")]
-            Code::Native(_) => (Ok(crate::native::guest()), Ids::Thread),
-            Code::Wasm(load) => {
-                self.state.running = Running { vm, ..Running::default() };
-                let guest = self.state.lend(|state| load.start(state));
-                (guest, Ids::own())
-            }
-        };
-        let guest = guest.map_err(|reason| StartError::Load { plugin: name, reason })?;
-        if let Some(data) = self.state.vms.get_mut(vm) {
-            data.abi = guest.abi();
-            data.ids = ids;
-            data.generation += 1;
-            data.failed = false;
-            data.contexts.clear();
-            data.metrics = Default::default();
-        }
-        let now = self.state.services.clock().now();
-        if let Some(vm) = self.vms.get_mut(vm) {
-            vm.guest = Some(guest);
-            vm.started = now;
-        }
-        Ok(())
-    }
-
-    /// Creates, starts and configures a plugin's root context.
-    fn start_root(&mut self, index: usize) -> Result<(), StartError> {
-        let Some(plugin) = self.plugins.get(index) else { return Ok(()) };
-        let name = plugin.name.clone();
-        let (vm_size, size) = (length(plugin.vm_configuration.len()), length(plugin.configuration.len()));
-        #[cfg(feature = "native")]
-        if let Code::Native(register) = plugin.code {
-            crate::native::register(register)
-                .map_err(|reason| StartError::Load { plugin: name.clone(), reason })?;
-        }
-        let Some(vm) = self.state.roots.get(index).map(|root| root.vm) else { return Ok(()) };
-        let Some(context) = self.state.vms.get_mut(vm).map(|data| {
-            let context = data.ids.context();
-            data.contexts.insert(context, Owner::Root(index));
-            context
-        }) else {
-            return Ok(());
-        };
-        if let Some(root) = self.state.roots.get_mut(index) {
-            root.context = context;
-            root.tick = None;
-            root.next_tick = None;
-        }
-        let trap = |trap| StartError::Trap { plugin: name.clone(), trap };
-        self.enter(vm, Callback::ContextCreate { context, root: 0 }).map_err(trap)?;
-        if self.enter(vm, Callback::VmStart { root: context, config_len: vm_size }).map_err(trap)? == 0 {
-            return Err(StartError::VmStart { plugin: name });
-        }
-        if self.enter(vm, Callback::Configure { root: context, config_len: size }).map_err(trap)? == 0 {
-            return Err(StartError::Configure { plugin: name });
-        }
-        Ok(())
-    }
-
-    /// Runs a callback and what it asked for; nothing if the VM has failed, now or before.
-    pub(crate) fn call(&mut self, vm: usize, callback: Callback) -> Option<u32> {
-        self.enter(vm, callback).ok()
-    }
-
-    /// As [`call`](Self::call), with the reason of a failure.
-    fn enter(&mut self, vm: usize, callback: Callback) -> Result<u32, Trap> {
-        let failed = |reason: &str| Trap { function: callback.name(), reason: reason.to_owned() };
-        if self.state.vms.get(vm).is_none_or(|data| data.failed) {
-            return Err(failed("the VM has failed before"));
-        }
-        let Some(mut guest) = self.vms.get_mut(vm).and_then(|vm| vm.guest.take()) else {
-            return Err(failed("the VM has no guest"));
-        };
-        if !guest.exports(callback) {
-            if let Some(vm) = self.vms.get_mut(vm) {
-                vm.guest = Some(guest);
-            }
-            return Ok(callback.assumed());
-        }
-        // What an outer callback has left to do waits until this one's wishes are done.
-        let postponed = (!self.state.deferred.is_empty()).then(|| std::mem::take(&mut self.state.deferred));
-        let outer = self.state.before_callback(vm, callback);
-        let result = if self.state.options.faults.as_mut().is_some_and(|faults| faults.at_callback(callback.name())) {
-            Err(failed("a trap was injected"))
-        } else {
-            let began = self.state.options.measure_time.then(Instant::now);
-            let result = self.state.lend(|state| guest.call(state, callback));
-            if let Some(began) = began {
-                self.state.counters.guest_time += began.elapsed();
-            }
-            match self.state.running.stop.take() {
-                Some(reason) => Err(Trap { function: callback.name(), reason }),
-                None => result,
-            }
-        };
-        self.state.after_callback(callback, &result, outer);
-        match &result {
-            Ok(_) => {
-                if let Some(vm) = self.vms.get_mut(vm) {
-                    vm.guest = Some(guest);
-                }
-            }
-            Err(trap) => {
-                // The guest is dropped here: nothing of it may run again.
-                drop(guest);
-                self.fail_vm(vm, trap);
-            }
-        }
-        // After a trap as well: what the guest asked for before, Envoy carries out, so last words reach their clients.
-        self.run_deferred();
-        if let Some(postponed) = postponed {
-            self.state.deferred = postponed;
-        }
-        result
-    }
-
-    /// Marks a VM as failed and forgets what waits for it.
-    fn fail_vm(&mut self, vm: usize, trap: &Trap) {
-        let state = &mut *self.state;
-        state.counters.traps += 1;
-        state.log_trap(vm, trap);
-        let Some(data) = state.vms.get_mut(vm) else { return };
-        data.failed = true;
-        data.contexts.clear();
-        let roots: Vec<usize> =
-            state.roots.iter().enumerate().filter(|(_, root)| root.vm == vm).map(|(index, _)| index).collect();
-        for root in state.roots.iter_mut().filter(|root| root.vm == vm) {
-            root.tick = None;
-            root.next_tick = None;
-        }
-        let orphans: Vec<CalloutId> =
-            state.pending.iter().filter(|(_, pending)| roots.contains(&pending.root)).map(|(id, _)| *id).collect();
-        for id in orphans {
-            state.unexpect(id);
-            state.effects.push_back(Effect::CancelCallout(id));
-        }
-    }
-
-    /// Gives a failed VM a new guest, if its policy and its pause allow it; whether the VM runs.
-    pub(crate) fn revive(&mut self, vm: usize) -> bool {
-        let failed = self.state.vms.get(vm).is_some_and(|data| data.failed);
-        if !failed {
-            return true;
-        }
-        let now = self.state.services.clock().now();
-        let Some((plugin, started)) = self.vms.get(vm).map(|vm| (vm.plugin, vm.started)) else { return false };
-        let reloads = self.plugins.get(plugin).is_some_and(|plugin| plugin.fail == FailPolicy::Reload);
-        if !reloads || now < started + self.state.options.reload_backoff {
-            return false;
-        }
-        if self.load(vm).is_err() {
-            // The next try waits as long again.
-            if let Some(vm) = self.vms.get_mut(vm) {
-                vm.started = now;
-            }
-            return false;
-        }
-        let roots: Vec<usize> = (0..self.state.roots.len())
-            .filter(|index| self.state.roots.get(*index).is_some_and(|root| root.vm == vm))
-            .collect();
-        for root in roots {
-            if self.start_root(root).is_err() {
-                if let Some(data) = self.state.vms.get_mut(vm) {
-                    data.failed = true;
-                }
-                return false;
-            }
-        }
-        true
-    }
-
     /// Runs a plugin's timer if it is due.
     fn tick(&mut self, index: usize, now: Duration) {
         let Some(root) = self.state.roots.get_mut(index) else { return };
@@ -792,51 +350,6 @@ impl fmt::Debug for Worker {
             .field("plugins", &self.plugins.len())
             .field("exchanges", &self.open_exchanges())
             .finish_non_exhaustive()
-    }
-}
-
-impl VmData {
-    fn new(plugin: &Plugin) -> Self {
-        Self {
-            vm_id: plugin.vm_id.as_str().into(),
-            configuration: plugin.vm_configuration.clone(),
-            contexts: Default::default(),
-            ids: Ids::own(),
-            metrics: Default::default(),
-            abi: crate::abi::AbiVersion::V0_2_1,
-            generation: 0,
-            failed: false,
-        }
-    }
-}
-
-/// Where the state lives while no guest has it.
-pub(crate) struct Home(Option<Box<VmState>>);
-
-impl Home {
-    /// Lends the state to a guest.
-    fn lend<T>(&mut self, run: impl FnOnce(Box<VmState>) -> (Box<VmState>, T)) -> T {
-        #[expect(clippy::expect_used, reason = "INVARIANT: it leaves only below, and only until the guest returns")]
-        let state = self.0.take().expect("the state is at home");
-        let (state, result) = run(state);
-        self.0 = Some(state);
-        result
-    }
-}
-
-impl Deref for Home {
-    type Target = VmState;
-
-    fn deref(&self) -> &VmState {
-        #[expect(clippy::expect_used, reason = "INVARIANT: `lend` has it back before anybody can look")]
-        self.0.as_deref().expect("the state is at home")
-    }
-}
-
-impl DerefMut for Home {
-    fn deref_mut(&mut self) -> &mut VmState {
-        #[expect(clippy::expect_used, reason = "INVARIANT: `lend` has it back before anybody can look")]
-        self.0.as_deref_mut().expect("the state is at home")
     }
 }
 

@@ -143,12 +143,7 @@ impl HttpContext for Stream {
 }
 
 fn proxy() -> Proxy {
-    Proxy::native(register)
-        .config("hi")
-        .trace(true)
-        .cluster("auth", |_| Answer::new(200).body("ok"))
-        .start()
-        .unwrap()
+    Proxy::native(register).config("hi").trace(true).cluster("auth", |_| Answer::new(200).body("ok")).start().unwrap()
 }
 
 #[test]
@@ -237,8 +232,7 @@ fn callouts_go_wrong() {
         (Answer::reset_after_headers(), "none"),
     ] {
         let script = answer.clone();
-        let mut proxy =
-            Proxy::native(register).cluster("auth", move |_| script.clone()).start().unwrap();
+        let mut proxy = Proxy::native(register).cluster("auth", move |_| script.clone()).start().unwrap();
         let reply = proxy.get("/").header("x-do", "callout").send().unwrap();
         assert_eq!((reply.status(), reply.header("x-why")), (403, Some(expected)), "{answer:?}");
         proxy.advance(Duration::from_secs(5));

@@ -101,6 +101,7 @@ impl Exchange {
         self.lane.driver.awake();
         loop {
             if let Some(item) = self.lane.down.pop() {
+                self.touch();
                 return Poll::Ready(Ok(item));
             }
             if self.lane.cut.get() {
@@ -262,7 +263,6 @@ impl Exchange {
             Item::Headers(headers, end) => (headers, end),
             Item::Data(..) | Item::Trailers(_) => Default::default(),
         };
-        self.touch();
         let mut response = headers::to_client(&headers, &self.hub.date, ResponseBody::Empty);
         self.hub.stats.responses.count(response.status().as_u16());
         if end {

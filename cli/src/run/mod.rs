@@ -147,7 +147,7 @@ fn attend(proxy: &Running, mut stop: Stop) -> Result<()> {
     loop {
         let stopping = stop.within(GLANCE);
         for (level, text) in proxy.log_after(shown) {
-            log::log!(target: "wasmplugin", loudness(level), "{text}");
+            log::log!(target: logger::PLUGINS, loudness(level), "{text}");
             shown += 1;
         }
         if let Some(reason) = proxy.end() {

@@ -24,3 +24,34 @@ impl Http for ExternalAuth {
 }
 
 wasmplugin::plugin!(ExternalAuth, config = ExternalAuth);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use wasmplugin_host::test::{Answer, Proxy, Request};
+
+    fn proxy() -> Proxy {
+        let auth = |request: &Request| match request.header("authorization") {
+            Some("Bearer good") => Answer::new(200).header("x-user", "ada"),
+            Some("Bearer slow") => Answer::never(),
+            _ => Answer::new(401),
+        };
+        let config = json!({"cluster": "auth", "timeout": "250ms"});
+        Proxy::native(super::register).config(config).cluster("auth", auth).start().unwrap()
+    }
+
+    #[test]
+    fn a_good_token_passes_and_names_the_user() {
+        let mut proxy = proxy();
+        assert_eq!(proxy.get("/").header("authorization", "Bearer good").send().unwrap().status(), 200);
+        assert_eq!(proxy.upstream_requests()[0].header("x-user"), Some("ada"));
+    }
+
+    #[test]
+    fn everything_else_stays_outside() {
+        let mut proxy = proxy();
+        assert_eq!(proxy.get("/").send().unwrap().status(), 403);
+        assert_eq!(proxy.get("/").header("authorization", "Bearer slow").send().unwrap().status(), 503);
+        assert!(proxy.upstream_requests().is_empty());
+    }
+}

@@ -20,3 +20,18 @@ impl Http for RewriteJson {
 }
 
 wasmplugin::plugin!(RewriteJson);
+
+#[cfg(test)]
+mod tests {
+    use wasmplugin_host::test::{Answer, Proxy};
+
+    #[test]
+    fn an_object_is_marked_and_all_else_stays() {
+        let mut proxy = Proxy::native(super::register)
+            .upstream(|request| Answer::new(200).body(if request.path() == "/list" { "[1]" } else { r#"{"a":1}"# }))
+            .start()
+            .unwrap();
+        assert_eq!(proxy.get("/object").send().unwrap().text(), r#"{"a":1,"seen":true}"#);
+        assert_eq!(proxy.get("/list").send().unwrap().text(), "[1]");
+    }
+}

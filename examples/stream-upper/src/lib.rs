@@ -17,3 +17,17 @@ impl Http for StreamUpper {
 }
 
 wasmplugin::plugin!(StreamUpper);
+
+#[cfg(test)]
+mod tests {
+    use wasmplugin_host::test::{Answer, Proxy};
+
+    #[test]
+    fn every_chunk_is_in_capitals() {
+        let mut proxy = Proxy::native(super::register)
+            .upstream(|_| Answer::new(200).chunks(["chunk by ", "chunk"]))
+            .start()
+            .unwrap();
+        assert_eq!(proxy.get("/").send().unwrap().text(), "CHUNK BY CHUNK");
+    }
+}

@@ -25,3 +25,28 @@ impl Http for TwoCallouts {
 }
 
 wasmplugin::plugin!(TwoCallouts, config = TwoCallouts);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use wasmplugin_host::test::{Answer, Proxy};
+
+    fn user_seen_when_quota_takes(delay: Duration) -> Option<String> {
+        let mut proxy = Proxy::native(super::register)
+            .config(json!({"user": "user", "quota": "quota", "deadline": "100ms"}))
+            .cluster("user", |_| Answer::new(200).body("ada"))
+            .cluster("quota", move |_| Answer::new(200).body("7").after(delay))
+            .start()
+            .unwrap();
+        assert_eq!(proxy.get("/").send().unwrap().status(), 200);
+        proxy.upstream_requests()[0].header("x-user").map(str::to_owned)
+    }
+
+    #[test]
+    fn both_answers_are_waited_for_until_the_deadline() {
+        assert_eq!(user_seen_when_quota_takes(Duration::from_millis(50)).as_deref(), Some("ada"));
+        assert_eq!(user_seen_when_quota_takes(Duration::from_secs(1)), None);
+    }
+}

@@ -66,8 +66,20 @@ fn begin(
 }
 
 pub(crate) fn grpc_call(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
-    let [service, service_len, name, name_len, method, method_len, metadata, metadata_len, message, message_len, _, out] =
-        take(arguments)?;
+    let [
+        service,
+        service_len,
+        name,
+        name_len,
+        method,
+        method_len,
+        metadata,
+        metadata_len,
+        message,
+        message_len,
+        _,
+        out,
+    ] = take(arguments)?;
     for (ptr, len) in [(name, name_len), (method, method_len), (metadata, metadata_len), (message, message_len)] {
         memory.read(ptr, len)?;
     }

@@ -15,7 +15,10 @@ const SLICE: usize = 16 * 1024;
 
 /// Whether a filter can be called.
 enum Ready {
-    Call { vm: usize, context: u32 },
+    Call {
+        vm: usize,
+        context: u32,
+    },
     /// It is passed by.
     Skip,
     /// It has failed, and the stream with it.

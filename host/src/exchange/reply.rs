@@ -216,9 +216,9 @@ impl Exchange {
                 Some(LocalReply::text(503, problem, details))
             }
             Direction::Response => {
-                let legal = headers
-                    .get(b":status")
-                    .is_some_and(|status| status.len() < 5 && status.iter().all(u8::is_ascii_digit) && !status.is_empty());
+                let legal = headers.get(b":status").is_some_and(|status| {
+                    status.len() < 5 && status.iter().all(u8::is_ascii_digit) && !status.is_empty()
+                });
                 if legal || self.local {
                     return None;
                 }
@@ -259,7 +259,8 @@ mod tests {
     #[test]
     fn headers_come_in_envoys_order() {
         let mut reply = LocalReply::text(403, "no way", "x");
-        reply.headers = vec![("x-a".into(), "1".into()), (":status".into(), "200".into()), ("Content-Length".into(), "9".into())];
+        reply.headers =
+            vec![("x-a".into(), "1".into()), (":status".into(), "200".into()), ("Content-Length".into(), "9".into())];
         assert_eq!(text(&reply.headers()), [":status=403", "x-a=1", "content-length=6", "content-type=text/plain"]);
         assert_eq!(text(&LocalReply::text(204, "", "").headers()), [":status=204"]);
     }

@@ -48,7 +48,10 @@ impl Exchanges {
 
     pub(crate) fn ids(&self) -> Vec<ExchangeId> {
         let slots = (0u32..).zip(&self.slots);
-        slots.filter(|(_, (_, place))| place.is_some()).map(|(slot, (turn, _))| ExchangeId { slot, turn: *turn }).collect()
+        slots
+            .filter(|(_, (_, place))| place.is_some())
+            .map(|(slot, (turn, _))| ExchangeId { slot, turn: *turn })
+            .collect()
     }
 }
 

@@ -90,9 +90,7 @@ fn plugins(setups: Vec<PluginSetup>) -> Result<Vec<Plugin>, String> {
             #[cfg(feature = "native")]
             CodeSetup::Native(register) => Code::Native(register),
             #[cfg(feature = "wasm")]
-            CodeSetup::Wasm(path) => {
-                Code::Wasm(super::modules::load(&path)?)
-            }
+            CodeSetup::Wasm(path) => Code::Wasm(super::modules::load(&path)?),
             #[cfg(not(all(feature = "native", feature = "wasm")))]
             _ => return Err("this build lacks the engine of the plugin's code".to_owned()),
         };
@@ -579,10 +577,13 @@ fn outcome(answer: &Answer) -> Option<CalloutOutcome> {
     Some(match answer.how_it_ends() {
         Ending::Complete => CalloutOutcome::Response {
             headers: served(answer),
-            body: answer.pieces().fold(Vec::new(), |mut all, piece| {
-                all.extend_from_slice(piece);
-                all
-            }).into(),
+            body: answer
+                .pieces()
+                .fold(Vec::new(), |mut all, piece| {
+                    all.extend_from_slice(piece);
+                    all
+                })
+                .into(),
             trailers: to_map(answer.scripted_trailers().iter()),
         },
         Ending::Unreachable => CalloutOutcome::unreachable(),

@@ -80,25 +80,25 @@ impl Proxy {
     /// one that calls `proxy_wasm::set_http_context` or its like.
     #[cfg(feature = "native")]
     pub fn native(register: fn()) -> Builder {
-        Builder::new(Engine::Native, Some(register), None)
+        Builder::new(Engine::Native, None).native(register)
     }
 
     /// A proxy that runs the module in Wasmtime.
     #[cfg(feature = "wasm")]
     pub fn wasm(module: impl Into<PathBuf>) -> Builder {
-        Builder::new(Engine::Wasm, None, Some(module.into()))
+        Builder::new(Engine::Wasm, Some(module.into()))
     }
 
     /// A real Envoy that runs the module; it is obtained on first use (see [`crate::envoy::binary`]).
     #[cfg(feature = "envoy")]
     pub fn envoy(module: impl Into<PathBuf>) -> Builder {
-        Builder::new(Engine::Envoy, None, Some(module.into()))
+        Builder::new(Engine::Envoy, Some(module.into()))
     }
 
     /// A proxy for whatever engine, of which the plugin's code is still to be said
     /// ([`native`](super::Builder::native), [`module`](super::Builder::module)).
     pub fn on(engine: Engine) -> Builder {
-        Builder::new(engine, None, None)
+        Builder::new(engine, None)
     }
 
     /// Starts what the setup describes.

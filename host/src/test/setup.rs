@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+#[cfg(feature = "native")]
+use crate::native::Linked;
+
 use super::answer::Answer;
 use super::failure::StartError;
 use super::message::{Headers, Request};
@@ -96,7 +99,8 @@ pub struct PluginSetup {
 #[derive(Debug, Clone)]
 pub enum Code {
     /// In this process: the function registers the plugin.
-    Native(fn()),
+    #[cfg(feature = "native")]
+    Native(Linked),
     /// In a module file.
     Wasm(PathBuf),
 }
@@ -214,7 +218,8 @@ struct Draft {
     name: String,
     root_id: String,
     vm_id: String,
-    native: Option<fn()>,
+    #[cfg(feature = "native")]
+    native: Option<Linked>,
     module: Option<PathBuf>,
     configuration: Bytes,
     vm_configuration: Bytes,
@@ -223,10 +228,10 @@ struct Draft {
 }
 
 impl Builder {
-    pub(super) fn new(engine: Engine, native: Option<fn()>, module: Option<PathBuf>) -> Self {
+    pub(super) fn new(engine: Engine, module: Option<PathBuf>) -> Self {
         Self {
             engine,
-            plugins: vec![Draft::new(native, module)],
+            plugins: vec![Draft::new(module)],
             upstream: Cluster::new("upstream", |_| Answer::new(200).body("upstream")),
             clusters: Vec::new(),
             workers: 1,
@@ -246,8 +251,9 @@ impl Builder {
     }
 
     /// The plugin's code for [`Engine::Native`]: the function that registers it.
+    #[cfg(feature = "native")]
     pub fn native(self, register: fn()) -> Self {
-        self.plugin(|plugin| plugin.native = Some(register))
+        self.plugin(|plugin| plugin.native = Some(Linked::new(register)))
     }
 
     /// The plugin's code for [`Engine::Wasm`] and [`Engine::Envoy`]: its module.
@@ -418,12 +424,13 @@ impl Builder {
 }
 
 impl Draft {
-    fn new(native: Option<fn()>, module: Option<PathBuf>) -> Self {
+    fn new(module: Option<PathBuf>) -> Self {
         Self {
             name: "plugin".to_owned(),
             root_id: String::new(),
             vm_id: String::new(),
-            native,
+            #[cfg(feature = "native")]
+            native: None,
             module,
             configuration: Bytes::new(),
             vm_configuration: Bytes::new(),
@@ -434,7 +441,10 @@ impl Draft {
 
     fn finish(self, engine: Engine) -> Result<PluginSetup, StartError> {
         let code = match engine {
+            #[cfg(feature = "native")]
             Engine::Native => self.native.map(Code::Native),
+            #[cfg(not(feature = "native"))]
+            Engine::Native => None,
             Engine::Wasm | Engine::Envoy => self.module.map(Code::Wasm),
         };
         let Some(code) = code else {

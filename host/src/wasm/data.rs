@@ -8,6 +8,7 @@ use super::random::Random;
 use crate::abi::{LogLevel, Status};
 use crate::memory::Memory;
 use crate::services::Services;
+use crate::trace::TraceLine;
 use crate::vm::VmState;
 
 /// The data of one store.
@@ -61,6 +62,15 @@ impl Data {
         match &mut self.state {
             Some(state) => state.log(level, line),
             None => self.late_logs.push((level, line.to_vec())),
+        }
+    }
+}
+
+impl Data {
+    /// Notes a line of the trace, if one is kept; what the allocator does inside of a host call is not noted.
+    pub(super) fn trace(&mut self, line: impl FnOnce() -> TraceLine) {
+        if let Some(trace) = self.state.as_mut().and_then(|state| state.trace.as_mut()) {
+            trace.push(line());
         }
     }
 }

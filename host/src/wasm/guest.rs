@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::{AsContextMut, Instance, Store, StoreLimitsBuilder};
+use wasmtime::{AsContextMut, Instance, Store, StoreLimitsBuilder, WasmParams, WasmResults};
 
 use super::data::{Data, Phase};
 use super::engine::ticks;
@@ -14,6 +14,7 @@ use crate::abi::AbiVersion;
 use crate::guest::{Callback, Guest, Trap};
 use crate::limits::Limits;
 use crate::module::Entry;
+use crate::trace::TraceLine;
 use crate::vm::VmState;
 
 /// As many table entries as V8 allows.
@@ -120,22 +121,33 @@ fn run_start_up(module: &Module, store: &mut Store<Data>, deadline: Deadline) ->
     store.data_mut().allocator = allocator;
     match module.info().entry {
         Entry::Initialize => {
-            call(store, &instance, "_initialize", deadline)?;
-            if let Ok(main) = instance.get_typed_func::<(u32, u32), u32>(&mut *store, "main") {
-                main.call(&mut *store, (0, 0)).map_err(|error| failed("main", &error, deadline))?;
-            } else if let Ok(main) = instance.get_typed_func::<(), u32>(&mut *store, "__main_void") {
-                main.call(&mut *store, ()).map_err(|error| failed("__main_void", &error, deadline))?;
+            call::<(), ()>(store, &instance, "_initialize", (), &[], deadline)?;
+            if instance.get_func(&mut *store, "main").is_some() {
+                call::<(u32, u32), u32>(store, &instance, "main", (0, 0), &[0, 0], deadline)?;
+            } else if instance.get_func(&mut *store, "__main_void").is_some() {
+                call::<(), u32>(store, &instance, "__main_void", (), &[], deadline)?;
             }
         }
-        Entry::Start => call(store, &instance, "_start", deadline)?,
+        Entry::Start => call::<(), ()>(store, &instance, "_start", (), &[], deadline)?,
         Entry::None => {}
     }
     Ok(instance)
 }
 
-fn call(store: &mut Store<Data>, instance: &Instance, name: &'static str, deadline: Deadline) -> Result<(), String> {
-    let function = instance.get_typed_func::<(), ()>(&mut *store, name).map_err(|error| error.to_string())?;
-    function.call(store, ()).map_err(|error| failed(name, &error, deadline))
+/// Calls a start-up function; what it answers is of no use.
+fn call<P: WasmParams, R: WasmResults>(
+    store: &mut Store<Data>,
+    instance: &Instance,
+    name: &'static str,
+    params: P,
+    traced: &[u64],
+    deadline: Deadline,
+) -> Result<(), String> {
+    let function = instance.get_typed_func::<P, R>(&mut *store, name).map_err(|error| error.to_string())?;
+    store.data_mut().trace(|| TraceLine::Enter { name: name.to_owned(), arguments: traced.to_vec() });
+    function.call(&mut *store, params).map_err(|error| failed(name, &error, deadline))?;
+    store.data_mut().trace(|| TraceLine::Leave { name: name.to_owned(), value: None });
+    Ok(())
 }
 
 fn failed(name: &'static str, error: &wasmtime::Error, deadline: Deadline) -> String {

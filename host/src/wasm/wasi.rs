@@ -9,6 +9,7 @@ use crate::clock::nanos;
 use crate::imports::Val;
 use crate::memory::Memory;
 use crate::module::{Signature, WASI_MODULES, WASI_SIGNATURES};
+use crate::trace::TraceLine;
 
 const SUCCESS: u32 = 0;
 const BAD_FILE: u32 = 8;
@@ -27,67 +28,88 @@ const MAX_RANDOM: u32 = 65536;
 /// More than any line that is meant; overlapping pieces could otherwise add up to any size.
 const MAX_WRITE: usize = 64 << 20;
 
+/// A function of WASI, under one of its two names.
+#[derive(Clone, Copy)]
+struct Function {
+    module: &'static str,
+    name: &'static str,
+}
+
 /// Offers every function under both names of WASI.
 pub(super) fn bind(linker: &mut Linker<Data>) -> wasmtime::Result<()> {
     for module in WASI_MODULES {
         for signature in &WASI_SIGNATURES {
-            bind_one(linker, module, signature)?;
+            bind_one(linker, Function { module, name: signature.name }, signature)?;
         }
     }
     Ok(())
 }
 
-fn bind_one(linker: &mut Linker<Data>, module: &str, signature: &'static Signature) -> wasmtime::Result<()> {
-    type C<'a> = Caller<'a, Data>;
-    let name = signature.name;
-    match name {
-        "fd_write" => linker.func_wrap(module, name, |c: C<'_>, fd: u32, list: u32, count: u32, written: u32| {
-            enter(c, "fd_write", |view| write(view, fd, list, count, written))
+/// Binds one function with typed parameters.
+macro_rules! typed {
+    ($linker:ident, $function:ident, |$view:ident, $($name:tt: $ty:ty),*| $body:expr) => {
+        $linker.func_wrap($function.module, $function.name, move |caller: Caller<'_, Data>, $($name: $ty),*| {
+            enter(caller, $function, &[$(u64::from($name)),*], |$view| $body)
+        })
+    };
+}
+
+fn bind_one(linker: &mut Linker<Data>, function: Function, signature: &'static Signature) -> wasmtime::Result<()> {
+    match function.name {
+        "fd_write" => typed!(linker, function, |view, fd: u32, list: u32, count: u32, out: u32| write(view, fd, list, count, out)),
+        "fd_pwrite" => typed!(linker, function, |view, fd: u32, list: u32, count: u32, offset: u64, out: u32| {
+            // A log has no places; everything goes to its end.
+            let _ = offset;
+            write(view, fd, list, count, out)
         }),
-        "fd_pwrite" => linker.func_wrap(module, name, |c: C<'_>, fd: u32, list: u32, count: u32, _: u64, written: u32| {
-            enter(c, "fd_pwrite", |view| write(view, fd, list, count, written))
+        "clock_time_get" => typed!(linker, function, |view, id: u32, precision: u64, out: u32| {
+            let _ = precision;
+            time(view, id, out)
         }),
-        "clock_time_get" => linker.func_wrap(module, name, |c: C<'_>, id: u32, _: u64, out: u32| {
-            enter(c, "clock_time_get", |view| time(view, id, out))
+        "clock_res_get" => typed!(linker, function, |view, id: u32, out: u32| {
+            if id > 1 { NOT_SUPPORTED } else { store(view, out, &1_u64.to_le_bytes()) }
         }),
-        "clock_res_get" => linker.func_wrap(module, name, |c: C<'_>, id: u32, out: u32| {
-            enter(c, "clock_res_get", |view| if id > 1 { NOT_SUPPORTED } else { store(view, out, &1_u64.to_le_bytes()) })
+        "random_get" => typed!(linker, function, |view, out: u32, len: u32| random(view, out, len)),
+        "environ_sizes_get" | "args_sizes_get" => typed!(linker, function, |view, count: u32, size: u32| {
+            both(store(view, count, &[0; 4]), || store(view, size, &[0; 4]))
         }),
-        "random_get" => linker.func_wrap(module, name, |c: C<'_>, out: u32, len: u32| {
-            enter(c, "random_get", |view| random(view, out, len))
+        "poll_oneoff" => typed!(linker, function, |view, wanted: u32, events: u32, count: u32, out: u32| {
+            let _ = (wanted, events, count);
+            store(view, out, &[0; 4])
         }),
-        "environ_sizes_get" | "args_sizes_get" => linker.func_wrap(module, name, move |c: C<'_>, count: u32, size: u32| {
-            enter(c, name, |view| both(store(view, count, &[0; 4]), || store(view, size, &[0; 4])))
-        }),
-        "poll_oneoff" => linker.func_wrap(module, name, |c: C<'_>, _: u32, _: u32, _: u32, events: u32| {
-            enter(c, "poll_oneoff", |view| store(view, events, &[0; 4]))
-        }),
-        "fd_fdstat_get" => linker.func_wrap(module, name, |c: C<'_>, fd: u32, out: u32| {
-            enter(c, "fd_fdstat_get", |view| stat(view, fd, out))
-        }),
-        "fd_tell" => linker.func_wrap(module, name, |c: C<'_>, fd: u32, out: u32| {
-            enter(c, "fd_tell", |view| both(standard(fd), || store(view, out, &[0; 8])))
-        }),
+        "fd_fdstat_get" => typed!(linker, function, |view, fd: u32, out: u32| stat(view, fd, out)),
+        "fd_tell" => typed!(linker, function, |view, fd: u32, out: u32| both(standard(fd), || store(view, out, &[0; 8]))),
         // Envoy returns from it, and the guest then runs into the `unreachable` behind its own call.
-        "proc_exit" => linker.func_wrap(module, name, |c: C<'_>, _: u32| enter(c, "proc_exit", |_| SUCCESS).map(|_| ())),
-        _ => return bind_constant(linker, module, signature),
+        "proc_exit" => linker.func_wrap(function.module, function.name, move |caller: Caller<'_, Data>, code: u32| {
+            enter(caller, function, &[code.into()], |_| SUCCESS).map(|_| ())
+        }),
+        _ => return bind_constant(linker, function, signature),
     }?;
     Ok(())
 }
 
 /// Functions whose answer depends on nothing but the file; nobody calls them often, so they may be slow.
-fn bind_constant(linker: &mut Linker<Data>, module: &str, signature: &'static Signature) -> wasmtime::Result<()> {
+fn bind_constant(linker: &mut Linker<Data>, function: Function, signature: &'static Signature) -> wasmtime::Result<()> {
     let params = signature.params.iter().map(|val| if *val == Val::I64 { ValType::I64 } else { ValType::I32 });
     let ty = FuncType::new(linker.engine(), params, [ValType::I32]);
-    linker.func_new(module, signature.name, ty, move |caller, params, results| {
+    linker.func_new(function.module, function.name, ty, move |caller, params, results| {
+        let arguments: Vec<u64> = params.iter().map(number).collect();
         let file = params.first().and_then(Value::i32).unwrap_or_default().cast_unsigned();
-        let answer = enter(caller, signature.name, |_| constant(signature.name, file))?;
+        let answer = enter(caller, function, &arguments, |_| constant(function.name, file))?;
         if let Some(result) = results.first_mut() {
             *result = Value::I32(answer.cast_signed());
         }
         Ok(())
     })?;
     Ok(())
+}
+
+fn number(value: &Value) -> u64 {
+    match value {
+        Value::I32(value) => value.cast_unsigned().into(),
+        Value::I64(value) => value.cast_unsigned(),
+        _ => 0,
+    }
 }
 
 fn constant(name: &str, file: u32) -> u32 {
@@ -105,17 +127,26 @@ fn constant(name: &str, file: u32) -> u32 {
 }
 
 /// Runs a function if it is allowed at this time.
-fn enter(mut caller: Caller<'_, Data>, name: &str, body: impl FnOnce(&mut LinearView<'_, '_>) -> u32) -> wasmtime::Result<u32> {
-    let phase = caller.data().phase;
+fn enter(
+    mut caller: Caller<'_, Data>,
+    function: Function,
+    arguments: &[u64],
+    body: impl FnOnce(&mut LinearView<'_, '_>) -> u32,
+) -> wasmtime::Result<u32> {
+    let (phase, name) = (caller.data().phase, function.name);
     let allowed = match phase {
         Phase::Running => true,
         Phase::Starting => !["proc_exit", "fd_read", "fd_seek", "fd_close", "path_open", "sched_yield"].contains(&name),
         Phase::Allocating => ["fd_write", "clock_time_get", "poll_oneoff"].contains(&name),
     };
+    let full = || format!("{}.{name}", function.module);
+    caller.data_mut().trace(|| TraceLine::Call { name: full(), arguments: arguments.to_vec() });
     if !allowed {
         return Err(restricted(name, phase));
     }
-    Ok(body(&mut LinearView::new(&mut caller)))
+    let answer = body(&mut LinearView::new(&mut caller));
+    caller.data_mut().trace(|| TraceLine::Return { name: full(), value: (name != "proc_exit").then_some(answer.into()) });
+    Ok(answer)
 }
 
 fn standard(file: u32) -> u32 {

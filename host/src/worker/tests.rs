@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::abi::Status;
 use crate::clock::Clock;
-use crate::fault::When;
+use crate::fault::{Faults, When};
 use crate::lint::FindingKind;
 use crate::scripted::{Calls, OUT, OUT_LEN, Script};
 use crate::services::LogRecord;
@@ -213,10 +213,7 @@ fn t3_paused_bodies_are_shown_whole() {
     bench.data(id, "defg", false);
     assert_eq!(bench.upstream, ["/p?q=1"]);
     bench.data(id, "", true);
-    assert_eq!(
-        bench.calls()[2..],
-        ["request_body(2, 3, 0)=1", "request_body(2, 7, 0)=1", "request_body(2, 7, 1)=0"]
-    );
+    assert_eq!(bench.calls()[2..], ["request_body(2, 3, 0)=1", "request_body(2, 7, 0)=1", "request_body(2, 7, 1)=0"]);
     assert_eq!(bench.upstream, ["/p?q=1", "abc", "defg."]);
 }
 
@@ -389,11 +386,10 @@ fn t9_a_callout_from_the_response() {
     assert_eq!(bench.client, [""; 0]);
     bench.answer(0, "200");
     let calls = bench.calls();
-    assert_eq!(calls[2..5], [
-        "response_headers(2, 2, 0)=1",
-        "http_call_response(1, 4, 1, 2, 0)",
-        "response_body(2, 8, 1)=0",
-    ]);
+    assert_eq!(
+        calls[2..5],
+        ["response_headers(2, 2, 0)=1", "http_call_response(1, 4, 1, 2, 0)", "response_body(2, 8, 1)=0",]
+    );
     assert_eq!(bench.client, ["200", "xxxxxxxx."]);
 }
 
@@ -442,7 +438,9 @@ fn callouts_time_out_and_break() {
 }
 
 fn trap_in(name: &'static str) -> Script {
-    Script::new(move |callback, calls| if callback.name() == name { Err("unreachable".into()) } else { pass(callback, calls) })
+    Script::new(
+        move |callback, calls| if callback.name() == name { Err("unreachable".into()) } else { pass(callback, calls) },
+    )
 }
 
 #[test]
@@ -547,8 +545,7 @@ fn a_chain_answers_backwards() {
     let headers = [(":status", "204")].into_iter().collect();
     bench.worker.response_headers(id, headers, true);
     bench.run();
-    let order: Vec<String> =
-        bench.logged().iter().map(|line| line.split(": ").nth(1).unwrap().to_owned()).collect();
+    let order: Vec<String> = bench.logged().iter().map(|line| line.split(": ").nth(1).unwrap().to_owned()).collect();
     let requests = ["a", "b", "c"].iter().flat_map(|p| [format!("context_create {p}"), format!("request_headers {p}")]);
     let responses = ["c", "b", "a"].iter().map(|p| format!("response_headers {p}"));
     let logs = ["a", "b", "c"].iter().map(|p| format!("log {p}"));
@@ -725,7 +722,10 @@ fn closing_cuts_both_sides() {
     let headers = [(":status", "200")].into_iter().collect();
     bench.worker.response_headers(id, headers, false);
     bench.run();
-    assert_eq!((bench.upstream.as_slice(), bench.client.as_slice()), (&["/p?q=1".into(), "reset".into()][..], &["reset".into()][..]));
+    assert_eq!(
+        (bench.upstream.as_slice(), bench.client.as_slice()),
+        (&["/p?q=1".into(), "reset".into()][..], &["reset".into()][..])
+    );
     assert_eq!(bench.calls().last().unwrap(), "delete(2)");
 }
 

@@ -51,7 +51,7 @@ fn packages_become_modules() {
     assert_eq!(built.iter().map(|module| module.package.as_str()).collect::<Vec<_>>(), ["two-words", "one"]);
     assert!(built.iter().all(|module| !module.fresh));
     for module in &built {
-        assert_eq!(crate::module::Module::read(&module.path).unwrap().info().entry, crate::module::Entry::Initialize);
+        assert_eq!(crate::module::Module::read(&module.path).unwrap().abi(), crate::abi::AbiVersion::V0_2_1);
     }
     assert!(build(&["one"], &options).unwrap().iter().all(|module| module.fresh));
 

@@ -1,0 +1,64 @@
+//! How a worker behaves where proxies differ.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::fault::Faults;
+use crate::limits::Limits;
+use crate::shared::Inbox;
+
+/// How a worker behaves where proxies differ.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How much of a body a stopped filter may collect.
+    pub buffer_limit: usize,
+    /// What guests may use.
+    pub limits: Limits,
+    /// How the end of a response's body is told.
+    pub response_end: EndStyle,
+    /// How the end of a request's body is told; `None` decides by the protocol of the connection.
+    pub request_end: Option<EndStyle>,
+    /// How long a failed VM stays down under [`FailPolicy::Reload`].
+    pub reload_backoff: Duration,
+    /// Faults on demand; nothing is checked where there is none.
+    pub faults: Option<Faults>,
+    /// Whether trace lines are kept.
+    pub trace: bool,
+    /// Whether mistakes of the guests are looked for.
+    pub lint: bool,
+    /// Whether the time inside of guests is measured.
+    pub measure_time: bool,
+    /// Where notices for this worker arrive.
+    pub inbox: Inbox,
+    /// What responses say in `server`; with it they get a `date` too.
+    pub server: Option<Bytes>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            buffer_limit: 1 << 20,
+            limits: Limits::default(),
+            response_end: EndStyle::Trailing,
+            request_end: None,
+            reload_backoff: Duration::from_secs(1),
+            faults: None,
+            trace: false,
+            lint: false,
+            measure_time: false,
+            inbox: Inbox::default(),
+            server: None,
+        }
+    }
+}
+
+/// How the end of a body reaches the filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EndStyle {
+    /// As an empty piece of its own after the last one: HTTP/1 in Envoy.
+    #[default]
+    Trailing,
+    /// With the last piece: HTTP/2 in Envoy.
+    OnLast,
+}

@@ -1,0 +1,64 @@
+//! A plugin as a proxy's configuration names it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::guest::Load;
+#[cfg(feature = "native")]
+use crate::native::Linked;
+
+/// One plugin of the chain, as a proxy's configuration names it.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    /// The name in logs and in the `plugin_name` property.
+    pub name: String,
+    /// Tells plugins of one module apart.
+    pub root_id: String,
+    /// Plugins of equal id, VM configuration and code share a VM.
+    pub vm_id: String,
+    /// What `proxy_on_configure` hands over.
+    pub configuration: Bytes,
+    /// What `proxy_on_vm_start` hands over.
+    pub vm_configuration: Bytes,
+    /// What happens to requests when the plugin has trapped.
+    pub fail: FailPolicy,
+    /// Whether `Pause` from a headers callback lets body callbacks go on.
+    pub allow_on_headers_stop_iteration: bool,
+    /// The plugin itself.
+    pub code: Code,
+}
+
+/// What happens to requests when a plugin has trapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FailPolicy {
+    /// They are answered with 503.
+    #[default]
+    Closed,
+    /// They pass without the plugin.
+    Open,
+    /// As closed, but later requests get a fresh VM, after a pause.
+    Reload,
+}
+
+/// Where a plugin's code is.
+#[derive(Debug, Clone)]
+pub enum Code {
+    /// In this process.
+    #[cfg(feature = "native")]
+    Native(Linked),
+    /// In a module; anything that can start guests will do.
+    Wasm(Arc<dyn Load>),
+}
+
+impl Code {
+    pub(super) fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            #[cfg(feature = "native")]
+            (Self::Native(one), Self::Native(other)) => one.same(*other),
+            (Self::Wasm(one), Self::Wasm(other)) => Arc::ptr_eq(one, other),
+            #[cfg(feature = "native")]
+            _ => false,
+        }
+    }
+}

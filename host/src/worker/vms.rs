@@ -1,0 +1,212 @@
+//! The VMs of a worker: started, entered, failed, started again.
+
+use std::time::{Duration, Instant};
+
+use super::{Code, FailPolicy, Plugin, StartError, Worker, length};
+use crate::abi::AbiVersion;
+use crate::callout::CalloutId;
+use crate::guest::{Callback, Guest, Trap};
+use crate::vm::{Ids, Owner, Running, VmData};
+use crate::worker::Effect;
+
+/// A VM as the worker holds it; the part that host calls reach is in the state.
+pub(super) struct Vm {
+    pub(super) guest: Option<Box<dyn Guest>>,
+    /// The plugin whose code it runs.
+    pub(super) plugin: usize,
+    pub(super) started: Duration,
+}
+
+impl Worker {
+    /// Starts the code of a VM.
+    pub(super) fn load(&mut self, vm: usize) -> Result<(), StartError> {
+        let Some(plugin) = self.vms.get(vm).and_then(|vm| self.plugins.get(vm.plugin)) else { return Ok(()) };
+        let (name, code) = (plugin.name.clone(), plugin.code.clone());
+        let (guest, ids) = match code {
+            #[cfg(feature = "native")]
+            Code::Native(linked) => (Ok(linked.guest()), Ids::Thread),
+            Code::Wasm(load) => {
+                let running = Running { vm, ..Running::default() };
+                let outer = std::mem::replace(&mut self.state.running, running);
+                let guest = self.state.lend(|state| load.start(state));
+                self.state.running = outer;
+                (guest, Ids::own())
+            }
+        };
+        let guest = guest.map_err(|reason| StartError::Load { plugin: name, reason })?;
+        if let Some(data) = self.state.vms.get_mut(vm) {
+            data.abi = guest.abi();
+            data.ids = ids;
+            data.generation += 1;
+            data.failed = false;
+            data.contexts.clear();
+            data.metrics = Default::default();
+        }
+        let now = self.state.services.clock().now();
+        if let Some(vm) = self.vms.get_mut(vm) {
+            vm.guest = Some(guest);
+            vm.started = now;
+        }
+        Ok(())
+    }
+
+    /// Creates, starts and configures a plugin's root context.
+    pub(super) fn start_root(&mut self, index: usize) -> Result<(), StartError> {
+        let Some(plugin) = self.plugins.get(index) else { return Ok(()) };
+        let name = plugin.name.clone();
+        let (vm_size, size) = (length(plugin.vm_configuration.len()), length(plugin.configuration.len()));
+        #[cfg(feature = "native")]
+        if let Code::Native(linked) = plugin.code {
+            linked.register().map_err(|reason| StartError::Load { plugin: name.clone(), reason })?;
+        }
+        let Some(vm) = self.state.roots.get(index).map(|root| root.vm) else { return Ok(()) };
+        let Some(context) = self.state.vms.get_mut(vm).map(|data| {
+            let context = data.ids.context();
+            data.contexts.insert(context, Owner::Root(index));
+            context
+        }) else {
+            return Ok(());
+        };
+        if let Some(root) = self.state.roots.get_mut(index) {
+            root.context = context;
+            root.tick = None;
+            root.next_tick = None;
+        }
+        let trap = |trap| StartError::Trap { plugin: name.clone(), trap };
+        self.enter(vm, Callback::ContextCreate { context, root: 0 }).map_err(trap)?;
+        if self.enter(vm, Callback::VmStart { root: context, config_len: vm_size }).map_err(trap)? == 0 {
+            return Err(StartError::VmStart { plugin: name });
+        }
+        if self.enter(vm, Callback::Configure { root: context, config_len: size }).map_err(trap)? == 0 {
+            return Err(StartError::Configure { plugin: name });
+        }
+        Ok(())
+    }
+
+    /// Runs a callback and what it asked for; nothing if the VM has failed, now or before.
+    pub(crate) fn call(&mut self, vm: usize, callback: Callback) -> Option<u32> {
+        self.enter(vm, callback).ok()
+    }
+
+    /// As [`call`](Self::call), with the reason of a failure.
+    fn enter(&mut self, vm: usize, callback: Callback) -> Result<u32, Trap> {
+        let failed = |reason: &str| Trap { function: callback.name(), reason: reason.to_owned() };
+        if self.state.vms.get(vm).is_none_or(|data| data.failed) {
+            return Err(failed("the VM has failed before"));
+        }
+        let Some(mut guest) = self.vms.get_mut(vm).and_then(|vm| vm.guest.take()) else {
+            return Err(failed("the VM has no guest"));
+        };
+        if !guest.exports(callback) {
+            if let Some(vm) = self.vms.get_mut(vm) {
+                vm.guest = Some(guest);
+            }
+            return Ok(callback.assumed());
+        }
+        // What an outer callback has left to do waits until this one's wishes are done.
+        let postponed = (!self.state.deferred.is_empty()).then(|| std::mem::take(&mut self.state.deferred));
+        let outer = self.state.before_callback(vm, callback);
+        let result = if self.state.options.faults.as_mut().is_some_and(|faults| faults.at_callback(callback.name())) {
+            Err(failed("a trap was injected"))
+        } else {
+            let began = self.state.options.measure_time.then(Instant::now);
+            let result = self.state.lend(|state| guest.call(state, callback));
+            if let Some(began) = began {
+                self.state.counters.guest_time += began.elapsed();
+            }
+            match self.state.running.stop.take() {
+                Some(reason) => Err(Trap { function: callback.name(), reason }),
+                None => result,
+            }
+        };
+        self.state.after_callback(callback, &result, outer);
+        match &result {
+            Ok(_) => {
+                if let Some(vm) = self.vms.get_mut(vm) {
+                    vm.guest = Some(guest);
+                }
+            }
+            Err(trap) => {
+                // The guest is dropped here: nothing of it may run again.
+                drop(guest);
+                self.fail_vm(vm, trap);
+            }
+        }
+        // After a trap as well: what the guest asked for before, Envoy carries out, so last words reach their clients.
+        self.run_deferred();
+        if let Some(postponed) = postponed {
+            self.state.deferred = postponed;
+        }
+        result
+    }
+
+    /// Marks a VM as failed and forgets what waits for it.
+    fn fail_vm(&mut self, vm: usize, trap: &Trap) {
+        let state = &mut *self.state;
+        state.counters.traps += 1;
+        state.log_trap(vm, trap);
+        let Some(data) = state.vms.get_mut(vm) else { return };
+        data.failed = true;
+        data.contexts.clear();
+        let roots: Vec<usize> =
+            state.roots.iter().enumerate().filter(|(_, root)| root.vm == vm).map(|(index, _)| index).collect();
+        for root in state.roots.iter_mut().filter(|root| root.vm == vm) {
+            root.tick = None;
+            root.next_tick = None;
+        }
+        let orphans: Vec<CalloutId> =
+            state.pending.iter().filter(|(_, pending)| roots.contains(&pending.root)).map(|(id, _)| *id).collect();
+        for id in orphans {
+            state.unexpect(id);
+            state.effects.push_back(Effect::CancelCallout(id));
+        }
+    }
+
+    /// Gives a failed VM a new guest, if its policy and its pause allow it; whether the VM runs.
+    pub(crate) fn revive(&mut self, vm: usize) -> bool {
+        let failed = self.state.vms.get(vm).is_some_and(|data| data.failed);
+        if !failed {
+            return true;
+        }
+        let now = self.state.services.clock().now();
+        let Some((plugin, started)) = self.vms.get(vm).map(|vm| (vm.plugin, vm.started)) else { return false };
+        let reloads = self.plugins.get(plugin).is_some_and(|plugin| plugin.fail == FailPolicy::Reload);
+        if !reloads || now < started + self.state.options.reload_backoff {
+            return false;
+        }
+        if self.load(vm).is_err() {
+            // The next try waits as long again.
+            if let Some(vm) = self.vms.get_mut(vm) {
+                vm.started = now;
+            }
+            return false;
+        }
+        let roots: Vec<usize> = (0..self.state.roots.len())
+            .filter(|index| self.state.roots.get(*index).is_some_and(|root| root.vm == vm))
+            .collect();
+        for root in roots {
+            if self.start_root(root).is_err() {
+                if let Some(data) = self.state.vms.get_mut(vm) {
+                    data.failed = true;
+                }
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl VmData {
+    pub(super) fn new(plugin: &Plugin) -> Self {
+        Self {
+            vm_id: plugin.vm_id.as_str().into(),
+            configuration: plugin.vm_configuration.clone(),
+            contexts: Default::default(),
+            ids: Ids::own(),
+            metrics: Default::default(),
+            abi: AbiVersion::V0_2_1,
+            generation: 0,
+            failed: false,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Small modules, written by hand, each of which does one thing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmplugin_host::wasm::Module;
+use wasmplugin_proxy::{Code, FailPolicy, Plugin};
+
+/// A plugin that runs this module.
+pub fn plugin(name: &str, wat: &str) -> Plugin {
+    Plugin {
+        name: name.to_owned(),
+        root_id: String::new(),
+        vm_id: String::new(),
+        configuration: Bytes::new(),
+        vm_configuration: Bytes::new(),
+        fail: FailPolicy::Closed,
+        allow_on_headers_stop_iteration: false,
+        code: Code::Wasm(Arc::new(Module::from_bytes(name, wat::parse_str(wat).unwrap()).unwrap())),
+    }
+}
+
+/// What every module needs, around what one of them does. Texts are at 0..4096, results at 4096..4128, and the
+/// host gets memory from 64 KiB on, in a ring.
+fn module(imports: &str, body: &str) -> String {
+    format!(
+        r#"(module
+          {imports}
+          (memory (export "memory") 4)
+          (global $next (mut i32) (i32.const 0))
+          (func (export "proxy_abi_version_0_2_1"))
+          (func (export "proxy_on_memory_allocate") (param $size i32) (result i32)
+            (if (i32.gt_u (i32.add (global.get $next) (local.get $size)) (i32.const 131072))
+              (then (global.set $next (i32.const 0))))
+            (i32.add (i32.const 65536) (global.get $next))
+            (global.set $next (i32.and (i32.add (i32.add (global.get $next) (local.get $size)) (i32.const 7)) (i32.const -8))))
+          {body})"#
+    )
+}
+
+const ADD_HEADER: &str = r#"(import "env" "proxy_add_header_map_value"
+    (func $add (param i32 i32 i32 i32 i32) (result i32)))"#;
+const GET_HEADER: &str = r#"(import "env" "proxy_get_header_map_value"
+    (func $get (param i32 i32 i32 i32 i32) (result i32)))"#;
+const REPLY: &str = r#"(import "env" "proxy_send_local_response"
+    (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))"#;
+
+/// Adds `x-wasm: 1` to every response.
+pub fn adds_header() -> String {
+    module(
+        ADD_HEADER,
+        r#"(data (i32.const 0) "x-wasm") (data (i32.const 16) "1")
+        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+          (drop (call $add (i32.const 2) (i32.const 0) (i32.const 6) (i32.const 16) (i32.const 1)))
+          (i32.const 0))"#,
+    )
+}
+
+/// Traps on requests with the header `x-trap`.
+pub fn traps() -> String {
+    module(
+        GET_HEADER,
+        r#"(data (i32.const 0) "x-trap")
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+          (if (i32.eqz (call $get (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 4096) (i32.const 4100)))
+            (then unreachable))
+          (i32.const 0))"#,
+    )
+}
+
+/// Never lets a request go on.
+pub fn pauses() -> String {
+    module("", r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 1))"#)
+}
+
+/// Collects whole request bodies.
+pub fn buffers() -> String {
+    module(
+        "",
+        r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.eqz (local.get 2)))"#,
+    )
+}
+
+/// Answers every request with 418 by itself.
+pub fn replies() -> String {
+    module(
+        REPLY,
+        r#"(data (i32.const 0) "short and stout")
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+          (drop (call $reply (i32.const 418) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 15)
+            (i32.const 0) (i32.const 0) (i32.const -1)))
+          (i32.const 1))"#,
+    )
+}
+
+/// Asks the cluster `auth`; a 200 lets the request pass, anything else is answered with 403 and what `auth` said.
+/// A timeout in milliseconds.
+pub fn asks(timeout: u32) -> String {
+    // The blob of `:method: GET`, `:path: /check`, `:authority: auth`, as the ABI wants it.
+    let pairs = [(":method", "GET"), (":path", "/check"), (":authority", "auth")];
+    let mut blob = 3u32.to_le_bytes().to_vec();
+    for (name, value) in pairs {
+        blob.extend((name.len() as u32).to_le_bytes());
+        blob.extend((value.len() as u32).to_le_bytes());
+    }
+    for (name, value) in pairs {
+        blob.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
+    }
+    let text: String = blob.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let length = blob.len();
+    module(
+        &format!(
+            r#"{GET_HEADER} {REPLY}
+            (import "env" "proxy_http_call" (func $ask (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_get_buffer_bytes" (func $body (param i32 i32 i32 i32 i32) (result i32)))
+            (import "env" "proxy_set_effective_context" (func $become (param i32) (result i32)))
+            (import "env" "proxy_continue_stream" (func $go_on (param i32) (result i32)))"#
+        ),
+        &format!(
+            r#"(data (i32.const 0) "auth") (data (i32.const 16) ":status") (data (i32.const 32) "failed")
+            (data (i32.const 64) "{text}")
+            ;; Which context waits for which token: a table from 8192 on.
+            (func $slot (param i32) (result i32)
+              (i32.add (i32.const 8192) (i32.and (i32.mul (local.get 0) (i32.const 4)) (i32.const 0x7fff))))
+            (func (export "proxy_on_request_headers") (param $id i32) (param i32 i32) (result i32)
+              (if (call $ask (i32.const 0) (i32.const 4) (i32.const 64) (i32.const {length}) (i32.const 0) (i32.const 0)
+                    (i32.const 0) (i32.const 0) (i32.const {timeout}) (i32.const 4096))
+                (then unreachable))
+              (i32.store (call $slot (i32.load (i32.const 4096))) (local.get $id))
+              (i32.const 1))
+            (func (export "proxy_on_http_call_response") (param i32) (param $token i32) (param $headers i32) (param i32 i32)
+              (if (call $become (i32.load (call $slot (local.get $token)))) (then (return)))
+              (if (i32.eqz (local.get $headers))
+                (then
+                  (drop (call $reply (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 32) (i32.const 6)
+                    (i32.const 0) (i32.const 0) (i32.const -1)))
+                  (return)))
+              (drop (call $get (i32.const 6) (i32.const 16) (i32.const 7) (i32.const 4096) (i32.const 4100)))
+              (if (i32.eq (i32.load8_u (i32.load (i32.const 4096))) (i32.const 50)) ;; `2`
+                (then (drop (call $go_on (i32.const 0))) (return)))
+              (drop (call $body (i32.const 4) (i32.const 0) (i32.const 1000) (i32.const 4096) (i32.const 4100)))
+              (drop (call $reply (i32.const 403) (i32.const 0) (i32.const 0)
+                (i32.load (i32.const 4096)) (i32.load (i32.const 4100)) (i32.const 0) (i32.const 0) (i32.const -1))))"#
+        ),
+    )
+}
+
+/// Counts its ticks, ten milliseconds apart, in the metric `my.ticks{kind=fast}`.
+pub fn ticks() -> String {
+    module(
+        r#"(import "env" "proxy_set_tick_period_milliseconds" (func $period (param i32) (result i32)))
+        (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_increment_metric" (func $count (param i32 i64) (result i32)))"#,
+        r#"(data (i32.const 0) "my.ticks{kind=fast}")
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+          (drop (call $define (i32.const 0) (i32.const 0) (i32.const 19) (i32.const 4096)))
+          (drop (call $period (i32.const 10)))
+          (i32.const 1))
+        (func (export "proxy_on_tick") (param i32)
+          (drop (call $count (i32.load (i32.const 4096)) (i64.const 1))))"#,
+    )
+}
+
+/// Refuses its configuration.
+pub fn refuses() -> String {
+    module("", r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 0))"#)
+}
+
+/// Traps as soon as it is started.
+pub fn fails_at_start() -> String {
+    module("", r#"(func (export "_initialize") unreachable)"#)
+}

@@ -1,0 +1,116 @@
+//! What the SDK costs per exchange, beside the same plugin on the raw `proxy-wasm` crate.
+//!
+//! `cargo bench -p wasmplugin --bench fuel` prints Wasmtime fuel (about one unit per instruction), host calls, blocks
+//! that the host allocates in the guest, and the bytes of the module; and the ratios. These are the same on every
+//! machine, so a change shows at once. It fails when a ratio is over its budget.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmplugin_host::clock::Clock;
+use wasmplugin_host::headers::HeaderMap;
+use wasmplugin_host::module::build::{self, Options as BuildOptions};
+use wasmplugin_host::services::Services;
+use wasmplugin_host::wasm::{Module, Settings};
+use wasmplugin_host::worker::{Code, Connection, FailPolicy, Options, Plugin, Worker};
+
+/// Exchanges that are measured, after as many that are not.
+const EXCHANGES: u64 = 1_000;
+
+/// A plugin of ours, its twin, and the most that ours may cost.
+const PAIRS: [(&str, &str, &str, f64); 2] =
+    [("sync hook", "hello", "bench-raw-hook", 1.05), ("handler", "bench-handler", "bench-raw-handler", 1.10)];
+
+fn main() -> ExitCode {
+    let packages: Vec<_> = PAIRS.iter().flat_map(|(_, ours, raw, _)| [*ours, *raw]).collect();
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let options = BuildOptions { directory: Some(root), quiet: true, ..BuildOptions::default() };
+    let built = build::build(&packages, &options).expect("the guests can be built");
+    let measure = |package: &str| {
+        let module = built.iter().find(|module| module.package == package).expect("every guest was built");
+        Cost::of(&module.path)
+    };
+    println!("{:<28}{:>10}{:>12}{:>12}{:>10}", "per exchange", "fuel", "host calls", "allocations", "bytes");
+    let mut within = true;
+    for (name, ours, raw, budget) in PAIRS {
+        let (ours, raw) = (measure(ours), measure(raw));
+        let ratio = ours.fuel / raw.fuel;
+        let fits = ratio <= budget && ours.host_calls <= raw.host_calls;
+        within &= fits;
+        ours.print(&format!("{name}, wasmplugin"));
+        raw.print(&format!("{name}, proxy-wasm"));
+        let verdict = if fits { "within" } else { "OVER" };
+        println!("{name}: {ratio:.3} x the fuel, {verdict} the budget of {budget:.2} x and no more host calls\n");
+    }
+    if within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+struct Cost {
+    fuel: f64,
+    host_calls: f64,
+    allocations: f64,
+    bytes: u64,
+}
+
+impl Cost {
+    fn of(path: &PathBuf) -> Self {
+        let source = wasmplugin_host::module::Module::read(path).expect("the module can be read");
+        let bytes = source.bytes().len() as u64;
+        let settings = Settings { fuel: true, ..Settings::default() };
+        let module = Arc::new(Module::compile(source, settings).expect("the module can be compiled"));
+        let meter = Arc::clone(module.meter().expect("fuel is counted"));
+        let services = Arc::new(Services::new(Clock::manual(std::time::Duration::ZERO), Box::new(|_| {})));
+        let plugin = Plugin {
+            name: "bench".to_owned(),
+            root_id: String::new(),
+            vm_id: String::new(),
+            configuration: Bytes::new(),
+            vm_configuration: Bytes::new(),
+            fail: FailPolicy::Closed,
+            allow_on_headers_stop_iteration: false,
+            code: Code::Wasm(module),
+        };
+        let mut worker = Worker::start(&[plugin], services, Options::default()).expect("the plugin starts");
+        (0..EXCHANGES).for_each(|_| exchange(&mut worker));
+        let before = worker.counters();
+        meter.reset();
+        (0..EXCHANGES).for_each(|_| exchange(&mut worker));
+        let after = worker.counters();
+        if std::env::var_os("BY_CALLBACK").is_some() {
+            for used in meter.used() {
+                println!("    {:<28}{:>6.1}", used.callback, used.fuel as f64 / EXCHANGES as f64);
+            }
+        }
+        let each = |count: u64| count as f64 / EXCHANGES as f64;
+        Self {
+            fuel: each(meter.total()),
+            host_calls: each(after.host_calls - before.host_calls),
+            allocations: each(after.allocations - before.allocations),
+            bytes,
+        }
+    }
+
+    fn print(&self, name: &str) {
+        println!("{name:<28}{:>10.0}{:>12.1}{:>12.1}{:>10}", self.fuel, self.host_calls, self.allocations, self.bytes);
+    }
+}
+
+/// A `GET` as Envoy shows it, and its answer with a body.
+fn exchange(worker: &mut Worker) {
+    let request = [(":authority", "example.com"), (":path", "/"), (":method", "GET"), (":scheme", "http"), ("accept", "*/*")];
+    let response = [(":status", "200"), ("content-type", "text/plain"), ("content-length", "5")];
+    let id = worker.open(Connection::default());
+    worker.request_headers(id, map(&request), true);
+    while worker.next_effect().is_some() {}
+    worker.response_headers(id, map(&response), false);
+    worker.response_data(id, Bytes::from_static(b"hello"), false);
+    worker.response_data(id, Bytes::new(), true);
+    worker.finished(id);
+    while worker.next_effect().is_some() {}
+}
+
+fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+    lines.iter().map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes()))).collect()
+}
