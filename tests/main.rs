@@ -1,5 +1,6 @@
 //! Every scenario on every engine, in one binary.
 
+mod drives;
 mod engines;
 
 // One module per plugin and example, with its name.
@@ -17,5 +18,8 @@ mod headers;
 mod replies;
 mod responses;
 mod waiting;
+
+// What holds whatever happens.
+mod faults;
 
 include!(concat!(env!("OUT_DIR"), "/every_module_has_a_scenario.rs"));

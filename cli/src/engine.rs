@@ -15,6 +15,7 @@ use wasmplugin_host::worker::{Code, FailPolicy};
 use wasmplugin_proxy::{Proxy, Settings};
 
 use crate::client;
+use crate::logger;
 
 /// The cluster that requests go to.
 const UPSTREAM: &str = "upstream";
@@ -143,13 +144,11 @@ impl Running {
         }
     }
 
-    /// What plugins have logged, without the first `known` lines; the embedded proxy shows them by itself.
-    pub(crate) fn log_after(&self, known: usize) -> Vec<(LogLevel, String)> {
-        match self {
-            Self::Embedded(_) => Vec::new(),
-            Self::Envoy(process) => {
-                let lines = process.log().plugin_lines(false).into_iter();
-                lines.skip(known).map(|line| (line.level, line.text)).collect()
+    /// Hands what plugins have logged to the logger; the embedded proxy does so by itself.
+    pub(crate) fn relay_log(&self) {
+        if let Self::Envoy(process) = self {
+            for line in process.log().take_plugin_lines() {
+                log::log!(target: logger::PLUGINS, loudness(line.level), "{}", line.text);
             }
         }
     }
@@ -172,6 +171,16 @@ fn drain(process: &process::Process) {
     let deadline = Instant::now() + GRACE;
     while process.stat(&active).is_some_and(|count| count > 0) && Instant::now() < deadline {
         thread::sleep(GLANCE);
+    }
+}
+
+fn loudness(level: LogLevel) -> log::Level {
+    match level {
+        LogLevel::Trace => log::Level::Trace,
+        LogLevel::Debug => log::Level::Debug,
+        LogLevel::Info => log::Level::Info,
+        LogLevel::Warn => log::Level::Warn,
+        LogLevel::Error | LogLevel::Critical => log::Level::Error,
     }
 }
 

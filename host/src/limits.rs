@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The limits of one VM; the default is Envoy's, which knows only the one on memory.
+/// The limits of one VM; the default is Envoy's on memory, and ten seconds for a callback, where Envoy would block for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of linear memory.
@@ -17,6 +17,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: 1 << 30, time: None, fuel: None, host_calls: None }
+        Self { memory: 1 << 30, time: Some(Duration::from_secs(10)), fuel: None, host_calls: None }
     }
 }

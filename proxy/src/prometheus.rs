@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use wasmplugin_host::abi::MetricKind;
-use wasmplugin_host::metrics::Sample;
+use wasmplugin_host::metrics::{BOUNDS, Sample};
 
 use crate::admin::Admin;
-use crate::stats::{BUCKETS, ClusterStats, Count, WorkerStats};
+use crate::stats::{ClusterStats, Count, WorkerStats};
 
 /// Everything that the proxy and its plugins have counted.
 pub(crate) fn render(admin: &Admin) -> String {
@@ -29,17 +29,7 @@ fn plugins(page: &mut Page, samples: &[Sample]) {
             MetricKind::Counter => page.family(&name, "counter", [(String::new(), sample.value)]),
             MetricKind::Gauge => page.family(&name, "gauge", [(String::new(), sample.value)]),
             MetricKind::Histogram => {
-                let mut counts = [0; BUCKETS.len() + 1];
-                let mut sum = 0;
-                for value in &sample.samples {
-                    #[expect(clippy::cast_precision_loss, reason = "a bucket's bound is far below 2^52")]
-                    let at = BUCKETS.iter().position(|bound| *value as f64 <= *bound).unwrap_or(BUCKETS.len());
-                    if let Some(count) = counts.get_mut(at) {
-                        *count += 1;
-                    }
-                    sum += value;
-                }
-                page.histogram(&name, "", &counts, &sum.to_string());
+                page.histogram(&name, "", sample.buckets.iter().copied(), sample.value, &sample.sum.to_string());
             }
         }
     }
@@ -70,9 +60,14 @@ fn listener(page: &mut Page, admin: &Admin) {
         by_class.map(|(class, value)| (format!("{},{prefix}", label("envoy_response_code_class", class)), value)),
     );
     let counts = sum(admin.workers.iter().map(|worker| worker.stats.times.buckets()));
+    let count = counts.iter().sum();
+    let cumulated = counts.iter().scan(0, |below, count| {
+        *below += count;
+        Some(*below)
+    });
     let micros: u64 = admin.workers.iter().map(|worker| worker.stats.times.micros()).sum();
     let millis = format!("{}.{:03}", micros / 1000, micros % 1000);
-    page.histogram("envoy_http_downstream_rq_time", &prefix, &counts, &millis);
+    page.histogram("envoy_http_downstream_rq_time", &prefix, cumulated, count, &millis);
 }
 
 fn clusters(page: &mut Page, admin: &Admin) {
@@ -150,18 +145,16 @@ impl Page {
         }
     }
 
-    /// `counts` are per bucket; Prometheus wants them cumulated.
-    fn histogram(&mut self, name: &str, labels: &str, counts: &[u64], total: &str) {
+    /// `below` is how many samples are at most as large as each of the bounds.
+    fn histogram(&mut self, name: &str, labels: &str, below: impl Iterator<Item = u64>, count: u64, total: &str) {
         self.line(format_args!("# TYPE {name} histogram"));
         let comma = if labels.is_empty() { "" } else { "," };
-        let mut below = 0;
-        let bounds = BUCKETS.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
-        for (count, bound) in counts.iter().zip(bounds) {
-            below += count;
+        for (bound, below) in BOUNDS.iter().zip(below) {
             self.line(format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}"));
         }
+        self.line(format_args!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}"));
         self.line(format_args!("{name}_sum{{{labels}}} {total}"));
-        self.line(format_args!("{name}_count{{{labels}}} {below}"));
+        self.line(format_args!("{name}_count{{{labels}}} {count}"));
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
@@ -198,13 +191,18 @@ mod tests {
     }
 
     #[test]
-    fn buckets_are_cumulated() {
+    fn histograms_end_with_everything() {
         let mut page = Page::default();
-        let mut counts = [0; BUCKETS.len() + 1];
-        (counts[0], counts[2], counts[BUCKETS.len()]) = (1, 2, 3);
-        page.histogram("h", "", &counts, "9");
-        let lines: Vec<&str> = page.text.lines().collect();
-        assert_eq!(lines[..4], ["# TYPE h histogram", "h_bucket{le=\"0.5\"} 1", "h_bucket{le=\"1\"} 1", "h_bucket{le=\"5\"} 3"]);
-        assert!(page.text.ends_with("h_bucket{le=\"+Inf\"} 6\nh_sum{} 9\nh_count{} 6\n"));
+        page.histogram("h", "", [1, 1, 3].into_iter(), 6, "9");
+        let expected = [
+            "# TYPE h histogram",
+            "h_bucket{le=\"0.5\"} 1",
+            "h_bucket{le=\"1\"} 1",
+            "h_bucket{le=\"5\"} 3",
+            "h_bucket{le=\"+Inf\"} 6",
+            "h_sum{} 9",
+            "h_count{} 6",
+        ];
+        assert_eq!(page.text.lines().collect::<Vec<_>>(), expected);
     }
 }

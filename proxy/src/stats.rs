@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use wasmplugin_host::metrics::BOUNDS;
+
 /// A number that one thread changes and others read.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
@@ -46,24 +48,18 @@ impl Classes {
     }
 }
 
-/// Upper bounds of Envoy's histogram buckets, in milliseconds.
-pub(crate) const BUCKETS: [f64; 19] = [
-    0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0, 30000.0, 60000.0, 300_000.0,
-    600_000.0, 1_800_000.0, 3_600_000.0,
-];
-
 /// How long something took.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     /// One more than there are bounds: the last is beyond all of them.
-    buckets: [Count; BUCKETS.len() + 1],
+    buckets: [Count; BOUNDS.len() + 1],
     micros: Count,
 }
 
 impl Times {
     pub(crate) fn record(&self, took: std::time::Duration) {
         let millis = took.as_secs_f64() * 1000.0;
-        let at = BUCKETS.iter().position(|bound| millis <= *bound).unwrap_or(BUCKETS.len());
+        let at = BOUNDS.iter().position(|bound| millis <= *bound).unwrap_or(BOUNDS.len());
         if let Some(bucket) = self.buckets.get(at) {
             bucket.up();
         }
@@ -71,7 +67,7 @@ impl Times {
     }
 
     /// The number of samples per bucket.
-    pub(crate) fn buckets(&self) -> [u64; BUCKETS.len() + 1] {
+    pub(crate) fn buckets(&self) -> [u64; BOUNDS.len() + 1] {
         self.buckets.each_ref().map(Count::get)
     }
 

@@ -8,51 +8,51 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection that speaks HTTP/1.1 by hand.
-pub struct Client(BufReader<TcpStream>);
+pub(crate) struct Client(BufReader<TcpStream>);
 
 /// A response as it came over the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
-    pub trailers: Vec<(String, String)>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+    pub(crate) trailers: Vec<(String, String)>,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
     }
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).unwrap())
     }
 
-    pub fn over(stream: TcpStream) -> Self {
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self(BufReader::new(stream))
     }
 
     /// Sends bytes as they are. The server may have closed the connection already.
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.0.get_mut().write_all(bytes.as_ref()).ok();
         self
     }
 
-    pub fn get(&mut self, path: &str) -> Answer {
+    pub(crate) fn get(&mut self, path: &str) -> Answer {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).answer()
     }
 
     /// The next response.
-    pub fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Answer {
         self.try_answer().expect("the connection was cut in the middle of a response")
     }
 
     /// The next response; nothing if it is not complete.
-    pub fn try_answer(&mut self) -> Option<Answer> {
+    pub(crate) fn try_answer(&mut self) -> Option<Answer> {
         let mut answer = self.head()?;
         if answer.header("transfer-encoding").is_some() {
             loop {
@@ -71,7 +71,7 @@ impl Client {
     }
 
     /// The status line and the headers of the next response.
-    pub fn head(&mut self) -> Option<Answer> {
+    pub(crate) fn head(&mut self) -> Option<Answer> {
         let line = self.line()?;
         let status = line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
         Some(Answer { status, headers: self.fields()?, body: String::new(), trailers: Vec::new() })
@@ -98,7 +98,7 @@ impl Client {
         }
     }
 
-    pub fn exactly(&mut self, size: usize) -> Option<String> {
+    pub(crate) fn exactly(&mut self, size: usize) -> Option<String> {
         let mut bytes = vec![0; size];
         match self.0.read_exact(&mut bytes) {
             Ok(()) => Some(String::from_utf8(bytes).unwrap()),
@@ -107,7 +107,7 @@ impl Client {
     }
 
     /// Whether the server closes the connection, without another byte.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         match self.0.read(&mut [0; 1]) {
             Ok(count) => count == 0,
             Err(error) => {
@@ -117,7 +117,7 @@ impl Client {
         }
     }
 
-    pub fn leave(self) {
+    pub(crate) fn leave(self) {
         self.0.get_ref().shutdown(Shutdown::Both).ok();
     }
 }
@@ -128,7 +128,7 @@ fn not_a_timeout<T>(error: &std::io::Error) -> Option<T> {
 }
 
 /// Waits until something is true.
-pub fn eventually(what: &str, mut test: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut test: impl FnMut() -> bool) {
     let began = Instant::now();
     while !test() {
         assert!(began.elapsed() < PATIENCE, "it never happens that {what}");

@@ -1,12 +1,16 @@
 //! HTTP/2, without negotiation, on either side.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Full};
-use hyper::body::Body;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::{Body, Frame};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -26,6 +30,21 @@ where
     let (sender, connection) = handshake(TokioExecutor::new(), socket).await.unwrap();
     tokio::spawn(connection);
     sender
+}
+
+/// A body whose length nobody knows beforehand.
+struct Frames(VecDeque<Frame<Bytes>>);
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(Ok))
+    }
 }
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -65,9 +84,9 @@ fn bodies_and_trailers_go_both_ways() {
             for body in ["", "abc"] {
                 let mut trailers = HeaderMap::new();
                 trailers.insert("x-sum", "7".parse().unwrap());
-                let body = Full::new(Bytes::from(body)).with_trailers(async move { Some(Ok(trailers)) });
+                let body = Frames([Frame::data(Bytes::from(body)), Frame::trailers(trailers)].into());
                 let request = Request::post("http://test/echo").header("te", "trailers").header("trailer", "x-sum");
-                let response = sender.send_request(request.body(Box::pin(body)).unwrap()).await.unwrap();
+                let response = sender.send_request(request.body(body).unwrap()).await.unwrap();
                 let collected = response.into_body().collect().await.unwrap();
                 assert_eq!(collected.trailers().unwrap()["x-sum"], "7");
             }

@@ -7,7 +7,7 @@ use wasmplugin_host::wasm::Module;
 use wasmplugin_proxy::{Code, FailPolicy, Plugin};
 
 /// A plugin that runs this module.
-pub fn plugin(name: &str, wat: &str) -> Plugin {
+pub(crate) fn plugin(name: &str, wat: &str) -> Plugin {
     Plugin {
         name: name.to_owned(),
         root_id: String::new(),
@@ -46,7 +46,7 @@ const REPLY: &str = r#"(import "env" "proxy_send_local_response"
     (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))"#;
 
 /// Adds `x-wasm: 1` to every response.
-pub fn adds_header() -> String {
+pub(crate) fn adds_header() -> String {
     module(
         ADD_HEADER,
         r#"(data (i32.const 0) "x-wasm") (data (i32.const 16) "1")
@@ -57,7 +57,7 @@ pub fn adds_header() -> String {
 }
 
 /// Traps on requests with the header `x-trap`.
-pub fn traps() -> String {
+pub(crate) fn traps() -> String {
     module(
         GET_HEADER,
         r#"(data (i32.const 0) "x-trap")
@@ -69,12 +69,12 @@ pub fn traps() -> String {
 }
 
 /// Never lets a request go on.
-pub fn pauses() -> String {
+pub(crate) fn pauses() -> String {
     module("", r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 1))"#)
 }
 
 /// Collects whole request bodies.
-pub fn buffers() -> String {
+pub(crate) fn buffers() -> String {
     module(
         "",
         r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.eqz (local.get 2)))"#,
@@ -82,7 +82,7 @@ pub fn buffers() -> String {
 }
 
 /// Answers every request with 418 by itself.
-pub fn replies() -> String {
+pub(crate) fn replies() -> String {
     module(
         REPLY,
         r#"(data (i32.const 0) "short and stout")
@@ -95,7 +95,7 @@ pub fn replies() -> String {
 
 /// Asks the cluster `auth`; a 200 lets the request pass, anything else is answered with 403 and what `auth` said.
 /// A timeout in milliseconds.
-pub fn asks(timeout: u32) -> String {
+pub(crate) fn asks(timeout: u32) -> String {
     // The blob of `:method: GET`, `:path: /check`, `:authority: auth`, as the ABI wants it.
     let pairs = [(":method", "GET"), (":path", "/check"), (":authority", "auth")];
     let mut blob = 3u32.to_le_bytes().to_vec();
@@ -146,7 +146,7 @@ pub fn asks(timeout: u32) -> String {
 }
 
 /// Counts its ticks, ten milliseconds apart, in the metric `my.ticks{kind=fast}`.
-pub fn ticks() -> String {
+pub(crate) fn ticks() -> String {
     module(
         r#"(import "env" "proxy_set_tick_period_milliseconds" (func $period (param i32) (result i32)))
         (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
@@ -162,11 +162,11 @@ pub fn ticks() -> String {
 }
 
 /// Refuses its configuration.
-pub fn refuses() -> String {
+pub(crate) fn refuses() -> String {
     module("", r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 0))"#)
 }
 
 /// Traps as soon as it is started.
-pub fn fails_at_start() -> String {
+pub(crate) fn fails_at_start() -> String {
     module("", r#"(func (export "_initialize") unreachable)"#)
 }

@@ -21,31 +21,32 @@ type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 /// A server that answers by path:
 /// `/echo` with the request's body and trailers, `/bytes/N` with N bytes, `/trailers` with trailers, `/status/N` with
 /// a status and no body, `/never` not at all, everything else with `upstream`.
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     /// What came: the request line and the headers.
-    pub seen: Arc<Mutex<Vec<String>>>,
-    pub connections: Arc<AtomicUsize>,
-    // Its threads end with it.
-    _runtime: tokio::runtime::Runtime,
+    pub(crate) seen: Arc<Mutex<Vec<String>>>,
+    pub(crate) connections: Arc<AtomicUsize>,
+    // Its thread ends with it.
+    _ends: tokio::sync::oneshot::Sender<()>,
 }
 
 impl Server {
-    pub fn http1() -> Self {
+    pub(crate) fn http1() -> Self {
         Self::start(false)
     }
 
-    pub fn http2() -> Self {
+    pub(crate) fn http2() -> Self {
         Self::start(true)
     }
 
     fn start(http2: bool) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (seen, connections) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicUsize>::default());
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let (seen_there, connections_there) = (Arc::clone(&seen), Arc::clone(&connections));
-        runtime.spawn(async move {
+        let (ends, ended) = tokio::sync::oneshot::channel::<()>();
+        let serve = async move {
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
                 connections_there.fetch_add(1, Ordering::SeqCst);
@@ -60,11 +61,19 @@ impl Server {
                     }
                 });
             }
+        };
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve => {}
+                    _ = ended => {}
+                }
+            });
         });
-        Self { address, seen, connections, _runtime: runtime }
+        Self { address, seen, connections, _ends: ends }
     }
 
-    pub fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -92,6 +101,10 @@ async fn answer(seen: Arc<Mutex<Vec<String>>>, request: Request<Incoming>) -> Re
             let body = Full::new(Bytes::from("body")).with_trailers(async move { Some(Ok(trailers)) });
             let mut response = Response::new(body.map_err(|never: Infallible| match never {}).boxed_unsync());
             response.headers_mut().insert("trailer", "x-sum".parse().unwrap());
+            if request.version() == hyper::Version::HTTP_11 {
+                // A body of known length has no trailers.
+                response.headers_mut().insert("transfer-encoding", "chunked".parse().unwrap());
+            }
             response
         }
         "status" => {
@@ -110,7 +123,7 @@ async fn answer(seen: Arc<Mutex<Vec<String>>>, request: Request<Incoming>) -> Re
 }
 
 /// A server that does the same with every connection, byte by byte.
-pub fn scripted(script: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn scripted(script: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let script = Arc::new(script);
@@ -124,14 +137,14 @@ pub fn scripted(script: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAdd
 }
 
 /// Reads a request's headers, says something, and closes the connection.
-pub fn says(words: &'static str) -> SocketAddr {
+pub(crate) fn says(words: &'static str) -> SocketAddr {
     scripted(move |mut socket| {
         read_head(&mut socket);
         socket.write_all(words.as_bytes()).unwrap();
     })
 }
 
-pub fn read_head(socket: &mut TcpStream) {
+pub(crate) fn read_head(socket: &mut TcpStream) {
     let (mut all, mut piece) = (Vec::new(), [0; 1024]);
     while !all.windows(4).any(|end| end == b"\r\n\r\n") {
         match socket.read(&mut piece) {
@@ -142,19 +155,19 @@ pub fn read_head(socket: &mut TcpStream) {
 }
 
 /// An address that nobody listens on.
-pub fn nowhere() -> SocketAddr {
+pub(crate) fn nowhere() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Settings for a proxy in front of one server, with patience fit for tests.
-pub fn settings(upstream: SocketAddr) -> Settings {
+pub(crate) fn settings(upstream: SocketAddr) -> Settings {
     let mut cluster = Cluster::new("upstream", [upstream]);
     cluster.connect_timeout = Duration::from_secs(2);
     Settings::new(cluster)
 }
 
 /// A proxy in front of one server.
-pub fn proxy(upstream: SocketAddr, plugins: impl IntoIterator<Item = Plugin>) -> Proxy {
+pub(crate) fn proxy(upstream: SocketAddr, plugins: impl IntoIterator<Item = Plugin>) -> Proxy {
     let mut settings = settings(upstream);
     settings.plugins.extend(plugins);
     Proxy::start(settings).unwrap()

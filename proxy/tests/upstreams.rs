@@ -22,7 +22,7 @@ fn failures_before_the_headers_become_envoys_replies() {
         let mut client = Client::connect(proxy.address());
         for _ in 0..2 {
             let answer = client.get("/");
-            assert_eq!((answer.status, answer.body), (status, format!("{BEFORE}{reason}")));
+            assert_eq!((answer.status, answer.body.clone()), (status, format!("{BEFORE}{reason}")));
             assert_eq!(answer.header("content-type"), Some("text/plain"));
             assert_eq!(answer.header("server"), Some("envoy"));
             assert_eq!(answer.header("x-wasm"), Some("1"), "the plugins see the reply");

@@ -39,7 +39,7 @@ impl Whole {
     }
 
     pub(crate) fn trailers(&self) -> Option<Trailers> {
-        self.exchange.half(self.half).has_trailers().then(|| Trailers::new(&self.exchange, self.half))
+        self.exchange.half(self.half).has_trailers().then(|| Trailers::new(self.exchange.id(), self.half.trailers()))
     }
 }
 
@@ -69,7 +69,7 @@ impl Chunks {
     }
 
     pub(crate) fn trailers(&self) -> Option<Trailers> {
-        self.exchange.half(self.half).has_trailers().then(|| Trailers::new(&self.exchange, self.half))
+        self.exchange.half(self.half).has_trailers().then(|| Trailers::new(self.exchange.id(), self.half.trailers()))
     }
 }
 

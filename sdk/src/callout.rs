@@ -253,7 +253,7 @@ struct Slot {
 }
 
 thread_local! {
-    static WAITING: RefCell<IdMap<Rc<Slot>>> = RefCell::default();
+    static WAITING: RefCell<IdMap<Rc<Slot>>> = const { RefCell::new(runtime::id_map()) };
 }
 
 /// The future of one attempt; dropped, it takes itself off the list, and a late answer finds nobody.

@@ -8,35 +8,43 @@ use crate::error::Result;
 use crate::exchange::{Action, Exchange, Half};
 use crate::log_entry::LogEntry;
 use crate::plugin::{Configured, Factory};
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 use crate::runtime::{self, IdMap};
-use crate::sys::{self, BufferKind, StreamKind};
+use crate::sys::{self, BufferKind};
 use crate::{callout, logger, time};
 
 /// One configured use of the plugin: the root context of the specification.
 struct Root {
+    id: u32,
     factory: Factory,
     instance: Option<Configured>,
-    /// Exchanges that must be reset, as soon as a callback comes that survives it.
-    to_reset: Vec<u32>,
 }
 
-#[derive(Clone)]
-struct Open {
-    exchange: Rc<Exchange>,
-    /// `None` when the plugin is not configured: such an exchange is refused.
-    instance: Option<Configured>,
-}
-
-#[derive(Default)]
 struct Dispatcher {
     factory: Cell<Option<Factory>>,
-    roots: RefCell<IdMap<Root>>,
-    open: RefCell<IdMap<Open>>,
+    /// Few, mostly one.
+    roots: RefCell<Vec<Root>>,
+    /// The root of an exchange that is not in `parents`: the one that was alone when the exchange began.
+    sole_root: Cell<u32>,
+    /// The roots of exchanges that began while there were several.
+    parents: RefCell<IdMap<u32>>,
+    /// The exchanges whose handler waits, or has waited.
+    waiting: RefCell<IdMap<Rc<Exchange>>>,
+    /// Exchanges that must be reset, as soon as a callback comes that survives it.
+    to_reset: RefCell<Vec<u32>>,
 }
 
 thread_local! {
-    static DISPATCHER: Dispatcher = Dispatcher::default();
+    static DISPATCHER: Dispatcher = const {
+        Dispatcher {
+            factory: Cell::new(None),
+            roots: RefCell::new(Vec::new()),
+            sole_root: Cell::new(0),
+            parents: RefCell::new(runtime::id_map()),
+            waiting: RefCell::new(runtime::id_map()),
+            to_reset: RefCell::new(Vec::new()),
+        }
+    };
 }
 
 /// Makes a type the plugin of this module (natively: of this thread, for the root contexts made from now on).
@@ -46,17 +54,17 @@ pub(crate) fn register(factory: Factory) {
 }
 
 pub(crate) fn context_create(context: u32, root: u32) {
-    runtime::enter(context);
     DISPATCHER.with(|dispatcher| {
-        if root == 0 {
-            if let Some(factory) = dispatcher.factory.get() {
-                let new = Root { factory, instance: None, to_reset: Vec::new() };
-                dispatcher.roots.borrow_mut().insert(context, new);
+        if root != 0 {
+            if root != dispatcher.sole_root.get() {
+                dispatcher.parents.borrow_mut().insert(context, root);
             }
-        } else {
-            let instance = dispatcher.roots.borrow().get(&root).and_then(|root| root.instance.clone());
-            let exchange = Rc::new(Exchange::new(context, root));
-            dispatcher.open.borrow_mut().insert(context, Open { exchange, instance });
+        } else if let Some(factory) = dispatcher.factory.get() {
+            let mut roots = dispatcher.roots.borrow_mut();
+            if roots.is_empty() {
+                dispatcher.sole_root.set(context);
+            }
+            roots.push(Root { id: context, factory, instance: None });
         }
     });
 }
@@ -67,7 +75,7 @@ pub(crate) fn configure(root: u32, size: usize) -> bool {
     match read_configuration(root, size) {
         Ok(instance) => {
             DISPATCHER.with(|dispatcher| {
-                if let Some(root) = dispatcher.roots.borrow_mut().get_mut(&root) {
+                if let Some(root) = dispatcher.roots.borrow_mut().iter_mut().find(|known| known.id == root) {
                     root.instance = Some(instance);
                 }
             });
@@ -83,7 +91,9 @@ pub(crate) fn configure(root: u32, size: usize) -> bool {
 }
 
 fn read_configuration(root: u32, size: usize) -> Result<Configured, ConfigError> {
-    let factory = DISPATCHER.with(|dispatcher| dispatcher.roots.borrow().get(&root).map(|root| root.factory));
+    let factory = DISPATCHER.with(|dispatcher| {
+        dispatcher.roots.borrow().iter().find(|known| known.id == root).map(|root| root.factory)
+    });
     let factory = factory.ok_or_else(|| ConfigError::new("no plugin is registered in this module"))?;
     let configuration = match size {
         0 => Vec::new(),
@@ -96,57 +106,65 @@ fn read_configuration(root: u32, size: usize) -> Result<Configured, ConfigError>
 }
 
 pub(crate) fn request_headers(context: u32, end: bool) -> Action {
-    with(context, |open| match &open.instance {
-        Some(instance) => instance.0.request_headers(&open.exchange, end),
-        None => refuse(&open.exchange),
-    })
-}
-
-/// A plugin that is not configured must not let anything pass.
-fn refuse(exchange: &Exchange) -> Action {
-    log::error!("exchange {} was refused: the plugin is not configured", exchange.id());
-    exchange.reply(&Reply::new(500).details("plugin_error"));
-    Action::Pause
+    runtime::enter(context);
+    let (root, instance) = plugin_of(context);
+    let Some(instance) = instance else {
+        // A plugin that is not configured must not let anything pass.
+        log::error!("exchange {context} was refused: the plugin is not configured");
+        Reply::new(500).details("plugin_error").send_or_reset();
+        return Action::Pause;
+    };
+    let (action, waiting) = instance.0.request_headers(context, root, end);
+    if let Some(exchange) = waiting {
+        DISPATCHER.with(|dispatcher| dispatcher.waiting.borrow_mut().insert(context, exchange));
+    }
+    action
 }
 
 pub(crate) fn response_headers(context: u32, end: bool) -> Action {
-    with(context, |open| match &open.instance {
-        Some(instance) => instance.0.response_headers(&open.exchange, end),
-        None => Action::Continue,
-    })
-}
-
-pub(crate) fn body(context: u32, half: Half, size: usize, end: bool) -> Action {
-    with(context, |open| open.exchange.body_arrived(half, size, end))
-}
-
-pub(crate) fn trailers(context: u32, half: Half) -> Action {
-    with(context, |open| {
-        let action = open.exchange.trailers_arrived(half);
-        if open.exchange.take_reset() {
-            reset_soon(&open.exchange);
-        }
-        action
-    })
-}
-
-fn with(context: u32, run: impl FnOnce(&Open) -> Action) -> Action {
     runtime::enter(context);
-    match DISPATCHER.with(|dispatcher| dispatcher.open.borrow().get(&context).cloned()) {
-        Some(open) => run(&open),
+    match plugin_of(context).1 {
+        Some(instance) => instance.0.response_headers(context, waiting(context).as_deref(), end),
         None => Action::Continue,
     }
 }
 
-/// Has the exchange reset from the next tick.
-fn reset_soon(exchange: &Exchange) {
+pub(crate) fn body(context: u32, half: Half, size: usize, end: bool) -> Action {
+    let Some(exchange) = waiting(context) else { return Action::Continue };
+    runtime::enter(context);
+    exchange.body_arrived(half, size, end)
+}
+
+pub(crate) fn trailers(context: u32, half: Half) -> Action {
+    let Some(exchange) = waiting(context) else { return Action::Continue };
+    runtime::enter(context);
+    let action = exchange.trailers_arrived(half);
+    if exchange.take_reset() {
+        reset_soon(context);
+    }
+    action
+}
+
+/// The plugin that an exchange belongs to, and its root.
+fn plugin_of(context: u32) -> (u32, Option<Configured>) {
     DISPATCHER.with(|dispatcher| {
-        if let Some(root) = dispatcher.roots.borrow_mut().get_mut(&exchange.root()) {
-            root.to_reset.push(exchange.id());
-        }
-    });
+        let parent = dispatcher.parents.borrow().get(&context).copied();
+        let root = parent.unwrap_or_else(|| dispatcher.sole_root.get());
+        let roots = dispatcher.roots.borrow();
+        (root, roots.iter().find(|known| known.id == root).and_then(|root| root.instance.clone()))
+    })
+}
+
+/// The exchange, if its handler waits or has waited.
+fn waiting(context: u32) -> Option<Rc<Exchange>> {
+    DISPATCHER.with(|dispatcher| dispatcher.waiting.borrow().get(&context).cloned())
+}
+
+/// Has an exchange reset from the next tick.
+fn reset_soon(context: u32) {
+    DISPATCHER.with(|dispatcher| dispatcher.to_reset.borrow_mut().push(context));
     if let Err(error) = sys::set_tick_period(1).or_else(|_| sys::set_tick_period(1)) {
-        log::error!("exchange {} could not be reset: {error}", exchange.id());
+        log::error!("exchange {context} could not be reset: {error}");
     }
 }
 
@@ -157,12 +175,10 @@ pub(crate) fn http_call_response(root: u32, token: u32, headers: u32, body_size:
 
 pub(crate) fn tick(root: u32) {
     runtime::enter(root);
-    let to_reset = DISPATCHER.with(|dispatcher| {
-        dispatcher.roots.borrow_mut().get_mut(&root).map(|root| std::mem::take(&mut root.to_reset)).unwrap_or_default()
-    });
-    for context in to_reset {
-        if let Err(error) = runtime::focus(context).and_then(|()| sys::close_stream(StreamKind::Response)) {
-            log::error!("exchange {context} could not be reset: {error}");
+    for context in DISPATCHER.with(|dispatcher| dispatcher.to_reset.take()) {
+        match runtime::focus(context) {
+            Ok(()) => reply::reset(),
+            Err(error) => log::error!("exchange {context} is lost: {error}"),
         }
     }
     time::tick(root);
@@ -172,37 +188,56 @@ pub(crate) fn tick(root: u32) {
 
 pub(crate) fn log(context: u32) {
     runtime::enter(context);
-    let open = DISPATCHER.with(|dispatcher| dispatcher.open.borrow().get(&context).cloned());
-    if let Some(Open { instance: Some(instance), .. }) = open {
+    if let Some(instance) = plugin_of(context).1 {
         instance.0.log(&LogEntry::new());
     }
 }
 
 pub(crate) fn delete(context: u32) {
     runtime::enter(context);
-    // Dropped outside the table's borrow: a plugin's `Drop` may do anything.
-    let (open, root) = DISPATCHER.with(|dispatcher| {
-        (dispatcher.open.borrow_mut().remove(&context), dispatcher.roots.borrow_mut().remove(&context))
+    // What is taken out is dropped after the tables are free again: a plugin's `Drop` may do anything.
+    let exchange = DISPATCHER.with(|dispatcher| {
+        take(&mut dispatcher.parents.borrow_mut(), context);
+        take(&mut dispatcher.waiting.borrow_mut(), context)
     });
-    runtime::cancel(context);
-    if root.is_some() {
-        time::forget(context);
+    if exchange.is_some() {
+        runtime::cancel(context);
     }
-    drop((open, root));
+    if let Some(root) = forget_root(context) {
+        time::forget(context);
+        drop(root);
+    }
+}
+
+/// Takes an entry out of a map that is mostly empty: then it need not even hash.
+fn take<V>(map: &mut IdMap<V>, context: u32) -> Option<V> {
+    if map.is_empty() { None } else { map.remove(&context) }
+}
+
+fn forget_root(context: u32) -> Option<Root> {
+    DISPATCHER.with(|dispatcher| {
+        let mut roots = dispatcher.roots.borrow_mut();
+        let place = roots.iter().position(|root| root.id == context)?;
+        let root = roots.swap_remove(place);
+        if let [remaining] = roots.as_slice() {
+            dispatcher.sole_root.set(remaining.id);
+        }
+        Some(root)
+    })
 }
 
 /// What the SDK keeps at the moment, for tests that look for leaks.
 #[must_use]
 pub fn census() -> String {
-    let open = DISPATCHER.with(|dispatcher| dispatcher.open.borrow().len());
+    let exchanges = DISPATCHER.with(|dispatcher| dispatcher.waiting.borrow().len());
     let (tasks, callouts, timers) = (runtime::waiting(), callout::waiting(), time::waiting());
-    format!("{open} exchanges, {tasks} tasks, {callouts} callouts, {timers} timers")
+    format!("{exchanges} exchanges, {tasks} tasks, {callouts} callouts, {timers} timers")
 }
 
 /// The plugin has panicked, and nothing of it will be called again: answers everybody who waits for it.
 pub(crate) fn last_words() {
-    let waiting: Vec<_> = DISPATCHER.with(|dispatcher| match dispatcher.open.try_borrow() {
-        Ok(open) => open.values().filter(|open| open.exchange.is_stopped()).map(|open| Rc::clone(&open.exchange)).collect(),
+    let waiting: Vec<_> = DISPATCHER.with(|dispatcher| match dispatcher.waiting.try_borrow() {
+        Ok(waiting) => waiting.values().filter(|exchange| exchange.is_stopped()).cloned().collect(),
         Err(_) => Vec::new(),
     });
     for exchange in waiting {

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::reply::Reply;
+use crate::reply::{self, Reply};
 use crate::runtime;
 use crate::sys::{self, BufferKind, MapKind, StreamKind};
 
@@ -141,7 +141,6 @@ impl HalfState {
 /// One exchange; shared by the dispatcher and by what the plugin holds of it.
 pub(crate) struct Exchange {
     id: u32,
-    root: u32,
     pub(crate) request: HalfState,
     pub(crate) response: HalfState,
     /// The half whose callback runs now: its return value carries the decision, not a host call.
@@ -153,10 +152,9 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(id: u32, root: u32) -> Self {
+    pub(crate) fn new(id: u32) -> Self {
         Self {
             id,
-            root,
             request: HalfState::new(),
             response: HalfState::new(),
             inside: Cell::new(None),
@@ -167,10 +165,6 @@ impl Exchange {
 
     pub(crate) fn id(&self) -> u32 {
         self.id
-    }
-
-    pub(crate) fn root(&self) -> u32 {
-        self.root
     }
 
     pub(crate) fn half(&self, half: Half) -> &HalfState {
@@ -200,6 +194,19 @@ impl Exchange {
         state.wake();
         runtime::run();
         self.leave(half)
+    }
+
+    /// The response's headers are here; with `reply` the plugin's hook has already answered in their place.
+    pub(crate) fn response_arrived(&self, end: bool, reply: Option<&Reply>) -> Action {
+        let wanted = self.response_wanted();
+        self.headers_arrived(Half::Response, end, || match reply {
+            Some(reply) => {
+                self.reply(reply);
+                runtime::cancel(self.id);
+            }
+            None if wanted => {}
+            None => self.response.set_stage(Stage::Released),
+        })
     }
 
     /// Body bytes are here: `size` of them are in the window.
@@ -266,7 +273,7 @@ impl Exchange {
     /// A response that nobody has forwarded a request for is Envoy's own (a time-out, a limit) or an upstream that
     /// did not wait for the body. It must pass, or the client would wait for ever; and the plugin's decision about
     /// the request has become void. A plugin that still streams the request goes on.
-    pub(crate) fn response_wanted(&self) -> bool {
+    fn response_wanted(&self) -> bool {
         if self.forwarded.get() {
             return true;
         }
@@ -324,9 +331,9 @@ impl Exchange {
         if too_late {
             return self.reset();
         }
-        if let Err(error) = self.focus().and_then(|()| reply.send()) {
-            log::error!("exchange {} could not be answered: {error}", self.id);
-            self.reset();
+        match self.focus() {
+            Ok(()) => reply.send_or_reset(),
+            Err(error) => log::error!("exchange {} is lost: {error}", self.id),
         }
     }
 
@@ -337,9 +344,9 @@ impl Exchange {
             self.must_reset.set(true);
             return;
         }
-        let close = || sys::close_stream(StreamKind::Response);
-        if let Err(error) = self.focus().and_then(|()| Ok(close().or_else(|_| close())?)) {
-            log::error!("exchange {} could not be reset: {error}", self.id);
+        match self.focus() {
+            Ok(()) => reply::reset(),
+            Err(error) => log::error!("exchange {} is lost: {error}", self.id),
         }
     }
 

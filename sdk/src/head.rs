@@ -2,36 +2,35 @@
 
 use std::cell::OnceCell;
 use std::fmt;
-use std::rc::Rc;
 
 use crate::error::{Error, Result};
-use crate::exchange::{Exchange, Half};
 use crate::headers::{Headers, check_line};
+use crate::runtime;
 use crate::sys::{self, MapKind};
 
 /// One map of an exchange: read once, written through.
 struct Map {
-    exchange: Rc<Exchange>,
+    context: u32,
     kind: MapKind,
     lines: OnceCell<Headers>,
 }
 
 impl Map {
-    fn new(exchange: Rc<Exchange>, kind: MapKind) -> Self {
-        Self { exchange, kind, lines: OnceCell::new() }
+    fn new(context: u32, kind: MapKind) -> Self {
+        Self { context, kind, lines: OnceCell::new() }
     }
 
     fn read(&self) -> Result<&Headers> {
         if let Some(lines) = self.lines.get() {
             return Ok(lines);
         }
-        self.exchange.focus()?;
+        runtime::focus(self.context)?;
         let lines = Headers::read(self.kind)?;
         Ok(self.lines.get_or_init(|| lines))
     }
 
     fn write(&mut self, call: impl FnOnce(MapKind) -> sys::Result<()>) -> Result<()> {
-        self.exchange.focus()?;
+        runtime::focus(self.context)?;
         self.lines.take();
         Ok(call(self.kind)?)
     }
@@ -81,12 +80,8 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    pub(crate) fn new(exchange: &Rc<Exchange>) -> Self {
-        Self { map: Map::new(Rc::clone(exchange), Half::Request.headers()) }
-    }
-
-    pub(crate) fn exchange(&self) -> &Rc<Exchange> {
-        &self.map.exchange
+    pub(crate) fn new(context: u32) -> Self {
+        Self { map: Map::new(context, MapKind::RequestHeaders) }
     }
 
     map_methods!("request's head");
@@ -117,12 +112,8 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
-    pub(crate) fn new(exchange: &Rc<Exchange>) -> Self {
-        Self { map: Map::new(Rc::clone(exchange), Half::Response.headers()) }
-    }
-
-    pub(crate) fn exchange(&self) -> &Rc<Exchange> {
-        &self.map.exchange
+    pub(crate) fn new(context: u32) -> Self {
+        Self { map: Map::new(context, MapKind::ResponseHeaders) }
     }
 
     map_methods!("response's head");
@@ -144,8 +135,8 @@ pub struct Trailers {
 }
 
 impl Trailers {
-    pub(crate) fn new(exchange: &Rc<Exchange>, half: Half) -> Self {
-        Self { map: Map::new(Rc::clone(exchange), half.trailers()) }
+    pub(crate) fn new(context: u32, kind: MapKind) -> Self {
+        Self { map: Map::new(context, kind) }
     }
 
     map_methods!("trailers");

@@ -1,10 +1,13 @@
 //! What an author implements, and how the dispatcher sees it.
 
 use std::any::TypeId;
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
 
 use crate::config::ConfigError;
 use crate::done::Done;
@@ -93,7 +96,7 @@ pub struct Configured(pub(crate) Rc<dyn Instance>);
 
 impl Configured {
     pub(crate) fn new(plugin: impl Http) -> Self {
-        Self(Rc::new(Adapter(Rc::new(plugin))))
+        Self(Rc::new(adapter(plugin, Http::handle)))
     }
 }
 
@@ -104,82 +107,147 @@ impl std::fmt::Debug for Configured {
 }
 
 /// A configured plugin, as the dispatcher sees it.
+///
+/// Only an exchange whose handler waits has an [`Exchange`]: what never waits leaves nothing behind.
 pub(crate) trait Instance {
-    fn request_headers(&self, exchange: &Rc<Exchange>, end: bool) -> Action;
-    fn response_headers(&self, exchange: &Rc<Exchange>, end: bool) -> Action;
+    fn request_headers(&self, context: u32, root: u32, end: bool) -> (Action, Option<Rc<Exchange>>);
+    fn response_headers(&self, context: u32, waiting: Option<&Exchange>, end: bool) -> Action;
     fn log(&self, entry: &LogEntry);
 }
 
-/// Makes any plugin an [`Instance`].
-struct Adapter<P>(Rc<P>);
+/// Makes any plugin an [`Instance`]. `F` is the future of its handler.
+struct Adapter<P, F> {
+    plugin: Rc<P>,
+    handle: fn(Rc<P>, Request) -> F,
+    /// The memory of the last handler that did not wait, for the next one.
+    spare: Cell<Option<(Pin<Box<Handler<P, F>>>, Rc<Exchange>)>>,
+}
 
-impl<P: Http> Adapter<P> {
-    /// Whether the plugin has a handler of its own: answered by the compiler, from the type of its future.
-    fn handles() -> bool {
-        fn future<P, F: Future + 'static>(_: fn(Rc<P>, Request) -> F) -> TypeId {
-            TypeId::of::<F>()
-        }
-        future(P::handle) != TypeId::of::<Pass>()
-    }
+/// Names the type of a handler's future, which only a function's signature can.
+fn adapter<P, F>(plugin: P, handle: fn(Rc<P>, Request) -> F) -> Adapter<P, F> {
+    Adapter { plugin: Rc::new(plugin), handle, spare: Cell::new(None) }
+}
 
-    fn fail(plugin: &P, exchange: &Exchange, error: &Error) {
-        log::error!("exchange {} failed: {error}", exchange.id());
-        exchange.reply(&plugin.on_error(error));
-    }
-
-    /// Carries a hook's decision out; whether the message moves on.
-    fn settle(&self, exchange: &Exchange, flow: Result<Flow>) -> bool {
-        match flow {
-            Ok(Flow::Continue) => return true,
-            Ok(Flow::Reply(reply)) => exchange.reply(&reply),
-            Err(error) => Self::fail(&self.0, exchange, &error),
-        }
-        false
-    }
-
-    fn start_handler(&self, exchange: &Rc<Exchange>, head: RequestHead) {
-        let plugin = Rc::clone(&self.0);
-        let exchange = Rc::clone(exchange);
-        runtime::start(exchange.id(), exchange.root(), async move {
-            let outcome = Rc::clone(&plugin).handle(Request::new(head)).await;
-            let error = match outcome {
-                Err(error) => error,
-                // A decision about another exchange's request is none about this one.
-                Ok(Done { .. }) if exchange.undecided() => Error::app("the handler ended without a decision"),
-                Ok(Done { .. }) => return,
-            };
-            Self::fail(&plugin, &exchange, &error);
-        });
+pin_project! {
+    /// A handler at work, with what it takes to carry its outcome out.
+    struct Handler<P, F> {
+        work: Option<(Rc<P>, Rc<Exchange>)>,
+        #[pin]
+        future: Option<F>,
     }
 }
 
-impl<P: Http> Instance for Adapter<P> {
-    fn request_headers(&self, exchange: &Rc<Exchange>, end: bool) -> Action {
-        exchange.headers_arrived(Half::Request, end, || {
-            let mut head = RequestHead::new(exchange);
-            let flow = self.0.on_request(&mut head);
-            if !self.settle(exchange, flow) {
-            } else if Self::handles() {
-                self.start_handler(exchange, head);
-            } else if let Err(error) = exchange.release(Half::Request) {
-                Self::fail(&self.0, exchange, &error);
-            }
-        })
+impl<P: Http, F: Future<Output = Result<Done>>> Future for Handler<P, F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        let outcome = ready!(future.poll(cx));
+        this.future.set(None);
+        if let Some((plugin, exchange)) = this.work.take() {
+            settle(&*plugin, &exchange, outcome);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Makes sure that an exchange whose handler has ended is decided.
+fn settle<P: Http>(plugin: &P, exchange: &Exchange, outcome: Result<Done>) {
+    let error = match outcome {
+        Err(error) => error,
+        // A decision about another exchange's request is none about this one.
+        Ok(Done { .. }) if exchange.undecided() => Error::app("the handler ended without a decision"),
+        Ok(Done { .. }) => return,
+    };
+    exchange.reply(&failure(plugin, exchange.id(), &error));
+}
+
+impl<P: Http, F: Future<Output = Result<Done>> + 'static> Adapter<P, F> {
+    /// Whether the plugin has a handler of its own: answered by the compiler, from the type of its future.
+    fn handles() -> bool {
+        TypeId::of::<F>() != TypeId::of::<Pass>()
     }
 
-    fn response_headers(&self, exchange: &Rc<Exchange>, end: bool) -> Action {
-        let wanted = exchange.response_wanted();
-        exchange.headers_arrived(Half::Response, end, || {
-            let flow = self.0.on_response(&mut ResponseHead::new(exchange));
-            if self.settle(exchange, flow) && !wanted {
-                if let Err(error) = exchange.release(Half::Response) {
-                    Self::fail(&self.0, exchange, &error);
-                }
+    /// What a hook's decision is; `Some` ends the exchange.
+    fn verdict(&self, context: u32, flow: Result<Flow>) -> Option<Box<Reply>> {
+        match flow {
+            Ok(Flow::Continue) => None,
+            Ok(Flow::Reply(reply)) => Some(reply),
+            Err(error) => Some(Box::new(failure(&*self.plugin, context, &error))),
+        }
+    }
+
+    /// Runs the handler as far as it gets; the exchange is returned if it waits.
+    fn run_handler(&self, context: u32, root: u32, end: bool, head: RequestHead) -> (Action, Option<Rc<Exchange>>) {
+        let (mut handler, exchange) = self.place(context);
+        let mut ended = None;
+        let action = exchange.headers_arrived(Half::Request, end, || {
+            let request = Request::new(Rc::clone(&exchange), head);
+            let work = Some((Rc::clone(&self.plugin), Rc::clone(&exchange)));
+            let future = Some((self.handle)(Rc::clone(&self.plugin), request));
+            handler.set(Handler { work, future });
+            ended = runtime::start(context, root, handler);
+        });
+        match ended {
+            Some(handler) => {
+                self.spare.set(Some((handler, exchange)));
+                (action, None)
             }
-        })
+            None => (action, Some(exchange)),
+        }
+    }
+
+    /// The memory for a handler and its exchange: the spare one, unless somebody still holds it.
+    fn place(&self, context: u32) -> (Pin<Box<Handler<P, F>>>, Rc<Exchange>) {
+        let new = Exchange::new(context);
+        match self.spare.take() {
+            Some((handler, mut exchange)) => {
+                match Rc::get_mut(&mut exchange) {
+                    Some(old) => *old = new,
+                    None => exchange = Rc::new(new),
+                }
+                (handler, exchange)
+            }
+            None => (Box::pin(Handler { work: None, future: None }), Rc::new(new)),
+        }
+    }
+}
+
+/// What the client gets for an error, which goes to the log.
+fn failure<P: Http>(plugin: &P, context: u32, error: &Error) -> Reply {
+    log::error!("exchange {context} failed: {error}");
+    plugin.on_error(error)
+}
+
+impl<P: Http, F: Future<Output = Result<Done>> + 'static> Instance for Adapter<P, F> {
+    fn request_headers(&self, context: u32, root: u32, end: bool) -> (Action, Option<Rc<Exchange>>) {
+        let mut head = RequestHead::new(context);
+        let flow = self.plugin.on_request(&mut head);
+        if let Some(reply) = self.verdict(context, flow) {
+            reply.send_or_reset();
+            return (Action::Pause, None);
+        }
+        if !Self::handles() {
+            return (Action::Continue, None);
+        }
+        self.run_handler(context, root, end, head)
+    }
+
+    fn response_headers(&self, context: u32, waiting: Option<&Exchange>, end: bool) -> Action {
+        let flow = self.plugin.on_response(&mut ResponseHead::new(context));
+        let reply = self.verdict(context, flow);
+        match (waiting, reply) {
+            (None, None) => Action::Continue,
+            (None, Some(reply)) => {
+                reply.send_or_reset();
+                Action::Pause
+            }
+            (Some(exchange), reply) => exchange.response_arrived(end, reply.as_deref()),
+        }
     }
 
     fn log(&self, entry: &LogEntry) {
-        self.0.on_log(entry);
+        self.plugin.on_log(entry);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::headers::Lineup;
-use crate::sys;
+use crate::sys::{self, StreamKind};
 
 /// An answer made by the plugin: the exchange ends with it.
 ///
@@ -55,8 +55,16 @@ impl Reply {
         self.status
     }
 
+    /// Ends the active exchange with this answer, or, if the host does not take it, with a reset.
+    pub(crate) fn send_or_reset(&self) {
+        if let Err(error) = self.send() {
+            log::error!("an exchange could not be answered: {error}");
+            reset();
+        }
+    }
+
     /// Hands the answer to the host, for the active context.
-    pub(crate) fn send(&self) -> Result<()> {
+    fn send(&self) -> Result<()> {
         match self.headers.encode(&[]) {
             Ok(headers) => {
                 // The host has to be told twice when it stumbles once: without an answer the client waits for ever.
@@ -72,5 +80,13 @@ impl Reply {
             }
         }
         Ok(())
+    }
+}
+
+/// Cuts the active exchange off.
+pub(crate) fn reset() {
+    let close = || sys::close_stream(StreamKind::Response);
+    if let Err(error) = close().or_else(|_| close()) {
+        log::error!("an exchange could not be reset: {error}");
     }
 }

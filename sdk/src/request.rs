@@ -11,6 +11,7 @@
 //!                         └── into_chunks ► ResponseChunks ─ pass ──► Done
 //! ```
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
@@ -26,31 +27,31 @@ use crate::response::Response;
 ///
 /// It reads and writes its headers as a [`RequestHead`]. A request that is dropped without a decision is answered
 /// as an error.
-#[derive(Debug)]
 #[must_use = "a request waits until it is passed, forwarded or answered"]
 pub struct Request {
+    exchange: Rc<Exchange>,
     head: RequestHead,
 }
 
 impl Request {
-    pub(crate) fn new(head: RequestHead) -> Self {
-        Self { head }
+    pub(crate) fn new(exchange: Rc<Exchange>, head: RequestHead) -> Self {
+        Self { exchange, head }
     }
 
     /// Lets the request move on, and the response pass by.
     pub fn pass(self) -> Result<Done> {
-        self.exchange().release(Half::Request)?;
+        self.exchange.release(Half::Request)?;
         Ok(Done::new())
     }
 
     /// Lets the request move on and waits for the response's head; what the handler knows, it keeps.
     pub async fn forward(self) -> Result<Response> {
-        Response::of(Rc::clone(self.exchange())).await
+        Response::of(self.exchange).await
     }
 
     /// Answers in the place of the upstream.
     pub fn reply(self, reply: Reply) -> Result<Done> {
-        self.exchange().reply(&reply);
+        self.exchange.reply(&reply);
         Ok(Done::new())
     }
 
@@ -59,12 +60,18 @@ impl Request {
     /// `content-length` is taken out, since the body may change. A body larger than `limit` bytes is an error;
     /// the host's own buffer limit (1 MiB in Envoy by default) ends the exchange with 413 before that if it is lower.
     pub async fn into_body(self, limit: usize) -> Result<RequestBody> {
-        RequestBody::collect(Rc::clone(self.exchange()), limit).await
+        RequestBody::collect(self.exchange, limit).await
     }
 
     /// Lets the headers move on and shows the body chunk by chunk, without keeping it.
     pub fn into_chunks(self) -> Result<RequestChunks> {
-        RequestChunks::open(Rc::clone(self.exchange()))
+        RequestChunks::open(self.exchange)
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("head", &self.head).finish_non_exhaustive()
     }
 }
 

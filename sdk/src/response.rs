@@ -1,5 +1,6 @@
 //! The second half of an exchange in the hands of a handler.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
@@ -15,9 +16,9 @@ use crate::reply::Reply;
 /// A response whose headers, and everything behind them, wait for the plugin.
 ///
 /// It reads and writes its headers as a [`ResponseHead`].
-#[derive(Debug)]
 #[must_use = "a response waits until it is passed or answered otherwise"]
 pub struct Response {
+    exchange: Rc<Exchange>,
     head: ResponseHead,
 }
 
@@ -26,18 +27,18 @@ impl Response {
     pub(crate) async fn of(exchange: Rc<Exchange>) -> Result<Self> {
         exchange.forward()?;
         poll_fn(|cx| exchange.poll_response(cx)).await?;
-        Ok(Self { head: ResponseHead::new(&exchange) })
+        Ok(Self { head: ResponseHead::new(exchange.id()), exchange })
     }
 
     /// Lets the response move on to the client.
     pub fn pass(self) -> Result<Done> {
-        self.exchange().release(Half::Response)?;
+        self.exchange.release(Half::Response)?;
         Ok(Done::new())
     }
 
     /// Answers in the place of the upstream's response.
     pub fn reply(self, reply: Reply) -> Result<Done> {
-        self.exchange().reply(&reply);
+        self.exchange.reply(&reply);
         Ok(Done::new())
     }
 
@@ -46,12 +47,18 @@ impl Response {
     /// `content-length` is taken out, since the body may change. A body larger than `limit` bytes is an error, and
     /// as the headers have gone then, an error that is not handled cuts the response off.
     pub async fn into_body(self, limit: usize) -> Result<ResponseBody> {
-        ResponseBody::collect(Rc::clone(self.exchange()), limit).await
+        ResponseBody::collect(self.exchange, limit).await
     }
 
     /// Lets the headers move on and shows the body chunk by chunk, without keeping it.
     pub fn into_chunks(self) -> Result<ResponseChunks> {
-        ResponseChunks::open(Rc::clone(self.exchange()))
+        ResponseChunks::open(self.exchange)
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response").field("head", &self.head).finish_non_exhaustive()
     }
 }
 

@@ -17,6 +17,11 @@ use crate::sys;
 /// which would cost every module an import.
 pub(crate) type IdMap<V> = HashMap<u32, V, BuildHasherDefault<IdHasher>>;
 
+/// An empty map.
+pub(crate) const fn id_map<V>() -> IdMap<V> {
+    HashMap::with_hasher(BuildHasherDefault::new())
+}
+
 #[derive(Default)]
 pub(crate) struct IdHasher(u64);
 
@@ -40,7 +45,6 @@ struct Task {
     future: Pin<Box<dyn Future<Output = ()>>>,
 }
 
-#[derive(Default)]
 struct Runtime {
     /// The context that host calls act on now.
     active: Cell<u32>,
@@ -53,7 +57,16 @@ struct Runtime {
 }
 
 thread_local! {
-    static RUNTIME: Runtime = Runtime::default();
+    static RUNTIME: Runtime = const {
+        Runtime {
+            active: Cell::new(0),
+            tasks: RefCell::new(id_map()),
+            ready: RefCell::new(Vec::new()),
+            polled: Cell::new(0),
+            root: Cell::new(0),
+            cancelled: Cell::new(false),
+        }
+    };
 }
 
 /// Says which context the host made current; every callback begins with it.
@@ -73,9 +86,17 @@ pub(crate) fn focus(context: u32) -> sys::Result<()> {
     })
 }
 
-/// Gives a context its task, polls it once, and keeps it only if it waits.
-pub(crate) fn start(context: u32, root: u32, future: impl Future<Output = ()> + 'static) {
-    poll(context, Task { root, future: Box::pin(future) });
+/// Gives a context its task and polls it once. A task that waits is kept; one that has ended is given back.
+pub(crate) fn start<F>(context: u32, root: u32, mut future: Pin<Box<F>>) -> Option<Pin<Box<F>>>
+where
+    F: Future<Output = ()> + 'static,
+{
+    if !poll(context, root, future.as_mut()) {
+        return Some(future);
+    }
+    let earlier = RUNTIME.with(|runtime| runtime.tasks.borrow_mut().insert(context, Task { root, future }));
+    drop(earlier);
+    None
 }
 
 /// The root of the context whose task is being polled.
@@ -97,30 +118,30 @@ pub(crate) fn cancel(context: u32) {
 /// Polls every task that was woken, and those that these wake.
 pub(crate) fn run() {
     while let Some(context) = RUNTIME.with(|runtime| runtime.ready.borrow_mut().pop()) {
-        let Some(task) = RUNTIME.with(|runtime| runtime.tasks.borrow_mut().remove(&context)) else { continue };
+        let Some(mut task) = RUNTIME.with(|runtime| runtime.tasks.borrow_mut().remove(&context)) else { continue };
         match focus(context) {
-            Ok(()) => poll(context, task),
+            Ok(()) if poll(context, task.root, task.future.as_mut()) => {
+                RUNTIME.with(|runtime| runtime.tasks.borrow_mut().insert(context, task));
+            }
+            Ok(()) => {}
             Err(error) => log::error!("exchange {context} is lost: {error}"),
         }
     }
 }
 
-fn poll(context: u32, mut task: Task) {
+/// Polls a task; whether it waits and is still wanted.
+fn poll(context: u32, root: u32, future: Pin<&mut dyn Future<Output = ()>>) -> bool {
     let waker = waker(context);
-    let (polled, root, cancelled) = RUNTIME.with(|runtime| {
-        (runtime.polled.replace(context), runtime.root.replace(task.root), runtime.cancelled.replace(false))
+    let outer = RUNTIME.with(|runtime| {
+        (runtime.polled.replace(context), runtime.root.replace(root), runtime.cancelled.replace(false))
     });
-    let pending = task.future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
-    let ended = RUNTIME.with(|runtime| {
-        let keep = pending && !runtime.cancelled.get();
-        let ended = if keep { runtime.tasks.borrow_mut().insert(context, task) } else { Some(task) };
+    let pending = future.poll(&mut Context::from_waker(&waker)).is_pending();
+    RUNTIME.with(|runtime| {
+        let (polled, root, cancelled) = outer;
         runtime.polled.set(polled);
         runtime.root.set(root);
-        runtime.cancelled.set(cancelled);
-        ended
-    });
-    // What the task holds is dropped here, where no borrow is held.
-    drop(ended);
+        pending && !runtime.cancelled.replace(cancelled)
+    })
 }
 
 /// How many tasks wait.

@@ -24,7 +24,7 @@ struct Timers {
 }
 
 thread_local! {
-    static TIMERS: RefCell<IdMap<Timers>> = RefCell::default();
+    static TIMERS: RefCell<IdMap<Timers>> = const { RefCell::new(runtime::id_map()) };
     static NEXT_NUMBER: Cell<u32> = const { Cell::new(0) };
     /// The last time that the host told, for a host that stops telling.
     static LAST: Cell<u64> = const { Cell::new(0) };

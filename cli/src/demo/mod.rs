@@ -76,8 +76,8 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<Exit> {
     }
     let total = scenes.len();
     output::print(&match wrong {
-        0 => format!("all {total} answers are right\n"),
-        _ => format!("{wrong} of {total} answers are wrong\n"),
+        0 => format!("\nall {total} answers are right\n"),
+        _ => format!("\n{wrong} of {total} answers are wrong; what plugins say is shown with `WASMPLUGIN_LOG=info`\n"),
     })?;
 
     if arguments.keep {
@@ -124,7 +124,8 @@ fn act(which: Which, scenes: &[&Scene], proxy: &Running, services: &mut Services
         table.row(std::iter::once(request).chain(deeds).chain([evidence.status(), verdict.to_owned()]), notes);
     }
     services.forget(Mood::default());
-    (format!("\n{}: {}\n\n{}\n", which.title(), plugins.join(" → "), table.render("  ")), wrong)
+    proxy.relay_log();
+    (format!("\n{}: {}\n\n{}", which.title(), plugins.join(" → "), table.render("  ")), wrong)
 }
 
 impl Scene {
@@ -155,6 +156,7 @@ fn keep(proxies: &[Running], services: &mut Services) -> Result<()> {
             return Ok(());
         }
         for proxy in proxies {
+            proxy.relay_log();
             if let Some(reason) = proxy.end() {
                 anyhow::bail!("a proxy has ended by itself: {reason}");
             }

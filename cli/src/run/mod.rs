@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use wasmplugin_host::module::Module;
-use wasmplugin_host::test::{Answer, LogLevel, Proxy};
+use wasmplugin_host::test::{Answer, LogLevel, LogLine, Proxy, Request};
 use wasmplugin_host::worker::FailPolicy;
 
 use crate::engine::{Chain, Engine, Plugin, Running};
@@ -79,11 +79,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         clusters: arguments.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.address.socket())).collect(),
         workers: arguments.workers.into(),
     };
-    logger::show_plugins();
+    logger::hold_plugins();
     let proxy = match ready.start(&chain) {
         Ok(proxy) => proxy,
         Err(error) => return Err(blame(&chain, error)),
     };
+    logger::show_plugins();
     let stop = Stop::listen()?;
     output::print(&format!(
         "{} listens on http://{}, its admin interface on http://{}\nrequests go to {upstream}\nstop it with Ctrl-C\n",
@@ -126,30 +127,29 @@ fn name(module: &Path) -> String {
     module.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Names the module because of which the proxy does not start.
+/// Adds which module is to blame for a proxy that does not start, and what it complains about.
 ///
-/// A proxy that runs a chain tells what is wrong, but not always with which file; so each is tried alone, in memory.
+/// A proxy that runs a chain does not always tell, and each kind says it differently; so each is tried alone, in memory.
 fn blame(chain: &Chain, error: anyhow::Error) -> anyhow::Error {
-    let alone = |plugin: &&Plugin| {
-        let builder = Proxy::wasm(&plugin.module).name(&plugin.name).raw_config(plugin.configuration.clone());
-        let builder = chain.clusters.iter().fold(builder, |builder, (name, _)| builder.cluster(name, |_| Answer::new(200)));
-        builder.start().is_err()
+    let refusal = |plugin: &Plugin| {
+        let alone = Proxy::wasm(&plugin.module).name(&plugin.name).raw_config(plugin.configuration.clone());
+        let answer = |_: &Request| Answer::new(200);
+        chain.clusters.iter().fold(alone, |alone, (name, _)| alone.cluster(name, answer)).start().err()
     };
-    match chain.plugins.iter().find(alone) {
-        Some(culprit) => error.context(format!("cannot run `{}`", culprit.module.display())),
-        None => error,
-    }
+    let Some((culprit, refusal)) = chain.plugins.iter().find_map(|plugin| Some((plugin, refusal(plugin)?))) else {
+        return error;
+    };
+    let said = format!("{error:#}");
+    let loud = |line: &&LogLine| matches!(line.level, LogLevel::Error | LogLevel::Critical) && !said.contains(&line.text);
+    let complaints = refusal.logs().iter().filter(loud).map(|line| format!(": {}", line.text));
+    error.context(format!("cannot run `{}`{}", culprit.module.display(), complaints.collect::<String>()))
 }
 
 /// Shows what plugins say until somebody wants to stop, or the proxy ends by itself.
 fn attend(proxy: &Running, mut stop: Stop) -> Result<()> {
-    let mut shown = 0;
     loop {
         let stopping = stop.within(GLANCE);
-        for (level, text) in proxy.log_after(shown) {
-            log::log!(target: logger::PLUGINS, loudness(level), "{text}");
-            shown += 1;
-        }
+        proxy.relay_log();
         if let Some(reason) = proxy.end() {
             bail!("the proxy has ended by itself: {reason}");
         }
@@ -158,16 +158,6 @@ fn attend(proxy: &Running, mut stop: Stop) -> Result<()> {
             stop.hurry();
             return Ok(());
         }
-    }
-}
-
-fn loudness(level: LogLevel) -> log::Level {
-    match level {
-        LogLevel::Trace => log::Level::Trace,
-        LogLevel::Debug => log::Level::Debug,
-        LogLevel::Info => log::Level::Info,
-        LogLevel::Warn => log::Level::Warn,
-        LogLevel::Error | LogLevel::Critical => log::Level::Error,
     }
 }
 

@@ -102,6 +102,16 @@ impl Log {
         self.of_plugins(everywhere).iter().filter_map(plugin_line).collect()
     }
 
+    /// What the plugins logged in the workers since this was last asked, with Envoy's words before it
+    /// (`wasm log <plugin> <root id> <vm id>: `). It is then forgotten, so that a long run does not pile it up.
+    pub fn take_plugin_lines(&self) -> Vec<LogLine> {
+        let mut state = self.lock();
+        let Some(main) = state.records.first().map(|record| record.thread.clone()) else { return Vec::new() };
+        let said = |record: &mut Record| record.thread != main && plugin_line(record).is_some();
+        let taken = state.records.extract_if(.., said);
+        taken.map(|record| LogLine { level: record.loudness(), text: record.message }).collect()
+    }
+
     /// The calls between Envoy and the plugins in the workers.
     pub fn calls(&self) -> Vec<TraceLine> {
         self.of_plugins(false).iter().filter_map(|record| TraceLine::parse(&record.message)).collect()
@@ -153,20 +163,23 @@ impl Record {
             message: parts.next()?.to_owned(),
         })
     }
+
+    fn loudness(&self) -> LogLevel {
+        match self.level.as_str() {
+            "trace" => LogLevel::Trace,
+            "debug" => LogLevel::Debug,
+            "info" => LogLevel::Info,
+            "warning" => LogLevel::Warn,
+            "error" => LogLevel::Error,
+            _ => LogLevel::Critical,
+        }
+    }
 }
 
 /// A plugin's line without `wasm log <plugin> <root id> <vm id>: `.
 fn plugin_line(record: &Record) -> Option<LogLine> {
     let (_, text) = record.message.strip_prefix("wasm log")?.split_once(": ")?;
-    let level = match record.level.as_str() {
-        "trace" => LogLevel::Trace,
-        "debug" => LogLevel::Debug,
-        "info" => LogLevel::Info,
-        "warning" => LogLevel::Warn,
-        "error" => LogLevel::Error,
-        _ => LogLevel::Critical,
-    };
-    Some(LogLine { level, text: text.to_owned() })
+    Some(LogLine { level: record.loudness(), text: text.to_owned() })
 }
 
 #[cfg(test)]
@@ -200,5 +213,9 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1], LogLine { level: LogLevel::Warn, text: "see: this".to_owned() });
         assert_eq!(log.plugin_lines(true).len(), 3);
+        let taken = log.take_plugin_lines();
+        assert_eq!(taken[1], LogLine { level: LogLevel::Warn, text: "wasm log hello root: see: this".to_owned() });
+        assert!(log.take_plugin_lines().is_empty());
+        assert_eq!(log.records().len(), 2);
     }
 }

@@ -42,7 +42,7 @@ rmdir -- "$folder"
 "#;
 
 /// What Envoy says after it has said what is wrong with a plugin.
-const ECHOES: [&str; 3] = ["Plugin ", "error `Unable to create Wasm plugin", "Unable to create Wasm plugin"];
+const ECHOES: [&str; 3] = ["Plugin ", "error `", "Unable to create Wasm plugin"];
 
 /// Distinguishes the Envoys of one process.
 static STARTED: AtomicU32 = AtomicU32::new(0);

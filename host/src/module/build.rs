@@ -145,8 +145,14 @@ fn locate(directory: &Path) -> Result<PathBuf, BuildError> {
     built.into_iter().next().map(|module| module.path).ok_or_else(|| not_a_module(&package, directory))
 }
 
-fn run(packages: &[&str], workspace: &Workspace, directory: &Path, options: &Options) -> Result<Vec<Artifact>, BuildError> {
-    let (alone, mixed): (Vec<&str>, Vec<&str>) = packages.iter().partition(|package| workspace.is_only_a_module(package));
+fn run(
+    packages: &[&str],
+    workspace: &Workspace,
+    directory: &Path,
+    options: &Options,
+) -> Result<Vec<Artifact>, BuildError> {
+    let (alone, mixed): (Vec<&str>, Vec<&str>) =
+        packages.iter().partition(|package| workspace.is_only_a_module(package));
     let mut artifacts = Vec::new();
     if !alone.is_empty() {
         artifacts.extend(run_cargo("build", &alone, &[], workspace, directory, options)?);
@@ -175,7 +181,14 @@ fn run_cargo(
         cargo.args(["--package", package]);
     }
     if !workspace.has_profile(PROFILE) {
-        for setting in [r#"inherits="release""#, "opt-level=3", r#"lto="fat""#, "codegen-units=1", r#"panic="abort""#, "strip=true"] {
+        for setting in [
+            r#"inherits="release""#,
+            "opt-level=3",
+            r#"lto="fat""#,
+            "codegen-units=1",
+            r#"panic="abort""#,
+            "strip=true",
+        ] {
             cargo.arg("--config").arg(format!("profile.{PROFILE}.{setting}"));
         }
     }
@@ -199,9 +212,12 @@ fn find(package: &str, workspace: &Workspace, artifacts: &[Artifact]) -> Result<
     let manifest = workspace.plugin(package)?;
     let directory = manifest.parent().unwrap_or(manifest).to_path_buf();
     match artifacts.iter().find(|artifact| artifact.manifest == manifest) {
-        Some(artifact) => {
-            Ok(BuiltModule { package: package.to_owned(), directory, path: artifact.wasm.clone(), fresh: artifact.fresh })
-        }
+        Some(artifact) => Ok(BuiltModule {
+            package: package.to_owned(),
+            directory,
+            path: artifact.wasm.clone(),
+            fresh: artifact.fresh,
+        }),
         None => Err(not_a_module(package, &directory)),
     }
 }
@@ -243,7 +259,10 @@ fn cargo(directory: &Path) -> Command {
     }
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        if ["CARGO_PKG_", "CARGO_FEATURE_", "CARGO_CFG_", "CARGO_MANIFEST_", "DEP_"].iter().any(|prefix| name.starts_with(prefix)) {
+        if ["CARGO_PKG_", "CARGO_FEATURE_", "CARGO_CFG_", "CARGO_MANIFEST_", "DEP_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        {
             command.env_remove(&*name);
         }
     }

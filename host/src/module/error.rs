@@ -91,7 +91,9 @@ pub enum Problem {
         missing: u64,
     },
     /// Not valid according to the Wasm specification, or a proposal that is not supported.
-    #[error("it is not valid Wasm: {message} (at offset 0x{offset:x}); build it again, or report it to the tool that made it")]
+    #[error(
+        "it is not valid Wasm: {message} (at offset 0x{offset:x}); build it again, or report it to the tool that made it"
+    )]
     Invalid {
         /// What the validator says.
         message: String,
@@ -130,7 +132,9 @@ pub enum Problem {
         hint: &'static str,
     },
     /// An import with a type of its own.
-    #[error("it imports `{import}` as `{found}`, and the host offers `{expected}`; the module was made against another version of the ABI")]
+    #[error(
+        "it imports `{import}` as `{found}`, and the host offers `{expected}`; the module was made against another version of the ABI"
+    )]
     ImportType {
         /// `module.name`.
         import: String,
@@ -140,7 +144,9 @@ pub enum Problem {
         expected: String,
     },
     /// An imported global, tag, or a second memory.
-    #[error("it imports the {kind} `{import}`, which no Proxy-Wasm host offers; link it statically (no `-shared`, no dynamic linking)")]
+    #[error(
+        "it imports the {kind} `{import}`, which no Proxy-Wasm host offers; link it statically (no `-shared`, no dynamic linking)"
+    )]
     ImportKind {
         /// `global`, `tag`, ...
         kind: &'static str,
@@ -158,7 +164,9 @@ pub enum Problem {
         expected: String,
     },
     /// More memory than allowed, from the start.
-    #[error("it asks for {asked} MiB of memory at the start, and the limit is {limit} MiB; give the linker a smaller initial memory or stack")]
+    #[error(
+        "it asks for {asked} MiB of memory at the start, and the limit is {limit} MiB; give the linker a smaller initial memory or stack"
+    )]
     Memory {
         /// What it asks for.
         asked: u64,
@@ -166,7 +174,9 @@ pub enum Problem {
         limit: u64,
     },
     /// 64-bit or shared memory.
-    #[error("its memory is {0}, and Proxy-Wasm needs one plain 32-bit memory; build it for `wasm32-wasip1`, without threads")]
+    #[error(
+        "its memory is {0}, and Proxy-Wasm needs one plain 32-bit memory; build it for `wasm32-wasip1`, without threads"
+    )]
     MemoryKind(&'static str),
     /// Valid Wasm that the engine does not compile.
     #[error("it cannot be compiled: {0}")]

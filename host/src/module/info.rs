@@ -146,8 +146,13 @@ pub struct MemoryFacts {
 /// Validates the whole module and gathers its facts.
 pub(super) fn parse(bytes: &[u8]) -> Result<(ModuleInfo, Types), Problem> {
     // The proposals that the engine compiles; an unknown one is refused here, with its name and its offset.
-    let features = WasmFeatures::WASM2 | WasmFeatures::TAIL_CALL | WasmFeatures::EXTENDED_CONST | WasmFeatures::RELAXED_SIMD
-        | WasmFeatures::MULTI_MEMORY | WasmFeatures::MEMORY64 | WasmFeatures::THREADS;
+    let features = WasmFeatures::WASM2
+        | WasmFeatures::TAIL_CALL
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::RELAXED_SIMD
+        | WasmFeatures::MULTI_MEMORY
+        | WasmFeatures::MEMORY64
+        | WasmFeatures::THREADS;
     let types = Validator::new_with_features(features).validate_all(bytes)?;
     let mut info = ModuleInfo {
         abi: AbiVersion::V0_2_1,

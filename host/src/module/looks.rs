@@ -28,12 +28,20 @@ pub(super) fn like_a_module(bytes: &[u8]) -> Result<(), Problem> {
     }
     if !bytes.starts_with(MAGIC) {
         if MAGIC.starts_with(bytes) {
-            return Err(Problem::Truncated { size: bytes.len(), part: "header".into(), missing: missing(HEADER, bytes.len()) });
+            return Err(Problem::Truncated {
+                size: bytes.len(),
+                part: "header".into(),
+                missing: missing(HEADER, bytes.len()),
+            });
         }
         return Err(stranger(bytes));
     }
     let Some(&[a, b, c, d]) = bytes.get(4..HEADER) else {
-        return Err(Problem::Truncated { size: bytes.len(), part: "header".into(), missing: missing(HEADER, bytes.len()) });
+        return Err(Problem::Truncated {
+            size: bytes.len(),
+            part: "header".into(),
+            missing: missing(HEADER, bytes.len()),
+        });
     };
     match u32::from_le_bytes([a, b, c, d]) {
         1 => complete(bytes),
@@ -51,9 +59,15 @@ fn stranger(bytes: &[u8]) -> Problem {
         }
     }
     if bytes.get(257..262) == Some(b"ustar") {
-        return Problem::NotWasm { looks: "is a tar archive".into(), hint: "unpack it first (`tar -xf`); an OCI layer holds a `plugin.wasm`" };
+        return Problem::NotWasm {
+            looks: "is a tar archive".into(),
+            hint: "unpack it first (`tar -xf`); an OCI layer holds a `plugin.wasm`",
+        };
     }
-    Problem::NotWasm { looks: format!("begins with {}", first(bytes)), hint: "check that the path names the `.wasm` file" }
+    Problem::NotWasm {
+        looks: format!("begins with {}", first(bytes)),
+        hint: "check that the path names the `.wasm` file",
+    }
 }
 
 /// The first bytes as a reader recognises them: text where it is text, otherwise hexadecimal.

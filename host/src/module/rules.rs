@@ -19,14 +19,22 @@ pub(super) fn check(info: &mut ModuleInfo, types: &Types) -> Result<(), Problem>
     exports_fit(info)?;
     info.allocator = allocator(info)?;
     info.entry = entry(info);
-    info.callbacks = info.exports.iter().map(|export| &export.name).filter(|name| signatures::callback(info.abi, name).is_some()).cloned().collect();
+    info.callbacks = info
+        .exports
+        .iter()
+        .map(|export| &export.name)
+        .filter(|name| signatures::callback(info.abi, name).is_some())
+        .cloned()
+        .collect();
     info.memory = memory(info, types)?;
     Ok(())
 }
 
 fn abi(info: &ModuleInfo) -> Result<AbiVersion, Problem> {
-    let markers: Vec<&str> = info.exports.iter().map(|export| export.name.as_str()).filter(|name| name.starts_with(MARKER)).collect();
-    let known: Vec<AbiVersion> = AbiVersion::ALL.iter().copied().filter(|abi| markers.contains(&abi.marker())).collect();
+    let markers: Vec<&str> =
+        info.exports.iter().map(|export| export.name.as_str()).filter(|name| name.starts_with(MARKER)).collect();
+    let known: Vec<AbiVersion> =
+        AbiVersion::ALL.iter().copied().filter(|abi| markers.contains(&abi.marker())).collect();
     match known.as_slice() {
         [abi] => Ok(*abi),
         [] if markers.is_empty() => Err(Problem::NoAbi { found: String::new() }),
@@ -44,7 +52,11 @@ fn imports_exist(info: &ModuleInfo) -> Result<(), Problem> {
                 None => missing.push(path),
                 Some(expected) if expected == import.ty => {}
                 Some(expected) => {
-                    return Err(Problem::ImportType { import: path, found: import.ty.to_string(), expected: expected.to_string() });
+                    return Err(Problem::ImportType {
+                        import: path,
+                        found: import.ty.to_string(),
+                        expected: expected.to_string(),
+                    });
                 }
             },
             // The host creates these two.

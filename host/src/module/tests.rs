@@ -59,7 +59,8 @@ fn a_cut_module() {
     for length in 9..whole.len() {
         let result = Module::from_bytes("plugin.wasm", whole[..length].to_vec());
         let problem = result.unwrap_err();
-        let boundary = matches!(problem.problem(), Problem::Truncated { .. } | Problem::NoAbi { .. } | Problem::Invalid { .. });
+        let boundary =
+            matches!(problem.problem(), Problem::Truncated { .. } | Problem::NoAbi { .. } | Problem::Invalid { .. });
         assert!(boundary, "at {length}: {problem}");
     }
     let message = refusal(Module::from_bytes("plugin.wasm", whole[..whole.len() - 1].to_vec()));
@@ -86,21 +87,29 @@ fn modules_that_are_no_plugins() {
 #[test]
 fn imports_that_nobody_offers() {
     let import = |module: &str, name: &str| plugin(&format!(r#"(import "{module}" "{name}" (func))"#));
-    says(&refusal(import("__wbindgen_placeholder__", "__wbindgen_throw")), &["`__wbindgen_placeholder__.__wbindgen_throw`", "wasm-bindgen"]);
+    says(
+        &refusal(import("__wbindgen_placeholder__", "__wbindgen_throw")),
+        &["`__wbindgen_placeholder__.__wbindgen_throw`", "wasm-bindgen"],
+    );
     says(&refusal(import("wasi:cli/stdout@0.2.0", "get-stdout")), &["component model"]);
-    says(&refusal(import("wasi_snapshot_preview1", "proc_raise")), &["`wasi_snapshot_preview1.proc_raise`", "leaves these WASI"]);
+    says(
+        &refusal(import("wasi_snapshot_preview1", "proc_raise")),
+        &["`wasi_snapshot_preview1.proc_raise`", "leaves these WASI"],
+    );
     says(&refusal(import("env", "proxy_redis_call")), &["`env.proxy_redis_call`", "another version"]);
     says(&refusal(import("env", "proxy_continue_request")), &["ABI 0.2.1"]);
     says(&refusal(import("env", "proxy_log")), &["imports `env.proxy_log` as `()`", "`(i32, i32, i32) -> i32`"]);
     says(&refusal(plugin(r#"(import "env" "stack" (global i32))"#)), &["global `env.stack`"]);
     // Envoy registers it with one parameter too few.
-    let link = r#"(import "wasi_snapshot_preview1" "path_link" (func (param i32 i32 i32 i32 i32 i32 i32) (result i32)))"#;
+    let link =
+        r#"(import "wasi_snapshot_preview1" "path_link" (func (param i32 i32 i32 i32 i32 i32 i32) (result i32)))"#;
     says(&refusal(plugin(link)), &["path_link"]);
 }
 
 #[test]
 fn callbacks_of_another_shape() {
-    let message = refusal(plugin(r#"(func (export "proxy_on_request_headers") (param i32 i32) (result i32) i32.const 0)"#));
+    let message =
+        refusal(plugin(r#"(func (export "proxy_on_request_headers") (param i32 i32) (result i32) i32.const 0)"#));
     says(&message, &["`proxy_on_request_headers`", "`(i32, i32) -> i32`", "`(i32, i32, i32) -> i32`"]);
     let old = format!(
         r#"(module (func (export "proxy_abi_version_0_1_0")) {ALLOCATOR} {MEMORY}

@@ -41,7 +41,9 @@ impl Run {
         let sink = Arc::clone(&lines);
         let services = Services::new(
             Clock::manual(Duration::from_secs(1_000_000_000)),
-            Box::new(move |record| sink.lock().unwrap().push((record.level, String::from_utf8_lossy(record.message).into_owned()))),
+            Box::new(move |record| {
+                sink.lock().unwrap().push((record.level, String::from_utf8_lossy(record.message).into_owned()))
+            }),
         );
         let options = Options { limits, ..Options::default() };
         let source = module::Module::from_bytes("test.wasm", wat::parse_str(wat).unwrap()).unwrap();
@@ -114,7 +116,11 @@ fn host_calls_at_start_up_are_restricted() {
         r#"(import "env" "proxy_set_tick_period_milliseconds" (func $tick (param i32) (result i32)))
         # (func (export "_initialize") (drop (call $tick (i32.const 5))))"#,
     ));
-    assert!(run.failure.contains("cannot start `test.wasm`: `_initialize` trapped: restricted_callback"), "{}", run.failure);
+    assert!(
+        run.failure.contains("cannot start `test.wasm`: `_initialize` trapped: restricted_callback"),
+        "{}",
+        run.failure
+    );
     assert!(run.failure.contains("`proxy_set_tick_period_milliseconds`"), "{}", run.failure);
     let run = Run::new(&plugin(
         r#"(import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
@@ -166,9 +172,7 @@ fn an_endless_loop_ends_at_the_time_limit() {
 
 #[test]
 fn memory_ends_at_its_limit() {
-    let grow = plugin(
-        r#"(func (export "proxy_on_done") (param i32) (result i32) (memory.grow (i32.const 100)))"#,
-    );
+    let grow = plugin(r#"(func (export "proxy_on_done") (param i32) (result i32) (memory.grow (i32.const 100)))"#);
     let limits = Limits { memory: 64 * 65536, ..Limits::default() };
     let (mut run, _) = Run::with(&grow, limits, Settings::default());
     assert_eq!(run.call(Callback::Done { context: 1 }), Ok(u32::MAX), "growing fails, the guest lives on");
@@ -237,7 +241,10 @@ fn an_allocator_may_log_and_little_else() {
             (call $get (i32.const 16) (i32.const 10) (i32.const 200) (i32.const 204) (i32.const 208)))"#,
     ));
     let trap = run.call(Callback::Done { context: 1 }).unwrap_err();
-    assert!(trap.reason.contains("restricted_callback: `proxy_get_shared_data` may not be called inside the allocator"), "{trap}");
+    assert!(
+        trap.reason.contains("restricted_callback: `proxy_get_shared_data` may not be called inside the allocator"),
+        "{trap}"
+    );
     let mut run = Run::new(&shared(r#"(func (export "malloc") (param i32) (result i32) unreachable)"#));
     let trap = run.call(Callback::Done { context: 1 }).unwrap_err();
     assert!(trap.reason.starts_with("`unreachable` was executed"), "{trap}");
@@ -295,7 +302,11 @@ fn every_import_links() {
         }
         wat += r#"(import "env" "emscripten_notify_memory_growth" (func (param i32)))
             (import "env" "pthread_equal" (func (param i32 i32) (result i32)))"#;
-        wat += &format!(r#"(func (export "{}")) {} (memory (export "memory") 1) (global $next (mut i32) (i32.const 0)))"#, abi.marker(), MALLOC);
+        wat += &format!(
+            r#"(func (export "{}")) {} (memory (export "memory") 1) (global $next (mut i32) (i32.const 0)))"#,
+            abi.marker(),
+            MALLOC
+        );
         assert_eq!(Run::new(&wat).failure, "", "ABI {abi}");
     }
 }
@@ -350,7 +361,15 @@ fn the_clock_is_the_proxys() {
 /// The answers of Envoy 1.40, taken from it.
 #[test]
 fn statuses_are_envoys() {
-    for name in ["fd_allocate", "fd_datasync", "fd_fdstat_set_rights", "fd_filestat_set_size", "fd_filestat_set_times", "fd_sync", "fd_tell"] {
+    for name in [
+        "fd_allocate",
+        "fd_datasync",
+        "fd_fdstat_set_rights",
+        "fd_filestat_set_size",
+        "fd_filestat_set_times",
+        "fd_sync",
+        "fd_tell",
+    ] {
         assert_eq!((name, wasi(name, &[1]).0, wasi(name, &[3]).0), (name, 0, 8));
     }
     let expected: [(&str, u32); 29] = [

@@ -56,7 +56,9 @@ macro_rules! typed {
 
 fn bind_one(linker: &mut Linker<Data>, function: Function, signature: &'static Signature) -> wasmtime::Result<()> {
     match function.name {
-        "fd_write" => typed!(linker, function, |view, fd: u32, list: u32, count: u32, out: u32| write(view, fd, list, count, out)),
+        "fd_write" => {
+            typed!(linker, function, |view, fd: u32, list: u32, count: u32, out: u32| write(view, fd, list, count, out))
+        }
         "fd_pwrite" => typed!(linker, function, |view, fd: u32, list: u32, count: u32, offset: u64, out: u32| {
             // A log has no places; everything goes to its end.
             let _ = offset;
@@ -78,7 +80,9 @@ fn bind_one(linker: &mut Linker<Data>, function: Function, signature: &'static S
             store(view, out, &[0; 4])
         }),
         "fd_fdstat_get" => typed!(linker, function, |view, fd: u32, out: u32| stat(view, fd, out)),
-        "fd_tell" => typed!(linker, function, |view, fd: u32, out: u32| both(standard(fd), || store(view, out, &[0; 8]))),
+        "fd_tell" => {
+            typed!(linker, function, |view, fd: u32, out: u32| both(standard(fd), || store(view, out, &[0; 8])))
+        }
         // Envoy returns from it, and the guest then runs into the `unreachable` behind its own call.
         "proc_exit" => linker.func_wrap(function.module, function.name, move |caller: Caller<'_, Data>, code: u32| {
             enter(caller, function, &[code.into()], |_| SUCCESS).map(|_| ())
@@ -115,9 +119,12 @@ fn number(value: &Value) -> u64 {
 fn constant(name: &str, file: u32) -> u32 {
     match name {
         "args_get" | "environ_get" | "fd_advise" | "fd_close" | "fd_seek" | "sched_yield" => SUCCESS,
-        "fd_allocate" | "fd_datasync" | "fd_fdstat_set_rights" | "fd_filestat_set_size" | "fd_filestat_set_times" | "fd_sync" => {
-            standard(file)
-        }
+        "fd_allocate"
+        | "fd_datasync"
+        | "fd_fdstat_set_rights"
+        | "fd_filestat_set_size"
+        | "fd_filestat_set_times"
+        | "fd_sync" => standard(file),
         "fd_filestat_get" | "fd_prestat_get" | "fd_renumber" => BAD_FILE,
         "fd_readdir" => 20,
         "fd_fdstat_set_flags" | "fd_pread" | "fd_prestat_dir_name" | "fd_read" => NO_SYSTEM_CALL,
@@ -145,7 +152,9 @@ fn enter(
         return Err(restricted(name, phase));
     }
     let answer = body(&mut LinearView::new(&mut caller));
-    caller.data_mut().trace(|| TraceLine::Return { name: full(), value: (name != "proc_exit").then_some(answer.into()) });
+    caller
+        .data_mut()
+        .trace(|| TraceLine::Return { name: full(), value: (name != "proc_exit").then_some(answer.into()) });
     Ok(answer)
 }
 

@@ -89,7 +89,8 @@ impl Workspace {
 fn package(value: &Value) -> Option<Package> {
     let name = value.get("name")?.as_str()?.to_owned();
     let manifest = PathBuf::from(value.get("manifest_path")?.as_str()?);
-    let libraries = array(value, "targets").iter().filter(|target| !array(target, "kind").iter().any(|kind| kind == "bin"));
+    let libraries =
+        array(value, "targets").iter().filter(|target| !array(target, "kind").iter().any(|kind| kind == "bin"));
     let crate_types = libraries.flat_map(|target| array(target, "crate_types")).filter_map(Value::as_str);
     let crate_types = crate_types.filter(|kind| *kind != "bin").map(str::to_owned).collect();
     Some(Package { name, manifest, crate_types })

@@ -12,11 +12,17 @@ impl Folder {
         let folder = std::env::temp_dir().join(format!("wasmplugin-{name}-{}", std::process::id()));
         let members: Vec<String> = crates.iter().map(|(name, ..)| format!("{name:?}")).collect();
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("Cargo.toml"), format!("[workspace]\nresolver = \"3\"\nmembers = [{}]\n{profile}", members.join(", "))).unwrap();
+        fs::write(
+            folder.join("Cargo.toml"),
+            format!("[workspace]\nresolver = \"3\"\nmembers = [{}]\n{profile}", members.join(", ")),
+        )
+        .unwrap();
         for (name, kinds, code) in crates {
             let member = folder.join(name);
             fs::create_dir_all(member.join("src")).unwrap();
-            let manifest = format!("[package]\nname = {name:?}\nversion = \"0.1.0\"\nedition = \"2024\"\n[lib]\ncrate-type = [{kinds}]\n");
+            let manifest = format!(
+                "[package]\nname = {name:?}\nversion = \"0.1.0\"\nedition = \"2024\"\n[lib]\ncrate-type = [{kinds}]\n"
+            );
             fs::write(member.join("Cargo.toml"), manifest).unwrap();
             fs::write(member.join("src/lib.rs"), code).unwrap();
         }
@@ -24,7 +30,12 @@ impl Folder {
     }
 
     fn options(&self) -> Options {
-        Options { directory: Some(self.0.clone()), target_directory: Some(self.0.join("target")), quiet: true, ..Options::default() }
+        Options {
+            directory: Some(self.0.clone()),
+            target_directory: Some(self.0.join("target")),
+            quiet: true,
+            ..Options::default()
+        }
     }
 }
 

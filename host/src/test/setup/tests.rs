@@ -10,7 +10,7 @@ fn builder() -> Builder {
 
 #[test]
 fn a_setup_carries_what_was_said() {
-    let next = Builder::new(Engine::Wasm, Some(register), None).name("second").cluster("b", |_| Answer::new(204));
+    let next = Proxy::on(Engine::Wasm).native(register).name("second").cluster("b", |_| Answer::new(204));
     let setup = builder()
         .name("first")
         .config(serde_json::json!({"a": 1}))
