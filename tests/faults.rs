@@ -26,7 +26,11 @@ struct Exception {
     reason: &'static str,
 }
 
-const EXCEPTIONS: &[Exception] = &[];
+const EXCEPTIONS: &[Exception] = &[Exception {
+    call: "proxy_set_effective_context",
+    drives: &[],
+    reason: "an answer to a callout and a tick come to the root context; from there no exchange can be reached",
+}];
 
 impl Exception {
     fn is(call: &str, drive: &str) -> bool {
@@ -41,6 +45,7 @@ struct Usual {
     calls: BTreeMap<String, u32>,
     callbacks: BTreeMap<String, u32>,
     callouts: u32,
+    allocations: u32,
     ended: Ended,
 }
 
@@ -53,7 +58,7 @@ fn usual(course: &Course, drive: &Drive) -> Usual {
     let ended = (drive.run)(&mut proxy);
     assert!((drive.harmless)(&proxy, &ended), "{}: {ended:?}", drive.name);
     assert!(!matches!(ended, Err(Failure::Hung(_) | Failure::Refused(_))), "{}: {ended:?}", drive.name);
-    let mut usual = Usual { calls: BTreeMap::new(), callbacks: BTreeMap::new(), callouts: 0, ended };
+    let mut usual = Usual { calls: BTreeMap::new(), callbacks: BTreeMap::new(), callouts: 0, allocations: 0, ended };
     for line in proxy.trace() {
         match line {
             TraceLine::Call { name, .. } if name.starts_with("env.proxy_") => {
@@ -61,10 +66,12 @@ fn usual(course: &Course, drive: &Drive) -> Usual {
                 *usual.calls.entry(name.to_owned()).or_default() += 1;
             }
             TraceLine::Enter { name, .. } => *usual.callbacks.entry(name).or_default() += 1,
+            TraceLine::Return { name, value: Some(0) } if name == "env.proxy_http_call" => usual.callouts += 1,
             _ => {}
         }
     }
-    usual.callouts = usual.calls.get("proxy_http_call").copied().unwrap_or_default();
+    usual.allocations = usual.callbacks.remove("proxy_on_memory_allocate").unwrap_or_default();
+    usual.callbacks.retain(|name, _| name.starts_with("proxy_on_"));
     usual
 }
 
@@ -98,7 +105,7 @@ fn wrong(course: &Course, drive: &Drive, usual: &Usual, faults: Faults, once: bo
     if course.plugin.package == "probe" {
         proxy.advance(Duration::from_secs(10));
         let census = proxy.get("/census").send().map(|response| response.text());
-        if census.as_deref() != Ok("1 exchanges, 0 tasks, 0 callouts, 0 timers") {
+        if census.as_deref() != Ok("0 exchanges, 0 tasks, 0 callouts, 0 timers") {
             return Some(format!("left behind: {census:?}"));
         }
     }
@@ -198,7 +205,7 @@ fn memory_may_be_at_its_end() {
     sweep(|course, drive, found| {
         let usual = usual(course, drive);
         let mut runs = 0;
-        for at in 1..=32 {
+        for at in 1..=usual.allocations {
             runs += 1;
             let faults = Faults::new().allocation(When::Nth(at));
             if let Some(wrong) = wrong(course, drive, &usual, faults, true) {
@@ -237,4 +244,63 @@ fn every_callout_may_end_in_every_way() {
         }
         runs
     });
+}
+
+/// Callbacks of the root: what waits for them waits for ever once the plugin has trapped, as in Envoy.
+const ROOTS: &[&str] = &["proxy_on_tick", "proxy_on_http_call_response"];
+
+/// The end of an exchange, which the client does not see any more.
+const ENDS: &[&str] = &["proxy_on_log", "proxy_on_done", "proxy_on_delete"];
+
+#[test]
+fn a_trap_in_any_callback_closes_or_opens() {
+    sweep(|course, drive, found| {
+        let usual = usual(course, drive);
+        let mut runs = 0;
+        for (callback, count) in &usual.callbacks {
+            for at in 1..=(*count).min(OCCURRENCES) {
+                for open in [false, true] {
+                    runs += 1;
+                    if let Some(wrong) = wrong_after_trap(course, drive, &usual, callback, at, open) {
+                        let policy = if open { "open" } else { "closed" };
+                        found.push(format!("{}: {}: {callback} #{at} traps, {policy}: {wrong}", course.plugin.package, drive.name));
+                    }
+                }
+            }
+        }
+        runs
+    });
+}
+
+fn wrong_after_trap(course: &Course, drive: &Drive, usual: &Usual, callback: &str, at: u32, open: bool) -> Option<String> {
+    let replies = usual.calls.contains_key("proxy_send_local_response");
+    let faults = Faults::new().trap(callback, When::Nth(at));
+    let Ok(mut proxy) = builder(course).fail_open(open).faults(faults).start() else {
+        // A trap at the start refuses the start, whatever the policy.
+        return (!matches!(callback, "proxy_on_context_create" | "proxy_on_configure"))
+            .then(|| "the proxy did not start".to_owned());
+    };
+    let ended = (drive.run)(&mut proxy);
+    if !open && !(drive.harmless)(&proxy, &ended) {
+        return Some(format!("let through: {ended:?}"));
+    }
+    let root = ROOTS.contains(&callback);
+    let defined = match &ended {
+        Ok(_) if open || root || ENDS.contains(&callback) => true,
+        Ok(response) => response.status() >= 400 || response.header("grpc-status").is_some(),
+        Err(Failure::Reset(_)) => true,
+        // The 503 of a trap is a local reply, of which there can be only one: the plugin's own was before it.
+        Err(Failure::Hung(_)) => root || (replies && callback.starts_with("proxy_on_response_")),
+        Err(_) => false,
+    };
+    if !defined {
+        return Some(format!("ended so: {ended:?}"));
+    }
+    let next = proxy.get("/next").send();
+    let right = match &next {
+        Ok(response) if open => response.status() == 200,
+        Ok(response) => response.status() == 503 && response.body().is_empty(),
+        Err(_) => false,
+    };
+    (!right).then(|| format!("the next exchange: {next:?}"))
 }

@@ -21,5 +21,6 @@ mod waiting;
 
 // What holds whatever happens.
 mod faults;
+mod traces;
 
 include!(concat!(env!("OUT_DIR"), "/every_module_has_a_scenario.rs"));

@@ -126,7 +126,8 @@ fn parse(bytes: &[u8], closed: bool, to_head: bool) -> Result<Option<Response>> 
 fn chunks(mut rest: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut body = Vec::new();
     loop {
-        let size = httparse::parse_chunk_size(rest).map_err(|_| anyhow::anyhow!("a chunk of the answer has no proper size"))?;
+        let size = httparse::parse_chunk_size(rest)
+            .map_err(|_| anyhow::anyhow!("a chunk of the answer has no proper size"))?;
         let httparse::Status::Complete((line, size)) = size else { return Ok(None) };
         rest = rest.get(line..).unwrap_or_default();
         if size == 0 {

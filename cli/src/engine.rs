@@ -165,7 +165,8 @@ impl Running {
 /// Lets Envoy finish what it is at; dropping it then ends it.
 fn drain(process: &process::Process) {
     let active = format!("http.{}.downstream_rq_active", config::STATS);
-    let close = client::Request { method: "POST", path: "/drain_listeners?graceful&skip_exit", ..client::Request::default() };
+    let close =
+        client::Request { method: "POST", path: "/drain_listeners?graceful&skip_exit", ..client::Request::default() };
     // An Envoy that no longer answers has nothing to finish.
     let _asked = client::send(process.admin(), &close, GRACE);
     let deadline = Instant::now() + GRACE;

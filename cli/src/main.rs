@@ -64,7 +64,10 @@ fn main() -> Exit {
 
 /// Started as `cargo wasmplugin VERB`, cargo puts its own name for us before the verb.
 fn own_arguments(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
-    arguments.enumerate().filter(|(place, argument)| *place != 1 || argument != "wasmplugin").map(|(_, argument)| argument)
+    arguments
+        .enumerate()
+        .filter(|(place, argument)| *place != 1 || argument != "wasmplugin")
+        .map(|(_, argument)| argument)
 }
 
 #[cfg(test)]

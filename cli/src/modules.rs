@@ -80,7 +80,10 @@ pub(crate) fn finish(workspace: &Workspace, names: &[String]) -> Result<Vec<Fini
 fn select(workspace: &Workspace, asked: &[String]) -> Result<Vec<String>> {
     let known: Vec<_> = workspace.sources.keys().cloned().collect();
     if known.is_empty() {
-        bail!("`{}` has no plugins: no package in `plugins/` or `examples/` makes a `cdylib`", workspace.root.display());
+        bail!(
+            "`{}` has no plugins: no package in `plugins/` or `examples/` makes a `cdylib`",
+            workspace.root.display()
+        );
     }
     let unknown: Vec<_> = asked.iter().filter(|name| !known.contains(name)).collect();
     if !unknown.is_empty() {
@@ -135,9 +138,7 @@ mod tests {
     use crate::workspace::Source;
 
     fn workspace(names: &[&str]) -> Workspace {
-        let source = |name: &&str| {
-            ((*name).to_owned(), Source { package: (*name).to_owned(), kind: Kind::Example })
-        };
+        let source = |name: &&str| ((*name).to_owned(), Source { package: (*name).to_owned(), kind: Kind::Example });
         Workspace { root: "/w".into(), target: "/w/target".into(), sources: names.iter().map(source).collect() }
     }
 

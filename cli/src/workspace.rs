@@ -63,7 +63,8 @@ impl Workspace {
             let said = String::from_utf8_lossy(&output.stderr);
             bail!("there is no workspace here: {}", said.trim().trim_start_matches("error: "));
         }
-        let metadata = serde_json::from_slice(&output.stdout).context("cargo describes the workspace in an unknown way")?;
+        let metadata =
+            serde_json::from_slice(&output.stdout).context("cargo describes the workspace in an unknown way")?;
         Self::read(&metadata)
     }
 
@@ -77,7 +78,10 @@ impl Workspace {
         for package in metadata.get("packages").and_then(Value::as_array).into_iter().flatten() {
             let Some((name, source)) = source(&root, package) else { continue };
             if let Some(other) = sources.insert(name.clone(), source) {
-                bail!("two packages would become `{name}.wasm`: a plugin and an example, one of them `{}`", other.package);
+                bail!(
+                    "two packages would become `{name}.wasm`: a plugin and an example, one of them `{}`",
+                    other.package
+                );
             }
         }
         Ok(Self { root, target, sources })
@@ -127,7 +131,8 @@ mod tests {
             package("sdk", "sdk", "lib"),
         ])
         .unwrap();
-        let names: Vec<_> = workspace.sources.iter().map(|(name, source)| (name.as_str(), source.package.as_str())).collect();
+        let names: Vec<_> =
+            workspace.sources.iter().map(|(name, source)| (name.as_str(), source.package.as_str())).collect();
         assert_eq!(names, [("hello", "hello"), ("rbac", "istio-rbac")]);
         assert_eq!(workspace.modules(), Path::new("/w/target/modules"));
     }

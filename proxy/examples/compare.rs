@@ -122,7 +122,10 @@ fn compare(arguments: &Arguments) -> Result<()> {
             contestants.iter().filter_map(|one| Some(format!("{} {:.0}/s", one.name, one.rates.last()?))).collect();
         println!("slice {round} of {rounds}: {}", rates.join(", "));
     }
-    println!("\n{:<10} {:>12} {:>12} {:>8} {:>14} {:>14}", "", "median/s", "best/s", "errors", "KiB before", "KiB after");
+    println!(
+        "\n{:<10} {:>12} {:>12} {:>8} {:>14} {:>14}",
+        "", "median/s", "best/s", "errors", "KiB before", "KiB after"
+    );
     let mut medians = Vec::new();
     for contestant in &mut contestants {
         contestant.rates.sort_by(f64::total_cmp);
@@ -227,7 +230,9 @@ fn serve_upstream() -> Result<()> {
                 socket.set_nodelay(true).ok();
                 tokio::spawn(async move {
                     let answer = |_: Request<Incoming>| async {
-                        Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from_static(b"hello from upstream"))))
+                        Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from_static(
+                            b"hello from upstream",
+                        ))))
                     };
                     http1::Builder::new().serve_connection(TokioIo::new(socket), service_fn(answer)).await.ok();
                 });

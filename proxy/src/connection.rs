@@ -255,4 +255,3 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 }
-

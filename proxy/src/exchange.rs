@@ -44,10 +44,11 @@ pub(crate) async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Res
         }
         Err(Refusal { status }) => {
             // The plugins learn of it when it is over, as in Envoy.
-            let exchange = Exchange::open(client, connection);
+            let mut exchange = Exchange::open(client, connection);
             let mut response = headers::to_client(&Default::default(), &hub.date, ResponseBody::Empty);
             *response.status_mut() = status;
-            exchange.into_refusal(status.as_u16());
+            hub.stats.responses.count(status.as_u16());
+            exchange.finish();
             Ok(response)
         }
     }
@@ -64,10 +65,13 @@ pub(crate) struct Exchange {
     over: bool,
 }
 
+/// What comes of a request to the upstream.
+type Answer = Result<(Response<Incoming>, Lease), Failure>;
+
 /// Where the upstream request stands.
 enum Upstream {
     NotAsked,
-    Asked(Pin<Box<dyn Future<Output = Result<(Response<Incoming>, Lease), Failure>>>>),
+    Asked(Pin<Box<dyn Future<Output = Answer>>>),
     Answers(Incoming, Lease),
     Over,
 }
@@ -219,7 +223,9 @@ impl Exchange {
         self.upstream_over();
         let id = self.id;
         let failure = match failure {
-            Failure::NoServer => return self.reply(LocalReply::text(503, "no healthy upstream", "no_healthy_upstream")),
+            Failure::NoServer => {
+                return self.reply(LocalReply::text(503, "no healthy upstream", "no_healthy_upstream"));
+            }
             Failure::ConnectTimeout => {
                 let details = "upstream_reset_before_response_started{connection_timeout}";
                 return self.reply(LocalReply::text(503, format!("{BEFORE}connection timeout"), details));
@@ -271,12 +277,6 @@ impl Exchange {
             *response.body_mut() = ResponseBody::Exchange(self);
         }
         response
-    }
-
-    /// The request was refused before any plugin saw it.
-    fn into_refusal(mut self: Box<Self>, status: u16) {
-        self.hub.stats.responses.count(status);
-        self.finish();
     }
 
     /// The response has been sent to its end, or cannot be.

@@ -77,8 +77,7 @@ pub(crate) enum Phase {
 impl Front {
     /// Begins to listen, and to serve.
     pub(crate) fn start(listener: Bound, port: Option<Bound>, admin: Admin) -> Result<Self, StartError> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let (listener, address) = {
             let _inside = runtime.enter();
             listener.listen()?

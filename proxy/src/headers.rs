@@ -242,8 +242,14 @@ mod tests {
             .body(())
             .unwrap();
         let head = request_head(&parts(request), || "id".to_owned()).unwrap();
-        let expected =
-            [":authority=other", ":path=/", ":method=GET", ":scheme=http", "x-request-id=mine", "x-forwarded-proto=https"];
+        let expected = [
+            ":authority=other",
+            ":path=/",
+            ":method=GET",
+            ":scheme=http",
+            "x-request-id=mine",
+            "x-forwarded-proto=https",
+        ];
         assert_eq!(text(&head), expected);
     }
 
@@ -271,7 +277,10 @@ mod tests {
         .collect();
         let request = to_server(&headers, false, false, ()).unwrap();
         assert_eq!(request.uri(), "/x");
-        assert_eq!(format!("{:?}", request.headers()), r#"{"host": "h", "a": "1", "a": "2", "transfer-encoding": "chunked"}"#);
+        assert_eq!(
+            format!("{:?}", request.headers()),
+            r#"{"host": "h", "a": "1", "a": "2", "transfer-encoding": "chunked"}"#
+        );
         let request = to_server(&headers, true, true, ()).unwrap();
         assert_eq!(request.uri(), "http://h/x");
         assert_eq!(format!("{:?}", request.headers()), r#"{"a": "1", "a": "2"}"#);
@@ -280,7 +289,9 @@ mod tests {
     #[test]
     fn clients_get_server_and_date() {
         let headers: HeaderMap =
-            [(":status", "201"), ("server", "x"), ("transfer-encoding", "chunked"), ("bad name", "1")].into_iter().collect();
+            [(":status", "201"), ("server", "x"), ("transfer-encoding", "chunked"), ("bad name", "1")]
+                .into_iter()
+                .collect();
         let response = to_client(&headers, &Date::default(), ());
         assert_eq!(response.status(), 201);
         assert_eq!(response.headers()["server"], "envoy");

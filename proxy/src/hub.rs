@@ -208,4 +208,3 @@ impl std::hash::Hasher for Quick {
         self.0 = mixed ^ (mixed >> 32);
     }
 }
-

@@ -47,12 +47,8 @@ impl Proxy {
             stats: Arc::clone(&worker.stats),
             dealt: Count::default(),
         });
-        let admin = Admin {
-            settings,
-            services: Arc::clone(&services),
-            workers: desks.collect(),
-            overflows: Count::default(),
-        };
+        let admin =
+            Admin { settings, services: Arc::clone(&services), workers: desks.collect(), overflows: Count::default() };
         let front = Front::start(listener, port, admin)?;
         Ok(Self { front, workers, services })
     }

@@ -244,10 +244,7 @@ impl Endpoint {
 }
 
 /// The request, if it may be sent again; the failure otherwise.
-fn unsent(
-    mut error: TrySendError<Request<RequestBody>>,
-    fresh: bool,
-) -> Result<Request<RequestBody>, Failure> {
+fn unsent(mut error: TrySendError<Request<RequestBody>>, fresh: bool) -> Result<Request<RequestBody>, Failure> {
     if let Some(request) = error.take_message()
         && !fresh
     {

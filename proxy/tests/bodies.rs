@@ -52,7 +52,9 @@ fn a_large_body_comes_back_whole() {
     let mut writer = TcpStream::connect(proxy.address()).unwrap();
     let reader = writer.try_clone().unwrap();
     let sender = std::thread::spawn(move || {
-        writer.write_all(format!("POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: {size}\r\n\r\n").as_bytes()).unwrap();
+        writer
+            .write_all(format!("POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: {size}\r\n\r\n").as_bytes())
+            .unwrap();
         let piece = [b'z'; 64 * 1024];
         for _ in 0..size / piece.len() {
             writer.write_all(&piece).unwrap();

@@ -53,7 +53,8 @@ fn a_port_that_is_taken_is_named() {
 #[test]
 fn a_plugin_that_does_not_start_prevents_everything() {
     let address = nowhere();
-    for (wat, reason) in [(modules::refuses(), "refused its configuration"), (modules::fails_at_start(), "unreachable")] {
+    for (wat, reason) in [(modules::refuses(), "refused its configuration"), (modules::fails_at_start(), "unreachable")]
+    {
         let mut settings = settings(nowhere());
         settings.listener = address;
         settings.workers = 2;

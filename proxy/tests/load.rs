@@ -39,7 +39,8 @@ fn a_thousand_exchanges_at_once_keep_their_own() {
                 barrier.wait().await;
                 for round in 0..2 {
                     let text = format!("{n}/{round}");
-                    let request = Request::post("/echo").header("host", "test").body(Full::new(Bytes::from(text.clone())));
+                    let request =
+                        Request::post("/echo").header("host", "test").body(Full::new(Bytes::from(text.clone())));
                     let response = sender.send_request(request.unwrap()).await.unwrap();
                     assert_eq!(response.status(), 200);
                     assert_eq!(response.headers()["x-wasm"], "1");

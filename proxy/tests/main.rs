@@ -1,5 +1,13 @@
 //! The proxy over real sockets: one binary, one folder of subjects.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails, also in its helpers"
+)]
+
 mod admin;
 mod bodies;
 mod callouts;

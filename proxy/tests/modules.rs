@@ -75,10 +75,7 @@ pub(crate) fn pauses() -> String {
 
 /// Collects whole request bodies.
 pub(crate) fn buffers() -> String {
-    module(
-        "",
-        r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.eqz (local.get 2)))"#,
-    )
+    module("", r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.eqz (local.get 2)))"#)
 }
 
 /// Answers every request with 418 by itself.

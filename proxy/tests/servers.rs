@@ -55,7 +55,10 @@ impl Server {
                 let socket = TokioIo::new(socket);
                 tokio::spawn(async move {
                     if http2 {
-                        server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(socket, service).await.ok();
+                        server::conn::http2::Builder::new(TokioExecutor::new())
+                            .serve_connection(socket, service)
+                            .await
+                            .ok();
                     } else {
                         server::conn::http1::Builder::new().serve_connection(socket, service).await.ok();
                     }

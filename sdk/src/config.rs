@@ -77,9 +77,9 @@ pub fn json<T: serde::de::DeserializeOwned>(configuration: &[u8]) -> Result<T, C
     });
     let value: T = value.map_err(|error: serde_json::Error| {
         let path = track.path().to_string();
-        ConfigError::at(if path == "." { String::new() } else { path }, quoted(&error.to_string()))
+        ConfigError::at(if path == "." { String::new() } else { path }, worded(&error.to_string()))
     })?;
-    json.end().map_err(|error| ConfigError::new(error.to_string()))?;
+    json.end().map_err(|error| ConfigError::new(worded(&error.to_string())))?;
     match unknown {
         None => Ok(value),
         Some(path) => Err(ConfigError::at(path, "unknown field; check the spelling, or remove it")),
@@ -101,13 +101,18 @@ fn field_path(path: &serde_ignored::Path<'_>) -> String {
     }
 }
 
-/// Serde puts strings of the input in double quotes; our messages put input in backticks.
+/// Serde's words in our form: input in backticks, the place in parentheses at the end.
 #[cfg(feature = "json")]
-fn quoted(message: &str) -> String {
-    match message.split_once("string \"").and_then(|(before, rest)| Some((before, rest.split_once("\", ")?))) {
+fn worded(message: &str) -> String {
+    let (what, place) = message.rsplit_once(" at line ").unwrap_or((message, ""));
+    let mut text = match what.split_once("string \"").and_then(|(before, rest)| Some((before, rest.split_once("\", ")?))) {
         Some((before, (value, after))) => format!("{before}string `{value}`, {after}"),
-        None => message.to_owned(),
+        None => what.to_owned(),
+    };
+    if !place.is_empty() {
+        text = format!("{text} (line {place})");
     }
+    text
 }
 
 /// A length of time in configuration, such as `250ms`, `1.5s`, `2m` or `1h30m`, from 0 to 2^64 nanoseconds.
@@ -188,6 +193,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, serde::Deserialize)]
+    #[expect(dead_code, reason = "only its errors are looked at")]
     struct Config {
         #[serde(default)]
         rules: Vec<Rule>,
@@ -196,6 +202,7 @@ mod tests {
     }
 
     #[derive(Debug, serde::Deserialize)]
+    #[expect(dead_code, reason = "only its errors are looked at")]
     struct Rule {
         timeout: Duration,
     }
@@ -215,11 +222,11 @@ mod tests {
         assert_eq!(
             error(r#"{"rules": [{"timeout": "1s"}, {"timeout": "5x"}]}"#),
             "invalid plugin configuration at `rules[1].timeout`: invalid duration `5x`, expected a number with a unit, \
-             such as `250ms` or `1.5s` at line 1 column 46"
+             such as `250ms` or `1.5s` (line 1 column 47)"
         );
         assert_eq!(
             error(r#"{"nested": {"limit": "many"}}"#),
-            "invalid plugin configuration at `nested.limit`: invalid type: string `many`, expected u32 at line 1 column 27"
+            "invalid plugin configuration at `nested.limit`: invalid type: string `many`, expected u32 (line 1 column 27)"
         );
     }
 

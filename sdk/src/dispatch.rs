@@ -30,6 +30,8 @@ struct Dispatcher {
     parents: RefCell<IdMap<u32>>,
     /// The exchanges whose handler waits, or has waited.
     waiting: RefCell<IdMap<Rc<Exchange>>>,
+    /// The exchanges that were answered without a wait.
+    answered: RefCell<IdMap<()>>,
     /// Exchanges that must be reset, as soon as a callback comes that survives it.
     to_reset: RefCell<Vec<u32>>,
 }
@@ -42,6 +44,7 @@ thread_local! {
             sole_root: Cell::new(0),
             parents: RefCell::new(runtime::id_map()),
             waiting: RefCell::new(runtime::id_map()),
+            answered: RefCell::new(runtime::id_map()),
             to_reset: RefCell::new(Vec::new()),
         }
     };
@@ -115,9 +118,11 @@ pub(crate) fn request_headers(context: u32, end: bool) -> Action {
         return Action::Pause;
     };
     let (action, waiting) = instance.0.request_headers(context, root, end);
-    if let Some(exchange) = waiting {
-        DISPATCHER.with(|dispatcher| dispatcher.waiting.borrow_mut().insert(context, exchange));
-    }
+    DISPATCHER.with(|dispatcher| match (waiting, action) {
+        (Some(exchange), _) => drop(dispatcher.waiting.borrow_mut().insert(context, exchange)),
+        (None, Action::Pause) => drop(dispatcher.answered.borrow_mut().insert(context, ())),
+        (None, Action::Continue) => {}
+    });
     action
 }
 
@@ -143,6 +148,11 @@ pub(crate) fn trailers(context: u32, half: Half) -> Action {
         reset_soon(context);
     }
     action
+}
+
+/// Whether the response is the plugin's own answer: there is no second one.
+pub(crate) fn is_answered(context: u32) -> bool {
+    DISPATCHER.with(|dispatcher| dispatcher.answered.borrow().contains_key(&context))
 }
 
 /// The plugin that an exchange belongs to, and its root.
@@ -198,6 +208,7 @@ pub(crate) fn delete(context: u32) {
     // What is taken out is dropped after the tables are free again: a plugin's `Drop` may do anything.
     let exchange = DISPATCHER.with(|dispatcher| {
         take(&mut dispatcher.parents.borrow_mut(), context);
+        take(&mut dispatcher.answered.borrow_mut(), context);
         take(&mut dispatcher.waiting.borrow_mut(), context)
     });
     if exchange.is_some() {

@@ -147,6 +147,8 @@ pub(crate) struct Exchange {
     inside: Cell<Option<Half>>,
     /// The plugin has let the request go and wants to see the response.
     forwarded: Cell<bool>,
+    /// The plugin has answered, or cut the exchange off.
+    replied: Cell<bool>,
     /// The exchange has to be reset, in a callback where Envoy does not survive that.
     must_reset: Cell<bool>,
 }
@@ -159,6 +161,7 @@ impl Exchange {
             response: HalfState::new(),
             inside: Cell::new(None),
             forwarded: Cell::new(false),
+            replied: Cell::new(false),
             must_reset: Cell::new(false),
         }
     }
@@ -320,14 +323,15 @@ impl Exchange {
     /// Answers in the place of the upstream, or resets where it is too late for an answer.
     pub(crate) fn reply(&self, reply: &Reply) {
         let too_late = !matches!(self.response.stage(), Stage::Ahead | Stage::Held);
-        let closed = self.request.stage() == Stage::Closed;
         self.request.set_stage(Stage::Closed);
+        if self.replied.replace(true) {
+            // What comes by is the first answer, and there is no second one.
+            self.response.set_stage(Stage::Released);
+            return;
+        }
         // An answer given in the request phase comes back through the response callbacks, and has to pass them.
         let replaced = self.inside.get() == Some(Half::Response);
         self.response.set_stage(if replaced { Stage::Closed } else { Stage::Released });
-        if closed {
-            return;
-        }
         if too_late {
             return self.reset();
         }

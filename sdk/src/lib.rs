@@ -1,4 +1,4 @@
-//! Write Envoy and Istio Wasm plugins as straight-line Rust.
+#![doc = include_str!("../README.md")]
 
 pub mod callout;
 pub mod config;
@@ -42,3 +42,11 @@ pub mod __private {
     pub use crate::dispatch::census;
     pub use crate::registration::{instance, parsed, register};
 }
+
+#[cfg(test)]
+use wasmplugin_host as _;
+
+/// The examples of the repository's first page, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct RepositoryReadme;

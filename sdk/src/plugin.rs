@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::config::ConfigError;
+use crate::dispatch;
 use crate::done::Done;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::{Action, Exchange, Half};
@@ -239,6 +240,7 @@ impl<P: Http, F: Future<Output = Result<Done>> + 'static> Instance for Adapter<P
         let reply = self.verdict(context, flow);
         match (waiting, reply) {
             (None, None) => Action::Continue,
+            (None, Some(_)) if dispatch::is_answered(context) => Action::Continue,
             (None, Some(reply)) => {
                 reply.send_or_reset();
                 Action::Pause

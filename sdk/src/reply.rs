@@ -86,7 +86,9 @@ impl Reply {
 /// Cuts the active exchange off.
 pub(crate) fn reset() {
     let close = || sys::close_stream(StreamKind::Response);
-    if let Err(error) = close().or_else(|_| close()) {
+    // An answer that comes too late to be one cuts the exchange off as well.
+    let answer = || sys::send_local_response(500, "plugin_error", &[], &[], -1);
+    if let Err(error) = close().or_else(|_| close()).or_else(|_| answer()) {
         log::error!("an exchange could not be reset: {error}");
     }
 }

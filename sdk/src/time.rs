@@ -99,9 +99,12 @@ impl Drop for Sleep {
 
 /// Wakes what is due for a root; the host's tick calls it.
 pub(crate) fn tick(root: u32) {
-    let now = nanoseconds();
+    let told = told();
     TIMERS.with_borrow_mut(|roots| {
         let Some(timers) = roots.get_mut(&root) else { return };
+        // A host that does not tell the time any more still ticks, when it is time.
+        let now = told.or(timers.armed).unwrap_or_else(|| LAST.get());
+        LAST.set(now);
         timers.armed = None;
         while let Some((_, waker)) = timers.due.pop_front_if(|((due, _), _)| *due <= now) {
             waker.wake();
@@ -176,8 +179,12 @@ fn next_number() -> u32 {
 }
 
 fn nanoseconds() -> u64 {
-    if let Ok(now) = sys::current_time() {
-        LAST.set(now);
-    }
-    LAST.get()
+    told().unwrap_or_else(|| LAST.get())
+}
+
+/// What the host says that the time is.
+fn told() -> Option<u64> {
+    let now = sys::current_time().ok()?;
+    LAST.set(now);
+    Some(now)
 }

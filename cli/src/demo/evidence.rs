@@ -53,16 +53,27 @@ impl Evidence {
                 compare("`x-hello`", signed, answer.header("x-hello").unwrap_or("absent"));
             }
         }
-        compare("the number of requests at the upstream", count(scene.arrives.is_some()), &self.seen.upstream.len().to_string());
+        compare(
+            "the number of requests at the upstream",
+            count(scene.arrives.is_some()),
+            &self.seen.upstream.len().to_string(),
+        );
         compare("the number of requests there before the verdict", "0", &self.seen.too_early.to_string());
         if let (Some((user, quota)), Some(request)) = (scene.arrives, self.seen.upstream.first()) {
             compare("the method at the upstream", scene.method, request.method());
             compare("the path at the upstream", scene.path, request.path());
             compare("`x-user` at the upstream", user, &request.headers().all("x-user").join(", "));
-            compare("`x-quota` at the upstream", quota.unwrap_or("absent"), request.header("x-quota").unwrap_or("absent"));
+            compare(
+                "`x-quota` at the upstream",
+                quota.unwrap_or("absent"),
+                request.header("x-quota").unwrap_or("absent"),
+            );
             if request.body() != scene.body_sent() {
                 let came = request.body().len();
-                differences.push(format!("the upstream must see the {} bytes that were sent, but saw {came} others", scene.bytes));
+                differences.push(format!(
+                    "the upstream must see the {} bytes that were sent, but saw {came} others",
+                    scene.bytes
+                ));
             }
         }
         for (plugin, expected) in scene.which.plugins().iter().zip(scene.deeds) {
@@ -172,9 +183,11 @@ mod tests {
         let mut seen = Seen::default();
         let token = scene.token.unwrap_or_default();
         seen.auth.push(Request::new([("authorization", token)].into_iter().collect(), "", Headers::new()));
-        let mut answer = Response { status: scene.status, body: scene.body.clone().into_bytes(), ..Response::default() };
+        let mut answer =
+            Response { status: scene.status, body: scene.body.clone().into_bytes(), ..Response::default() };
         if let Some((user, quota)) = scene.arrives {
-            let mut headers: Headers = [(":method", scene.method), (":path", scene.path), ("x-user", user)].into_iter().collect();
+            let mut headers: Headers =
+                [(":method", scene.method), (":path", scene.path), ("x-user", user)].into_iter().collect();
             if let Some(quota) = quota {
                 headers.add("x-quota", quota);
             }
@@ -183,7 +196,11 @@ mod tests {
             seen.upstream.push(request);
             answer.headers.push(("x-hello".to_owned(), "wasm".to_owned()));
         }
-        if scene.deeds.get(1).is_some_and(|deed| ["adds user, quota", "goes on without", "gives up: 503"].contains(deed)) {
+        if scene
+            .deeds
+            .get(1)
+            .is_some_and(|deed| ["adds user, quota", "goes on without", "gives up: 503"].contains(deed))
+        {
             seen.quota.push(Request::default());
         }
         Evidence { answer: Ok(answer), seen }

@@ -55,7 +55,12 @@ pub(crate) struct Arguments {
 pub(crate) fn demo(arguments: &Arguments) -> Result<Exit> {
     let workspace = Workspace::here()?;
     for example in EXAMPLES {
-        let missing = || format!("the demo belongs to the wasmplugin repository, but `{}` has no `examples/{example}`", workspace.root.display());
+        let missing = || {
+            format!(
+                "the demo belongs to the wasmplugin repository, but `{}` has no `examples/{example}`",
+                workspace.root.display()
+            )
+        };
         workspace.sources.get(example).with_context(missing)?;
     }
     eprintln!("building {} examples to Wasm", EXAMPLES.len());
@@ -119,7 +124,11 @@ fn act(which: Which, scenes: &[&Scene], proxy: &Running, services: &mut Services
         let request = format!("{} {}, {}", scene.method, scene.path, scene.remark);
         let deeds = plugins.iter().map(|plugin| evidence.deed(plugin));
         let verdict = if right { "✓" } else { "✗" };
-        let body = evidence.answer.iter().filter(|answer| !answer.body.is_empty()).map(|answer| format!("→ {}", brief(&answer.text())));
+        let body = evidence
+            .answer
+            .iter()
+            .filter(|answer| !answer.body.is_empty())
+            .map(|answer| format!("→ {}", brief(&answer.text())));
         let notes = body.chain(differences.iter().map(|difference| format!("✗ {difference}"))).collect();
         table.row(std::iter::once(request).chain(deeds).chain([evidence.status(), verdict.to_owned()]), notes);
     }

@@ -166,7 +166,8 @@ impl Services {
 impl Server {
     fn start(name: &str, script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Result<Self> {
         let cluster = Cluster::new(name, script);
-        let backend = Backend::start(cluster.clone()).with_context(|| format!("the {name} service has no port to listen on"))?;
+        let backend =
+            Backend::start(cluster.clone()).with_context(|| format!("the {name} service has no port to listen on"))?;
         Ok(Self { cluster, backend, old: 0 })
     }
 

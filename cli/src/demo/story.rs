@@ -55,17 +55,43 @@ pub(super) fn scenes() -> Vec<Scene> {
         get("/orders", "no token").denied(),
         get("/orders", "unknown token").with("Bearer mallory").denied(),
         get("/orders", "alice's token").with(TOKEN).ok(full, &[ADMITTED, ADDED, MARKED, SIGNED]),
-        get("/poem", "alice's token").with(TOKEN).text(POEM.concat()).ok(full, &[ADMITTED, ADDED, "leaves text alone", SIGNED]),
-        get("/orders", "64 KiB, while auth ponders").post(LARGE).with(TOKEN).mood(auth(Service::Thorough)).ok(full, &[ADMITTED, ADDED, MARKED, SIGNED]),
-        get("/orders", "64 KiB, unknown token").post(LARGE).with("Bearer mallory").mood(auth(Service::Thorough)).denied(),
-        get("/orders", "quota service is stuck").with(TOKEN).mood(quota(Service::Stuck)).ok((USER, None), &[ADMITTED, "goes on without", MARKED, SIGNED]),
-        get("/orders", "quota service crashes").with(TOKEN).mood(quota(Service::Crashing)).fails(503, &[ADMITTED, "gives up: 503", NOT, NOT]),
+        get("/poem", "alice's token")
+            .with(TOKEN)
+            .text(POEM.concat())
+            .ok(full, &[ADMITTED, ADDED, "leaves text alone", SIGNED]),
+        get("/orders", "64 KiB, while auth ponders")
+            .post(LARGE)
+            .with(TOKEN)
+            .mood(auth(Service::Thorough))
+            .ok(full, &[ADMITTED, ADDED, MARKED, SIGNED]),
+        get("/orders", "64 KiB, unknown token")
+            .post(LARGE)
+            .with("Bearer mallory")
+            .mood(auth(Service::Thorough))
+            .denied(),
+        get("/orders", "quota service is stuck")
+            .with(TOKEN)
+            .mood(quota(Service::Stuck))
+            .ok((USER, None), &[ADMITTED, "goes on without", MARKED, SIGNED]),
+        get("/orders", "quota service crashes")
+            .with(TOKEN)
+            .mood(quota(Service::Crashing))
+            .fails(503, &[ADMITTED, "gives up: 503", NOT, NOT]),
         get("/orders", "auth service says 500").with(TOKEN).mood(auth(Service::Broken)).fails(403, denied),
         get("/orders", "auth service is stuck").with(TOKEN).mood(auth(Service::Stuck)).fails(503, helpless),
         get("/orders", "auth service crashes").with(TOKEN).mood(auth(Service::Crashing)).fails(503, helpless),
         get("/poem", "no token").at(Which::Poems).fails(403, &[DENIED, NOT, NOT]),
-        get("/poem", "alice's token, three chunks").at(Which::Poems).with(TOKEN).text(POEM.concat().to_uppercase()).ok((USER, None), &[ADMITTED, "shouts", SIGNED]),
-        get("/poem", "alice's token, claims to be root").at(Which::Poems).with(TOKEN).claims("root").text(POEM.concat().to_uppercase()).ok((USER, None), &[ADMITTED, "shouts", SIGNED]),
+        get("/poem", "alice's token, three chunks")
+            .at(Which::Poems)
+            .with(TOKEN)
+            .text(POEM.concat().to_uppercase())
+            .ok((USER, None), &[ADMITTED, "shouts", SIGNED]),
+        get("/poem", "alice's token, claims to be root")
+            .at(Which::Poems)
+            .with(TOKEN)
+            .claims("root")
+            .text(POEM.concat().to_uppercase())
+            .ok((USER, None), &[ADMITTED, "shouts", SIGNED]),
         get("/orders", "alice's token").at(Which::Orphan).with(TOKEN).fails(503, &[HELPLESS, NOT]),
     ]
 }

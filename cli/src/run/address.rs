@@ -22,7 +22,8 @@ impl FromStr for Address {
         if !bare.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
             return Err("expected a host and a port, such as `127.0.0.1:8080` or `localhost:3000`".to_owned());
         }
-        let mut found = bare.to_socket_addrs().map_err(|error| format!("the host is not known: {error}"))?.collect::<Vec<_>>();
+        let mut found =
+            bare.to_socket_addrs().map_err(|error| format!("the host is not known: {error}"))?.collect::<Vec<_>>();
         // `localhost` is mostly both, and servers on it mostly listen on the older one.
         found.sort_by_key(SocketAddr::is_ipv6);
         found.first().copied().map(Self).ok_or_else(|| "the host has no address".to_owned())

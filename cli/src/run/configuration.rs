@@ -28,7 +28,9 @@ impl Configuration {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 bail!("there is no configuration file `{argument}`; write JSON itself beginning with `{{`")
             }
-            Err(error) => return Err(error).with_context(|| format!("cannot read the configuration file `{argument}`")),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read the configuration file `{argument}`"));
+            }
         };
         check(&text).with_context(|| format!("the configuration file `{argument}` is not JSON"))?;
         Ok(Self { text })
@@ -55,10 +57,7 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused_with_its_place() {
-        assert_eq!(
-            error("{\"a\": }"),
-            "the configuration `{\"a\": }` is not JSON: expected value at line 1 column 7"
-        );
+        assert_eq!(error("{\"a\": }"), "the configuration `{\"a\": }` is not JSON: expected value at line 1 column 7");
         assert!(error("{} {}").contains("trailing characters"));
     }
 

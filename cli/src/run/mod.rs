@@ -113,7 +113,10 @@ fn plugins(arguments: &Arguments) -> Result<Vec<Plugin>> {
         exit::usage(format!("the cluster `{name}` is given twice"));
     }
     let fail = if arguments.fail_open { FailPolicy::Open } else { FailPolicy::Closed };
-    let configurations = configurations.iter().map(|text| Configuration::read(text).map(Some)).chain(std::iter::repeat_with(|| Ok(None)));
+    let configurations = configurations
+        .iter()
+        .map(|text| Configuration::read(text).map(Some))
+        .chain(std::iter::repeat_with(|| Ok(None)));
     let plugin = |(module, configuration): (&PathBuf, Result<Option<Configuration>>)| {
         Module::read(module)?;
         let configuration = configuration?.map(|configuration| configuration.text).unwrap_or_default();
@@ -139,10 +142,15 @@ fn blame(chain: &Chain, error: anyhow::Error) -> anyhow::Error {
     let Some((culprit, refusal)) = chain.plugins.iter().find_map(|plugin| Some((plugin, refusal(plugin)?))) else {
         return error;
     };
-    let said = format!("{error:#}");
-    let loud = |line: &&LogLine| matches!(line.level, LogLevel::Error | LogLevel::Critical) && !said.contains(&line.text);
-    let complaints = refusal.logs().iter().filter(loud).map(|line| format!(": {}", line.text));
-    error.context(format!("cannot run `{}`{}", culprit.module.display(), complaints.collect::<String>()))
+    let (said, file) = (format!("{error:#}"), culprit.module.display().to_string());
+    let loud =
+        |line: &&LogLine| matches!(line.level, LogLevel::Error | LogLevel::Critical) && !said.contains(&line.text);
+    let complaints: Vec<_> = refusal.logs().iter().filter(loud).map(|line| line.text.as_str()).collect();
+    if complaints.is_empty() && said.contains(&file) {
+        return error;
+    }
+    let head = format!("cannot run `{file}`");
+    error.context(std::iter::once(head.as_str()).chain(complaints).collect::<Vec<_>>().join(": "))
 }
 
 /// Shows what plugins say until somebody wants to stop, or the proxy ends by itself.

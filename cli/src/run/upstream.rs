@@ -22,7 +22,9 @@ impl Upstream {
     pub(super) fn start(given: Option<SocketAddr>) -> Result<Self> {
         match given {
             Some(address) => Ok(Self::Given(address)),
-            None => Backend::start(Cluster::new("upstream", mirror)).map(Self::Mirror).context("the upstream has no port to listen on"),
+            None => Backend::start(Cluster::new("upstream", mirror))
+                .map(Self::Mirror)
+                .context("the upstream has no port to listen on"),
         }
     }
 
@@ -48,7 +50,8 @@ impl fmt::Display for Upstream {
 fn mirror(request: &Request) -> Answer {
     let text = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes).into_owned());
     let fields = request.headers().iter().filter(|(name, _)| !name.starts_with(b":"));
-    let headers: Map<_, _> = fields.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), text(value))).collect();
+    let headers: Map<_, _> =
+        fields.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), text(value))).collect();
     let shown = json!({
         "method": request.method(),
         "authority": request.authority(),
@@ -71,6 +74,9 @@ mod tests {
         let answer = mirror(&Request::new(headers, "hi", Headers::new()));
         let body: Vec<u8> = answer.pieces().flat_map(|piece| piece.to_vec()).collect();
         let shown: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(shown, json!({"method": "PUT", "authority": "h", "path": "/a", "headers": {"x-a": "1"}, "body": "hi"}));
+        assert_eq!(
+            shown,
+            json!({"method": "PUT", "authority": "h", "path": "/a", "headers": {"x-a": "1"}, "body": "hi"})
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Poll, Waker};
 use futures_lite::future::poll_fn;
 use wasmplugin::config::Duration;
 use wasmplugin::future::{join, join_all};
+use wasmplugin::error::ErrorKind;
 use wasmplugin::{Cluster, Done, Error, Flow, Http, Reply, Request, RequestHead, ResponseHead, Result, time};
 
 /// The configuration: three levels deep, so that errors have a path to name.
@@ -252,7 +253,8 @@ async fn response_body(request: Request) -> Result<Done> {
     match body.replace(format!("{len} bytes")) {
         Ok(()) => body.pass(),
         // A response without a body keeps none.
-        Err(_) => body.pass(),
+        Err(error) if matches!(error.kind(), ErrorKind::NoBody) => body.pass(),
+        Err(error) => Err(error),
     }
 }
 
