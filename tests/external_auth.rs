@@ -28,6 +28,8 @@ on_every_engine! { external_auth as "external-auth";
         assert_eq!(answer.status(), 200);
         let [request] = &proxy.upstream_requests()[..] else { panic!("one request reaches the upstream") };
         assert_eq!(request.headers().all("x-user"), ["ada"]);
+        let [asked] = &proxy.cluster_requests("auth")[..] else { panic!("the service is asked once") };
+        assert_eq!((asked.path(), asked.header("authorization")), ("/a", Some("Bearer good")));
         Ok(())
     }
 

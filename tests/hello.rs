@@ -29,3 +29,8 @@ on_every_engine! { hello as "hello";
         Ok(())
     }
 }
+
+/// The module, for tests of how modules are built.
+pub(crate) fn module() -> std::path::PathBuf {
+    PLUGIN.module()
+}

@@ -10,6 +10,9 @@ mod rewrite_json;
 mod stream_upper;
 mod two_callouts;
 
+// How modules are built.
+mod toolchains;
+
 // What the SDK promises to every plugin, shown with the `probe`.
 mod bodies;
 mod callouts;

@@ -15,8 +15,9 @@ use wasmplugin_host::worker::{CalloutId, Effect, ExchangeId, Worker};
 
 use crate::callout;
 use crate::connection::Client;
-use crate::date::{Date, RequestIds};
+use crate::date::Date;
 use crate::lane::Lane;
+use crate::request_ids::RequestIds;
 use crate::settings::Settings;
 use crate::stats::WorkerStats;
 use crate::upstream::Cluster;

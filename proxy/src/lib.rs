@@ -23,6 +23,7 @@ mod lane;
 mod plugin_log;
 mod prometheus;
 mod proxy;
+mod request_ids;
 mod settings;
 mod stats;
 mod tasks;

@@ -211,6 +211,9 @@ impl Lineup {
             let own = self.lines.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
             first.iter().copied().chain(own)
         };
+        if let Some((name, _)) = self.lines.iter().find(|(name, _)| name.starts_with(':')) {
+            return Err(Error::app(format!("`{name}` cannot be added; pseudo headers have methods of their own")));
+        }
         let size = lines().map(|(name, value)| name.len() + value.len() + 10).sum::<usize>();
         let mut blob = Vec::with_capacity(4 + size);
         blob.extend(length(lines().count())?);
@@ -287,6 +290,13 @@ mod tests {
         assert_eq!(headers.sole("x").unwrap().unwrap(), "1");
         assert_eq!(headers.sole("absent").unwrap(), None);
         assert_eq!(headers.len(), 3);
+    }
+
+    #[test]
+    fn pseudo_headers_cannot_be_added() {
+        let mut lineup = Lineup::default();
+        lineup.push(":Path", b"/");
+        assert!(lineup.encode(&[(":path", b"/check")]).is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ struct ExternalAuth {
 
 impl Http for ExternalAuth {
     async fn handle(self: Rc<Self>, mut request: Request) -> Result<Done> {
-        let check = self.cluster.get("/check").headers_from(request.headers()?, &[":path", "authorization"]);
+        let check = self.cluster.get(request.path()?).headers_from(request.headers()?, &["authorization"]);
         let answer = check.timeout(self.timeout).send().await?;
         if answer.status() != 200 {
             return request.reply(Reply::new(403).details("external_auth_denied"));

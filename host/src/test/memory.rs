@@ -268,6 +268,9 @@ impl Engine {
                 talk.asked = true;
                 // The timeout of Envoy's routes, unless they say otherwise.
                 headers.set(b"x-envoy-expected-rq-timeout-ms", b"15000");
+                if !end && headers.get(b"content-length").is_none() {
+                    headers.set(b"transfer-encoding", b"chunked");
+                }
                 if !self.upstream.is_reachable() {
                     return self.schedule(Duration::ZERO, Due::Unreachable(number));
                 }
@@ -612,6 +615,10 @@ fn received(headers: &Headers, number: u64, protocol: Protocol) -> HeaderMap {
         }
     }
     for (name, value) in headers.iter() {
+        // How the client framed its body is between it and the proxy.
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            continue;
+        }
         if protocol == Protocol::Http2 || !name.starts_with(b":") {
             pairs.push((name.clone(), value.clone()));
         }
