@@ -99,7 +99,8 @@ impl Cost {
 
 /// A `GET` as Envoy shows it, and its answer with a body.
 fn exchange(worker: &mut Worker) {
-    let request = [(":authority", "example.com"), (":path", "/"), (":method", "GET"), (":scheme", "http"), ("accept", "*/*")];
+    let request =
+        [(":authority", "example.com"), (":path", "/"), (":method", "GET"), (":scheme", "http"), ("accept", "*/*")];
     let response = [(":status", "200"), ("content-type", "text/plain"), ("content-length", "5")];
     let id = worker.open(Connection::default());
     worker.request_headers(id, map(&request), true);
@@ -112,5 +113,8 @@ fn exchange(worker: &mut Worker) {
 }
 
 fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-    lines.iter().map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes()))).collect()
+    lines
+        .iter()
+        .map(|(name, value)| (Bytes::from_static(name.as_bytes()), Bytes::from_static(value.as_bytes())))
+        .collect()
 }

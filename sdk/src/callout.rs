@@ -179,7 +179,8 @@ impl Callout {
             (":authority", self.authority.as_bytes()),
         ];
         let headers = self.headers.encode(&pseudo).map_err(refused)?;
-        let trailers = if self.trailers.is_empty() { Vec::new() } else { self.trailers.encode(&[]).map_err(refused)? };
+        let trailers =
+            if self.trailers.is_empty() { Vec::new() } else { self.trailers.encode(&[]).map_err(refused)? };
         // Envoy counts in a signed number, and takes 0 for "no time-out".
         let timeout = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX).clamp(1, i32::MAX as u32);
         sys::http_call(&self.cluster, &headers, &self.body, &trailers, timeout)

@@ -105,10 +105,11 @@ fn field_path(path: &serde_ignored::Path<'_>) -> String {
 #[cfg(feature = "json")]
 fn worded(message: &str) -> String {
     let (what, place) = message.rsplit_once(" at line ").unwrap_or((message, ""));
-    let mut text = match what.split_once("string \"").and_then(|(before, rest)| Some((before, rest.split_once("\", ")?))) {
-        Some((before, (value, after))) => format!("{before}string `{value}`, {after}"),
-        None => what.to_owned(),
-    };
+    let mut text =
+        match what.split_once("string \"").and_then(|(before, rest)| Some((before, rest.split_once("\", ")?))) {
+            Some((before, (value, after))) => format!("{before}string `{value}`, {after}"),
+            None => what.to_owned(),
+        };
     if !place.is_empty() {
         text = format!("{text} (line {place})");
     }
@@ -145,7 +146,10 @@ impl std::str::FromStr for Duration {
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let invalid = || {
-            ConfigError::new(format!("invalid duration `{}`, expected a number with a unit, such as `250ms` or `1.5s`", text.escape_debug()))
+            ConfigError::new(format!(
+                "invalid duration `{}`, expected a number with a unit, such as `250ms` or `1.5s`",
+                text.escape_debug()
+            ))
         };
         let mut rest = text;
         let mut total = 0_u64;
@@ -183,7 +187,8 @@ fn leading_span(text: &str) -> Option<(u64, &str)> {
     let mut place = unit;
     for digit in fraction.bytes() {
         place /= 10;
-        total = total.checked_add(u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?).checked_mul(place)?)?;
+        total =
+            total.checked_add(u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?).checked_mul(place)?)?;
     }
     Some((total, rest))
 }

@@ -94,9 +94,8 @@ pub(crate) fn configure(root: u32, size: usize) -> bool {
 }
 
 fn read_configuration(root: u32, size: usize) -> Result<Configured, ConfigError> {
-    let factory = DISPATCHER.with(|dispatcher| {
-        dispatcher.roots.borrow().iter().find(|known| known.id == root).map(|root| root.factory)
-    });
+    let factory = DISPATCHER
+        .with(|dispatcher| dispatcher.roots.borrow().iter().find(|known| known.id == root).map(|root| root.factory));
     let factory = factory.ok_or_else(|| ConfigError::new("no plugin is registered in this module"))?;
     let configuration = match size {
         0 => Vec::new(),

@@ -12,4 +12,3 @@ impl Done {
         Self { _private: () }
     }
 }
-

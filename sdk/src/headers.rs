@@ -90,11 +90,8 @@ impl Headers {
     }
 
     fn lines(&self) -> Lines<'_> {
-        let (lengths, bytes) = self
-            .blob
-            .get(4..)
-            .and_then(|rest| rest.split_at_checked(self.len().saturating_mul(8)))
-            .unwrap_or_default();
+        let (lengths, bytes) =
+            self.blob.get(4..).and_then(|rest| rest.split_at_checked(self.len().saturating_mul(8))).unwrap_or_default();
         Lines { lengths, bytes }
     }
 }
@@ -257,6 +254,7 @@ pub(crate) fn check_line(name: &str, value: &[u8]) -> Result<()> {
 
 /// Whether a byte may stand in a header's name (RFC 9110 §5.6.2): one look into a table.
 fn is_token(byte: u8) -> bool {
+    #[expect(clippy::indexing_slicing, reason = "an index out of bounds would not compile")]
     const TOKENS: [bool; 256] = {
         let text = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         let mut table = [false; 256];

@@ -121,8 +121,11 @@ struct Adapter<P, F> {
     plugin: Rc<P>,
     handle: fn(Rc<P>, Request) -> F,
     /// The memory of the last handler that did not wait, for the next one.
-    spare: Cell<Option<(Pin<Box<Handler<P, F>>>, Rc<Exchange>)>>,
+    spare: Cell<Option<Place<P, F>>>,
 }
+
+/// The memory that a handler and its exchange live in.
+type Place<P, F> = (Pin<Box<Handler<P, F>>>, Rc<Exchange>);
 
 /// Names the type of a handler's future, which only a function's signature can.
 fn adapter<P, F>(plugin: P, handle: fn(Rc<P>, Request) -> F) -> Adapter<P, F> {
@@ -200,7 +203,7 @@ impl<P: Http, F: Future<Output = Result<Done>> + 'static> Adapter<P, F> {
     }
 
     /// The memory for a handler and its exchange: the spare one, unless somebody still holds it.
-    fn place(&self, context: u32) -> (Pin<Box<Handler<P, F>>>, Rc<Exchange>) {
+    fn place(&self, context: u32) -> Place<P, F> {
         let new = Exchange::new(context);
         match self.spare.take() {
             Some((handler, mut exchange)) => {

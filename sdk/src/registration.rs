@@ -33,7 +33,8 @@ macro_rules! plugin {
         pub fn register() {
             $crate::__private::register(|configuration| {
                 $crate::__private::instance(
-                    $crate::config::json::<$config>(configuration).and_then($crate::__private::parsed::<$config, $plugin>),
+                    $crate::config::json::<$config>(configuration)
+                        .and_then($crate::__private::parsed::<$config, $plugin>),
                 )
             });
         }

@@ -182,7 +182,8 @@ mod import {
             timeout: u32,
             token: *mut u32,
         ) -> u32;
-        pub(super) fn proxy_get_property(path: *const u8, path_len: usize, bytes: *mut *mut u8, len: *mut usize) -> u32;
+        pub(super) fn proxy_get_property(path: *const u8, path_len: usize, bytes: *mut *mut u8, len: *mut usize)
+        -> u32;
     }
 }
 

@@ -59,6 +59,9 @@ impl Evidence {
             &self.seen.upstream.len().to_string(),
         );
         compare("the number of requests there before the verdict", "0", &self.seen.too_early.to_string());
+        for check in &self.seen.auth {
+            compare("the path that the auth service is asked about", scene.path, check.path());
+        }
         if let (Some((user, quota)), Some(request)) = (scene.arrives, self.seen.upstream.first()) {
             compare("the method at the upstream", scene.method, request.method());
             compare("the path at the upstream", scene.path, request.path());
@@ -182,7 +185,11 @@ mod tests {
     fn perfect(scene: &Scene) -> Evidence {
         let mut seen = Seen::default();
         let token = scene.token.unwrap_or_default();
-        seen.auth.push(Request::new([("authorization", token)].into_iter().collect(), "", Headers::new()));
+        seen.auth.push(Request::new(
+            [(":path", scene.path), ("authorization", token)].into_iter().collect(),
+            "",
+            Headers::new(),
+        ));
         let mut answer =
             Response { status: scene.status, body: scene.body.clone().into_bytes(), ..Response::default() };
         if let Some((user, quota)) = scene.arrives {

@@ -6,8 +6,8 @@ use std::task::{Poll, Waker};
 
 use futures_lite::future::poll_fn;
 use wasmplugin::config::Duration;
-use wasmplugin::future::{join, join_all};
 use wasmplugin::error::ErrorKind;
+use wasmplugin::future::{join, join_all};
 use wasmplugin::{Cluster, Done, Error, Flow, Http, Reply, Request, RequestHead, ResponseHead, Result, time};
 
 /// The configuration: three levels deep, so that errors have a path to name.
