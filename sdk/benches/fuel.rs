@@ -4,7 +4,8 @@
 //! that the host allocates in the guest, and the bytes of the module; and the ratios. These are the same on every
 //! machine, so a change shows at once. It fails when a ratio is over its budget.
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,19 +24,19 @@ const EXCHANGES: u64 = 1_000;
 const PAIRS: [(&str, &str, &str, f64); 2] =
     [("sync hook", "hello", "bench-raw-hook", 1.05), ("handler", "bench-handler", "bench-raw-handler", 1.10)];
 
-fn main() -> ExitCode {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
     let packages: Vec<_> = PAIRS.iter().flat_map(|(_, ours, raw, _)| [*ours, *raw]).collect();
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let options = BuildOptions { directory: Some(root), quiet: true, ..BuildOptions::default() };
-    let built = build::build(&packages, &options).expect("the guests can be built");
-    let measure = |package: &str| {
-        let module = built.iter().find(|module| module.package == package).expect("every guest was built");
+    let built = build::build(&packages, &options)?;
+    let measure = |package: &str| -> Result<Cost, Box<dyn Error>> {
+        let module = built.iter().find(|module| module.package == package).ok_or("every guest was built")?;
         Cost::of(&module.path)
     };
     println!("{:<28}{:>10}{:>12}{:>12}{:>10}", "per exchange", "fuel", "host calls", "allocations", "bytes");
     let mut within = true;
     for (name, ours, raw, budget) in PAIRS {
-        let (ours, raw) = (measure(ours), measure(raw));
+        let (ours, raw) = (measure(ours)?, measure(raw)?);
         let ratio = ours.fuel / raw.fuel;
         let fits = ratio <= budget && ours.host_calls <= raw.host_calls;
         within &= fits;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         let verdict = if fits { "within" } else { "OVER" };
         println!("{name}: {ratio:.3} x the fuel, {verdict} the budget of {budget:.2} x and no more host calls\n");
     }
-    if within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if within { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 struct Cost {
@@ -55,12 +56,12 @@ struct Cost {
 }
 
 impl Cost {
-    fn of(path: &PathBuf) -> Self {
-        let source = wasmplugin_host::module::Module::read(path).expect("the module can be read");
+    fn of(path: &Path) -> Result<Self, Box<dyn Error>> {
+        let source = wasmplugin_host::module::Module::read(path)?;
         let bytes = source.bytes().len() as u64;
-        let settings = Settings { fuel: true, ..Settings::default() };
-        let module = Arc::new(Module::compile(source, settings).expect("the module can be compiled"));
-        let meter = Arc::clone(module.meter().expect("fuel is counted"));
+        let settings = Settings { fuel: true };
+        let module = Arc::new(Module::compile(source, settings)?);
+        let meter = Arc::clone(module.meter().ok_or("fuel is counted")?);
         let services = Arc::new(Services::new(Clock::manual(std::time::Duration::ZERO), Box::new(|_| {})));
         let plugin = Plugin {
             name: "bench".to_owned(),
@@ -72,7 +73,7 @@ impl Cost {
             allow_on_headers_stop_iteration: false,
             code: Code::Wasm(module),
         };
-        let mut worker = Worker::start(&[plugin], services, Options::default()).expect("the plugin starts");
+        let mut worker = Worker::start(&[plugin], services, Options::default())?;
         (0..EXCHANGES).for_each(|_| exchange(&mut worker));
         let before = worker.counters();
         meter.reset();
@@ -84,12 +85,12 @@ impl Cost {
             }
         }
         let each = |count: u64| count as f64 / EXCHANGES as f64;
-        Self {
+        Ok(Self {
             fuel: each(meter.total()),
             host_calls: each(after.host_calls - before.host_calls),
             allocations: each(after.allocations - before.allocations),
             bytes,
-        }
+        })
     }
 
     fn print(&self, name: &str) {

@@ -193,7 +193,8 @@ fn leading_span(text: &str) -> Option<(u64, &str)> {
     Some((total, rest))
 }
 
-#[cfg(all(test, feature = "json"))]
+#[cfg(test)]
+#[cfg(feature = "json")]
 mod tests {
     use super::*;
 

@@ -72,8 +72,12 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
 }
 
 fn plugin(setup: PluginSetup) -> Result<config::Plugin, StartError> {
-    let Code::Wasm(module) = setup.code else {
-        return Err(refusal(format!("the plugin `{}` has no module, which a real Envoy needs", setup.name)));
+    let module = match setup.code {
+        Code::Wasm(module) => module,
+        #[cfg(feature = "native")]
+        Code::Native(_) => {
+            return Err(refusal(format!("the plugin `{}` has no module, which a real Envoy needs", setup.name)));
+        }
     };
     // Envoy would say the same, but not as clearly.
     let module =

@@ -91,7 +91,7 @@ fn plugins(setups: Vec<PluginSetup>) -> Result<Vec<Plugin>, String> {
             CodeSetup::Native(register) => Code::Native(register),
             #[cfg(feature = "wasm")]
             CodeSetup::Wasm(path) => Code::Wasm(super::modules::load(&path)?),
-            #[cfg(not(all(feature = "native", feature = "wasm")))]
+            #[cfg(not(feature = "wasm"))]
             _ => return Err("this build lacks the engine of the plugin's code".to_owned()),
         };
         plugins.push(Plugin {
