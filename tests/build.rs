@@ -2,9 +2,9 @@
 //! have a module of that name with at least one scenario in it.
 
 use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::{env, fs, io};
 
-fn main() {
+fn main() -> io::Result<()> {
     let root = Path::new("..");
     let mut checks = String::new();
     for room in ["examples", "plugins"] {
@@ -17,8 +17,8 @@ fn main() {
             );
         }
     }
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    fs::write(out.join("every_module_has_a_scenario.rs"), checks).expect("the build folder can be written");
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    fs::write(out.join("every_module_has_a_scenario.rs"), checks)
 }
 
 /// The folders that become modules: those whose manifest asks for a `cdylib`.

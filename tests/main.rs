@@ -2,6 +2,7 @@
 
 mod drives;
 mod engines;
+mod wat_guest;
 
 // One module per plugin and example, with its name.
 mod external_auth;
@@ -23,7 +24,9 @@ mod responses;
 mod waiting;
 
 // What holds whatever happens.
+mod concurrency;
 mod faults;
+mod policies;
 mod traces;
 
 include!(concat!(env!("OUT_DIR"), "/every_module_has_a_scenario.rs"));

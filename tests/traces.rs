@@ -101,3 +101,272 @@ fn difference(ours: &[String], envoys: &[String]) -> String {
     }
     text
 }
+
+/// The reference traces of Envoy 1.40, on both engines that run modules: `callback(arguments)=answer`, where an
+/// answer of 0 is left out; a callback without an end is marked with `!`.
+///
+/// T11 and T12 (gRPC) and T13 (TCP) are missing: the SDK has neither yet.
+mod reference {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use wasmplugin_host::test::{Answer, Builder, Engine, Proxy, Request, TraceLine};
+    use wasmplugin_host::trace::comparable;
+
+    use crate::wat_guest::{PAUSE, TRAP, answer, ask, go_on, module};
+
+    /// A moment in which everything that is on its way arrives.
+    const MOMENT: Duration = Duration::from_millis(50);
+
+    fn guest(bodies: &[(&str, &str)]) -> impl Fn(Engine) -> Builder {
+        let module = module(bodies);
+        move |engine| Proxy::on(engine).module(&module).name("guest").trace(true)
+    }
+
+    /// Runs a drive on both engines and compares what is called after the start.
+    fn check(build: impl Fn(Engine) -> Builder, drive: impl Fn(&mut Proxy), expected: &str) {
+        for engine in [Engine::Wasm, Engine::Envoy] {
+            let mut proxy = build(engine).start().unwrap_or_else(|error| panic!("{error}"));
+            let start = proxy.trace().len();
+            drive(&mut proxy);
+            let lines = proxy.trace().split_off(start);
+            assert_eq!(compact(lines), expected.split_whitespace().collect::<Vec<_>>().join(" "), "{engine}");
+        }
+    }
+
+    fn compact(lines: Vec<TraceLine>) -> String {
+        let mut words: Vec<String> = Vec::new();
+        let mut running: Vec<usize> = Vec::new();
+        for line in comparable(lines) {
+            match line {
+                TraceLine::Enter { name, arguments } => {
+                    running.push(words.len());
+                    words.push(word(name.trim_start_matches("proxy_on_"), &arguments) + "!");
+                }
+                TraceLine::Call { name, arguments } => {
+                    running.push(words.len());
+                    words.push(word(name.trim_start_matches("env.proxy_"), &arguments) + "!");
+                }
+                TraceLine::Leave { value, .. } | TraceLine::Return { value, .. } => {
+                    if let Some(word) = running.pop().and_then(|at| words.get_mut(at)) {
+                        word.pop();
+                        if let Some(value) = value.filter(|value| *value != 0) {
+                            *word += &format!("={value}");
+                        }
+                    }
+                }
+            }
+        }
+        words.join(" ")
+    }
+
+    fn word(name: &str, arguments: &[u64]) -> String {
+        // What a reply and a callout consist of is not what these traces are about.
+        if matches!(name, "http_call" | "send_local_response") {
+            return name.to_owned();
+        }
+        let arguments: Vec<_> = arguments.iter().map(u64::to_string).collect();
+        format!("{name}({})", arguments.join(","))
+    }
+
+    fn get(proxy: &mut Proxy) {
+        let _ = proxy.get("/").send();
+    }
+
+    #[test]
+    fn t1_a_request_and_its_response() {
+        let build = |engine| guest(&[])(engine).upstream(|_| Answer::new(200).body("x".repeat(196)));
+        check(build, get, "context_create(2,1) request_headers(2,6,1) response_headers(2,3,0)
+            response_body(2,196,0) response_body(2,0,1) log(2) done(2)=1 delete(2)");
+    }
+
+    #[test]
+    fn t2_a_body_with_a_length() {
+        let post = |body: &'static str| move |proxy: &mut Proxy| drop(proxy.post("/").body(body).send());
+        let empty = |_: &Request| Answer::new(204);
+        let end = "response_headers(2,2,1) log(2) done(2)=1 delete(2)";
+        check(
+            |engine| guest(&[])(engine).upstream(empty),
+            post("hello"),
+            &format!("context_create(2,1) request_headers(2,7,0) request_body(2,5,0) request_body(2,0,1) {end}"),
+        );
+        check(
+            |engine| guest(&[])(engine).upstream(empty).http2(true),
+            post("hello"),
+            &format!("context_create(2,1) request_headers(2,7,0) request_body(2,5,1) {end}"),
+        );
+        check(
+            |engine| guest(&[])(engine).upstream(empty),
+            post(""),
+            &format!("context_create(2,1) request_headers(2,7,1) {end}"),
+        );
+    }
+
+    fn chunks(proxy: &mut Proxy, chunks: &[&'static str], trailer: bool) {
+        let Ok(exchange) = proxy.post("/").header("transfer-encoding", "chunked").open() else { return };
+        for chunk in chunks {
+            proxy.advance(MOMENT);
+            let _ = proxy.send_data(&exchange, *chunk, false);
+        }
+        proxy.advance(MOMENT);
+        if trailer {
+            let _ = proxy.send_trailers(&exchange, [("x-sum", "1")]);
+        } else {
+            let _ = proxy.send_data(&exchange, "", true);
+        }
+        let _ = proxy.finish(exchange);
+    }
+
+    #[test]
+    fn t3_a_body_in_pieces() {
+        let until_the_end = "(i32.xor (local.get $end) (i32.const 1))";
+        let empty = |_: &Request| Answer::new(204);
+        check(
+            |engine| guest(&[("request_body", until_the_end)])(engine).upstream(empty),
+            |proxy| chunks(proxy, &["abc", "defg"], false),
+            "context_create(2,1) request_headers(2,6,0) request_body(2,3,0)=1 request_body(2,7,0)=1 request_body(2,7,1)
+             response_headers(2,2,1) log(2) done(2)=1 delete(2)",
+        );
+        check(
+            |engine| guest(&[])(engine).upstream(empty),
+            |proxy| chunks(proxy, &["abc"], true),
+            "context_create(2,1) request_headers(2,6,0) request_body(2,3,0) request_trailers(2,1)
+             response_headers(2,2,1) log(2) done(2)=1 delete(2)",
+        );
+    }
+
+    #[test]
+    fn t4_an_answer_of_the_next_plugin() {
+        for (length, response) in [(7, "response_headers(2,3,0) response_body(2,7,1)"), (0, "response_headers(2,1,1)")] {
+            let replies = format!("{} (i32.const 0)", answer(length));
+            check(
+                |engine| guest(&[])(engine).then(guest(&[("request_headers", &replies)])(engine).name("next")),
+                get,
+                &format!(
+                    "context_create(2,1) request_headers(2,6,1) context_create(2,1) request_headers(2,6,1)
+                     send_local_response {response} {response} log(2) log(2) done(2)=1 delete(2) done(2)=1 delete(2)"
+                ),
+            );
+        }
+    }
+
+    #[test]
+    fn t5_an_answer_to_a_request() {
+        let replies = format!("{} (i32.const 0)", answer(5));
+        check(
+            guest(&[("request_headers", &replies)]),
+            get,
+            "context_create(2,1) request_headers(2,6,1) send_local_response
+             response_headers(2,3,0) response_body(2,5,1) log(2) done(2)=1 delete(2)",
+        );
+    }
+
+    #[test]
+    fn t6_an_answer_in_the_place_of_the_response() {
+        let replies = format!("{} (i32.const 0)", answer(5));
+        check(
+            guest(&[("response_headers", &replies)]),
+            get,
+            "context_create(2,1) request_headers(2,6,1) response_headers(2,3,0) send_local_response
+             log(2) done(2)=1 delete(2)",
+        );
+    }
+
+    fn pauses_for_a_callout(half: &str, direction: u32) -> impl Fn(Engine) -> Builder {
+        let asks = format!("{} {PAUSE}", ask());
+        let guest = guest(&[(half, &asks), ("http_call_response", &go_on(2, direction))]);
+        move |engine| guest(engine).cluster("service", |_| Answer::new(200).body("fine").after(MOMENT * 2))
+    }
+
+    #[test]
+    fn t7_a_callout_for_a_request() {
+        check(
+            pauses_for_a_callout("request_headers", 0),
+            get,
+            "context_create(2,1) request_headers(2,6,1)=1 http_call
+             http_call_response(1,4,3,4,0) set_effective_context(2) continue_stream(0)
+             response_headers(2,3,0) response_body(2,8,0) response_body(2,0,1) log(2) done(2)=1 delete(2)",
+        );
+    }
+
+    #[test]
+    fn t8_a_callout_for_a_client_that_is_gone() {
+        check(
+            pauses_for_a_callout("request_headers", 0),
+            |proxy| {
+                if let Ok(exchange) = proxy.get("/").open() {
+                    proxy.advance(MOMENT);
+                    proxy.abort(exchange);
+                    proxy.advance(MOMENT * 4);
+                }
+            },
+            "context_create(2,1) request_headers(2,6,1)=1 http_call log(2) done(2)=1 delete(2)
+             http_call_response(1,4,3,4,0) set_effective_context(2)=2",
+        );
+    }
+
+    #[test]
+    fn t9_a_callout_for_a_response() {
+        check(
+            pauses_for_a_callout("response_headers", 1),
+            get,
+            "context_create(2,1) request_headers(2,6,1) response_headers(2,3,0)=1 http_call
+             http_call_response(1,4,3,4,0) set_effective_context(2) continue_stream(1)
+             response_body(2,8,1) log(2) done(2)=1 delete(2)",
+        );
+    }
+
+    #[test]
+    fn t10_two_callouts_in_the_order_of_their_answers() {
+        let asks = format!("{} {} {PAUSE}", ask(), ask());
+        let last = format!("(if (i32.eq (local.get $count) (i32.const 4)) (then {}))", go_on(2, 0));
+        let guest = guest(&[("request_headers", &asks), ("http_call_response", &last)]);
+        check(
+            |engine| {
+                let asked = AtomicU64::new(0);
+                guest(engine).upstream(|_| Answer::new(204)).cluster("service", move |_| {
+                    // The order of arrival is that of the calls only where each has a connection of its own.
+                    let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+                    Answer::new(200).body("fine").after(if first { MOMENT * 3 } else { MOMENT })
+                })
+            },
+            get,
+            "context_create(2,1) request_headers(2,6,1)=1 http_call http_call
+             http_call_response(1,8,3,4,0) http_call_response(1,4,3,4,0) set_effective_context(2) continue_stream(0)
+             response_headers(2,2,1) log(2) done(2)=1 delete(2)",
+        );
+    }
+
+    #[test]
+    fn t14_a_trap() {
+        check(
+            |engine| guest(&[])(engine).then(guest(&[("request_headers", TRAP)])(engine).name("next")),
+            |proxy| {
+                assert!(proxy.get("/").send().is_ok_and(|response| response.status() == 503));
+            },
+            "context_create(2,1) request_headers(2,6,1) context_create(2,1) request_headers(2,6,1)!
+             response_headers(2,1,1) log(2) done(2)=1 delete(2)",
+        );
+    }
+
+    #[test]
+    fn t15_and_t16_the_start_of_plugins_that_share_a_vm() {
+        for engine in [Engine::Wasm, Engine::Envoy] {
+            let guest = guest(&[]);
+            let first = guest(engine).name("first").vm_id("one").vm_config("config").config("four");
+            let second = guest(engine).name("second").vm_id("one").vm_config("config").config("sixteen");
+            let mut proxy = first.then(second).start().unwrap_or_else(|error| panic!("{error}"));
+            let start = "context_create(1,0) vm_start(1,6)=1 configure(1,6)=1
+                         context_create(2,0) vm_start(2,6)=1 configure(2,9)=1";
+            assert_eq!(compact(proxy.trace()), start.split_whitespace().collect::<Vec<_>>().join(" "), "{engine}");
+            let seen = proxy.trace().len();
+            get(&mut proxy);
+            let stream = "context_create(3,1) request_headers(3,6,1) context_create(4,2) request_headers(4,6,1)
+                          response_headers(4,3,0) response_headers(3,3,0) response_body(4,8,0) response_body(3,8,0)
+                          response_body(4,0,1) response_body(3,0,1)
+                          log(3) log(4) done(3)=1 delete(3) done(4)=1 delete(4)";
+            let lines = proxy.trace().split_off(seen);
+            assert_eq!(compact(lines), stream.split_whitespace().collect::<Vec<_>>().join(" "), "{engine}");
+        }
+    }
+}

@@ -31,6 +31,8 @@ pub enum ErrorKind {
     },
     /// There is no body to work on: the message ended with its headers.
     NoBody,
+    /// Other workers changed a shared value again and again while the plugin wanted to.
+    Contended,
     /// Bytes of a peer, or of the host, do not have the form that they should have.
     Malformed(Cow<'static, str>),
     /// What the plugin itself says.
@@ -61,6 +63,7 @@ impl fmt::Display for Error {
             ErrorKind::Callout(error) => error.fmt(f),
             ErrorKind::BodyTooLarge { limit } => write!(f, "the body is larger than the limit of {limit} bytes"),
             ErrorKind::NoBody => f.write_str("the message has no body"),
+            ErrorKind::Contended => f.write_str("a shared value was changed by others too often to be written"),
             ErrorKind::Malformed(what) => write!(f, "malformed: {what}"),
             ErrorKind::App(text) => f.write_str(text),
         }

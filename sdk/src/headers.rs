@@ -127,7 +127,7 @@ impl<'a> Iterator for Lines<'a> {
 }
 
 /// The value (or the name) of a header line: any bytes, usually text.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HeaderValue<'a>(&'a [u8]);
 
 impl<'a> HeaderValue<'a> {

@@ -6,8 +6,10 @@ pub mod error;
 pub mod future;
 pub mod head;
 pub mod headers;
+pub mod metrics;
 pub mod request;
 pub mod response;
+pub mod shared;
 pub mod sys;
 pub mod time;
 

@@ -9,6 +9,7 @@ use crate::plugin::{Configured, Http};
 /// Makes a type the plugin of this crate; the crate is a `cdylib` (and an `rlib`, for native tests).
 ///
 /// * `plugin!(Hello)`: a plugin without configuration; `Hello` is a unit struct, or any constant expression of that name.
+/// * `plugin!(Count { requests: Counter::new("requests") })`: the same for a struct with fields.
 /// * `plugin!(Limit, config = Config)`: `Config` is read from JSON, and `Limit` made from it through
 ///   `TryFrom<Config>` (or `From`), whose error may name a place with [`ConfigError::at`]. A plugin that is its own
 ///   configuration names itself: `plugin!(Limit, config = Limit)`. Unknown fields are refused.
@@ -16,13 +17,13 @@ use crate::plugin::{Configured, Http};
 /// On Wasm it defines the entry point. Natively it defines `pub fn register()`, which a native host calls.
 #[macro_export]
 macro_rules! plugin {
-    ($plugin:ident) => {
+    ($plugin:ident $($fields:tt)?) => {
         $crate::__entry!();
 
         /// Makes this crate's plugin the one of the current thread; a native host calls it.
         pub fn register() {
             $crate::__private::register(|configuration| {
-                $crate::__private::instance($crate::config::none(configuration).map(|()| $plugin))
+                $crate::__private::instance($crate::config::none(configuration).map(|()| $plugin $($fields)?))
             });
         }
     };

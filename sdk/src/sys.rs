@@ -111,6 +111,16 @@ pub enum BufferKind {
     PluginConfiguration = 7,
 }
 
+/// What a metric of the host counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum MetricKind {
+    Counter = 0,
+    Gauge = 1,
+    Histogram = 2,
+}
+
 /// A direction of a stream that can be continued or closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -182,6 +192,24 @@ mod import {
             timeout: u32,
             token: *mut u32,
         ) -> u32;
+        pub(super) fn proxy_get_shared_data(
+            key: *const u8,
+            key_len: usize,
+            bytes: *mut *mut u8,
+            len: *mut usize,
+            cas: *mut u32,
+        ) -> u32;
+        pub(super) fn proxy_set_shared_data(
+            key: *const u8,
+            key_len: usize,
+            value: *const u8,
+            value_len: usize,
+            cas: u32,
+        ) -> u32;
+        pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
+        pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+        pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
+        pub(super) fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
         pub(super) fn proxy_get_property(path: *const u8, path_len: usize, bytes: *mut *mut u8, len: *mut usize)
         -> u32;
     }
@@ -327,6 +355,56 @@ pub fn property(path: &str) -> Result<Vec<u8>> {
         // SAFETY: the path is a live string, both out-pointers are live.
         unsafe { import::proxy_get_property(path.as_ptr(), path.len(), bytes, len) }
     })
+}
+
+/// A value that the VMs of one `vm_id` share, and its number for compare-and-swap.
+pub fn shared_data(key: &[u8]) -> Result<(Vec<u8>, u32)> {
+    let mut cas = 0;
+    let value = received("proxy_get_shared_data", |bytes, len| {
+        // SAFETY: the key is a live slice, all out-pointers are live.
+        unsafe { import::proxy_get_shared_data(key.as_ptr(), key.len(), bytes, len, &mut cas) }
+    })?;
+    Ok((value, cas))
+}
+
+/// Stores a shared value if the present one still has the number `cas`.
+///
+/// As Envoy does it: 0 stores whatever there is, and any other number stores where there is nothing yet.
+pub fn set_shared_data(key: &[u8], value: &[u8], cas: u32) -> Result<()> {
+    // SAFETY: the pointers and the lengths describe live slices.
+    told("proxy_set_shared_data", unsafe {
+        import::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas)
+    })
+}
+
+/// Makes a metric, or another number for the one that has this kind and name already.
+pub fn define_metric(kind: MetricKind, name: &str) -> Result<u32> {
+    let mut id = 0;
+    // SAFETY: the name is a live string, the pointer is to a live `u32`.
+    told("proxy_define_metric", unsafe {
+        import::proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id)
+    })?;
+    Ok(id)
+}
+
+/// Moves a counter, which takes more than 0 only, or a gauge, which wraps below 0.
+pub fn increment_metric(id: u32, offset: i64) -> Result<()> {
+    // SAFETY: no pointer travels.
+    told("proxy_increment_metric", unsafe { import::proxy_increment_metric(id, offset) })
+}
+
+/// Adds to a counter, sets a gauge, gives a histogram a sample.
+pub fn record_metric(id: u32, value: u64) -> Result<()> {
+    // SAFETY: no pointer travels.
+    told("proxy_record_metric", unsafe { import::proxy_record_metric(id, value) })
+}
+
+/// The value of a counter or a gauge, over all workers.
+pub fn metric(id: u32) -> Result<u64> {
+    let mut value = 0;
+    // SAFETY: the pointer is to a live `u64`.
+    told("proxy_get_metric", unsafe { import::proxy_get_metric(id, &mut value) })?;
+    Ok(value)
 }
 
 /// The allocator that the host calls for the bytes it hands over; null when memory is at its end.
