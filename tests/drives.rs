@@ -184,11 +184,7 @@ const PROBE: &[Drive] = &[
     drive!("call for a body", |proxy| proxy.post("/call").body("hello").send(), |proxy, _| {
         proxy.upstream_requests().iter().all(|request| request.header("x-outcome").is_some())
     }),
-    drive!("call with retries", |proxy| proxy.get("/call-retry").send(), |proxy, _| marked(
-        proxy,
-        "x-outcome",
-        "200"
-    )),
+    drive!("call with retries", |proxy| proxy.get("/call-retry").send(), |proxy, _| marked(proxy, "x-outcome", "200")),
     drive!("late answer", late_answer, anything_may_pass),
     drive!("unknown cluster", |proxy| proxy.get("/call-unknown").send(), nothing_reached_the_upstream),
     drive!("join", |proxy| proxy.get("/join").send(), |proxy, _| marked(proxy, "x-outcome", "abcde")),
@@ -219,7 +215,11 @@ const PROBE: &[Drive] = &[
     drive!("response reply", |proxy| proxy.get("/response-reply").send(), kept_secret),
     drive!("response body", |proxy| proxy.get("/response-body").send(), kept_secret),
     drive!("response that is empty", |proxy| proxy.get("/response-body").header("x-up", "empty").send(), kept_secret),
-    drive!("response with trailers", |proxy| proxy.get("/response-body").header("x-up", "trailers").send(), kept_secret),
+    drive!(
+        "response with trailers",
+        |proxy| proxy.get("/response-body").header("x-up", "trailers").send(),
+        kept_secret
+    ),
     drive!("response too large", |proxy| proxy.get("/response-body-small").send(), kept_secret),
     drive!("response body and call", |proxy| proxy.get("/response-body-call").send(), |_, ended| {
         arrived(ended).is_none_or(|response| response.text() != "secret")

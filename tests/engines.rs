@@ -37,7 +37,17 @@ impl Plugin {
 }
 
 /// All that is built to Wasm, in one run of cargo.
-const PACKAGES: &[&str] = &["external-auth", "hello", "probe", "rewrite-json", "stream-upper", "two-callouts"];
+const PACKAGES: &[&str] = &[
+    "external-auth",
+    "hello",
+    "labelled-counter",
+    "probe",
+    "rate-limit",
+    "rewrite-json",
+    "shared-state",
+    "stream-upper",
+    "two-callouts",
+];
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

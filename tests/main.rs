@@ -1,4 +1,11 @@
 //! Every scenario on every engine, in one binary.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "all of it is tests, and this is how they fail"
+)]
 
 mod drives;
 mod engines;
@@ -7,6 +14,8 @@ mod wat_guest;
 // One module per plugin and example, with its name.
 mod external_auth;
 mod hello;
+mod labelled_counter;
+mod rate_limit;
 mod rewrite_json;
 mod stream_upper;
 mod two_callouts;
@@ -21,6 +30,7 @@ mod configuration;
 mod headers;
 mod replies;
 mod responses;
+mod shared_state;
 mod waiting;
 
 // What holds whatever happens.

@@ -32,9 +32,19 @@ const PARAMETERS: [&str; 5] = ["$context", "$count", "$end", "$size", "$trailers
 
 /// Asks the cluster `service`.
 pub(crate) fn ask() -> String {
+    ask_at(0)
+}
+
+/// Asks the cluster `another`.
+pub(crate) fn ask_another() -> String {
+    ask_at(8)
+}
+
+/// Asks the cluster whose name is at that address.
+fn ask_at(name: u32) -> String {
     let length = question().len();
     format!(
-        "(drop (call $http_call (i32.const 0) (i32.const 7) (i32.const 64) (i32.const {length})
+        "(drop (call $http_call (i32.const {name}) (i32.const 7) (i32.const 64) (i32.const {length})
             (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1000) (i32.const 32)))"
     )
 }
@@ -66,7 +76,7 @@ pub(crate) fn module(bodies: &[(&str, &str)]) -> PathBuf {
         (import "env" "proxy_http_call"
             (func $http_call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
         (memory (export "memory") 1)
-        (data (i32.const 0) "service")
+        (data (i32.const 0) "service\00another")
         (data (i32.const 512) "answered by the plugin")
         (func (export "proxy_abi_version_0_2_1"))
         (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 4096))

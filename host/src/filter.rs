@@ -24,8 +24,10 @@ pub(crate) struct Filter {
     pub(crate) generation: u32,
     /// The plugin has failed and is passed by.
     pub(crate) bypassed: bool,
-    /// Its local reply or its 503 is on the way; there is no second one.
+    /// Its local reply is on the way; there is no second one.
     pub(crate) replied: bool,
+    /// The 503 of its failure is on the way, also where it has replied itself before.
+    pub(crate) refused: bool,
     /// How many callbacks it left without an answer that lets the stream go on; for findings.
     pub(crate) request: Flow,
     pub(crate) response: Flow,
@@ -72,6 +74,7 @@ impl Filter {
             generation: 0,
             bypassed: false,
             replied: false,
+            refused: false,
             request: Flow::default(),
             response: Flow::default(),
         }

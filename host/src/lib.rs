@@ -2,11 +2,11 @@
 //!
 //! # Layout
 //!
-//! * [`worker`] is the proxy without sockets: messages go in, [`worker::Effect`]s come out. [`exchange`] carries
+//! * [`worker`] is the proxy without sockets: messages go in, [`worker::Effect`]s come out. `exchange` carries
 //!   requests and responses through the chain of filters; [`services`] is what workers share.
 //! * [`imports`] is the table of host calls; their bodies work over [`memory::Memory`], so that they are written
 //!   once for both doors: `native` (the plugin is linked in) and `wasm` (the plugin is a module in Wasmtime).
-//! * [`test`] is the facade that tests use, the same for both doors and for a real Envoy.
+//! * [`mod@test`] is the facade that tests use, the same for both doors and for a real Envoy.
 
 pub mod abi;
 mod callout;

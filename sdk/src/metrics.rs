@@ -264,11 +264,7 @@ impl<const N: usize> Family<N> {
     }
 
     /// The host's number for a set of values; `define` asks the host for it.
-    fn id<V: AsRef<[u8]>>(
-        &self,
-        values: &[V; N],
-        define: impl FnOnce(&str) -> sys::Result<u32>,
-    ) -> sys::Result<u32> {
+    fn id<V: AsRef<[u8]>>(&self, values: &[V; N], define: impl FnOnce(&str) -> sys::Result<u32>) -> sys::Result<u32> {
         let mut sets = self.sets.borrow_mut();
         let Sets { ids, other, scratch } = &mut *sets;
         self.encode(values, scratch);

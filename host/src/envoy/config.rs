@@ -133,12 +133,15 @@ impl Plugin {
             "name": self.name,
             "root_id": self.root_id,
             "vm_config": vm,
-            "failure_policy": match self.fail {
-                FailPolicy::Closed => "FAIL_CLOSED",
-                FailPolicy::Open => "FAIL_OPEN",
-                FailPolicy::Reload => "FAIL_RELOAD",
-            },
         });
+        // With the policy `FAIL_OPEN` Envoy 1.40 still refuses the request in which the plugin traps, and only those
+        // after it pass; the older flag lets that one pass as well.
+        let (key, value) = match self.fail {
+            FailPolicy::Closed => ("failure_policy", json!("FAIL_CLOSED")),
+            FailPolicy::Open => ("fail_open", json!(true)),
+            FailPolicy::Reload => ("failure_policy", json!("FAIL_RELOAD")),
+        };
+        put(&mut config, key, value);
         if !self.configuration.is_empty() {
             put(&mut config, "configuration", any(&self.configuration));
         }
@@ -255,7 +258,7 @@ mod tests {
         let config = &filters[0]["typed_config"]["config"];
         assert_eq!(config["name"], "hello");
         assert_eq!(config["root_id"], "root");
-        assert_eq!(config["failure_policy"], "FAIL_OPEN");
+        assert_eq!(config["fail_open"], true);
         assert_eq!(config["allow_on_headers_stop_iteration"], true);
         assert_eq!(config["configuration"]["value"], "{\"a\":1}");
         assert_eq!(config["vm_config"]["configuration"]["value"], "/wA=");

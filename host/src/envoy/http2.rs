@@ -230,16 +230,16 @@ impl Codec for Http2 {
     }
 
     fn data(&mut self, data: &[u8]) {
+        // It becomes frames when it is sent: by then it is known whether it was the last, which a frame tells.
         self.waiting.extend_from_slice(data);
-        self.push_waiting();
     }
 
     fn end(&mut self, trailers: &Headers) {
         self.ending = Some(trailers.clone());
-        self.push_waiting();
     }
 
     fn output(&mut self) -> Vec<u8> {
+        self.push_waiting();
         std::mem::take(&mut self.output)
     }
 

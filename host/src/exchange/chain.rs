@@ -376,7 +376,7 @@ impl Worker {
         if filter.bypassed || (filter.context == 0 && direction == Direction::Response) {
             return Ready::Skip;
         }
-        let (context, generation, replied) = (filter.context, filter.generation, filter.replied);
+        let (context, generation, refused) = (filter.context, filter.generation, filter.refused);
         let Some(vm) = self.state.roots.get(filter.root).map(|root| root.vm) else { return Ready::Over };
         let alive = if context == 0 {
             self.revive(vm)
@@ -390,7 +390,7 @@ impl Worker {
             }
         }
         // Its 503 is on its way already.
-        if replied { Ready::Skip } else { self.failed(id, place) }
+        if refused { Ready::Skip } else { self.failed(id, place) }
     }
 
     /// Tells the guest about the exchange.
@@ -417,7 +417,8 @@ impl Worker {
             filter.bypassed = true;
             return Ready::Skip;
         }
-        if !std::mem::replace(&mut filter.replied, true) {
+        if !std::mem::replace(&mut filter.refused, true) {
+            filter.replied = true;
             self.local_reply(id, LocalReply::failed_stream());
         }
         Ready::Over
