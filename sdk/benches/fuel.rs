@@ -1,6 +1,6 @@
 //! What the SDK costs per exchange, beside the same plugin on the raw `proxy-wasm` crate.
 //!
-//! `cargo bench --profile dev -p wasmplugin --bench fuel` prints Wasmtime fuel (about one unit per instruction), host calls, blocks
+//! `cargo bench --profile dev --bench fuel` prints Wasmtime fuel (about one unit per instruction), host calls, blocks
 //! that the host allocates in the guest, and the bytes of the module; and the ratios. These are the same on every
 //! machine, so a change shows at once. It fails when a ratio is over its budget.
 

@@ -7,7 +7,7 @@ use crate::config::ConfigError;
 use crate::error::Result;
 use crate::exchange::{Action, Exchange, Half};
 use crate::log_entry::LogEntry;
-use crate::plugin::{Configured, Factory};
+use crate::plugin::{Configured, Factory, Past};
 use crate::reply::{self, Reply};
 use crate::runtime::{self, IdMap};
 use crate::sys::{self, BufferKind};
@@ -128,7 +128,15 @@ pub(crate) fn request_headers(context: u32, end: bool) -> Action {
 pub(crate) fn response_headers(context: u32, end: bool) -> Action {
     runtime::enter(context);
     match plugin_of(context).1 {
-        Some(instance) => instance.0.response_headers(context, waiting(context).as_deref(), end),
+        Some(instance) => {
+            let waiting = waiting(context);
+            let past = match &waiting {
+                Some(exchange) => Past::Waited(exchange),
+                None if is_answered(context) => Past::Answered,
+                None => Past::Passed,
+            };
+            instance.0.response_headers(context, past, end)
+        }
         None => Action::Continue,
     }
 }
@@ -149,8 +157,8 @@ pub(crate) fn trailers(context: u32, half: Half) -> Action {
     action
 }
 
-/// Whether the response is the plugin's own answer: there is no second one.
-pub(crate) fn is_answered(context: u32) -> bool {
+/// Whether the plugin has answered at once.
+fn is_answered(context: u32) -> bool {
     DISPATCHER.with(|dispatcher| dispatcher.answered.borrow().contains_key(&context))
 }
 

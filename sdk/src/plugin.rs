@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::config::ConfigError;
-use crate::dispatch;
 use crate::done::Done;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exchange::{Action, Exchange, Half};
@@ -107,12 +106,23 @@ impl std::fmt::Debug for Configured {
     }
 }
 
+/// What a plugin has done with an exchange before its response came.
+#[derive(Clone, Copy)]
+pub(crate) enum Past<'a> {
+    /// It let the request pass at once.
+    Passed,
+    /// It answered at once: the response is its own, and there is no second one.
+    Answered,
+    /// Its handler waits, or has waited.
+    Waited(&'a Exchange),
+}
+
 /// A configured plugin, as the dispatcher sees it.
 ///
 /// Only an exchange whose handler waits has an [`Exchange`]: what never waits leaves nothing behind.
 pub(crate) trait Instance {
     fn request_headers(&self, context: u32, root: u32, end: bool) -> (Action, Option<Rc<Exchange>>);
-    fn response_headers(&self, context: u32, waiting: Option<&Exchange>, end: bool) -> Action;
+    fn response_headers(&self, context: u32, past: Past<'_>, end: bool) -> Action;
     fn log(&self, entry: &LogEntry);
 }
 
@@ -238,17 +248,16 @@ impl<P: Http, F: Future<Output = Result<Done>> + 'static> Instance for Adapter<P
         self.run_handler(context, root, end, head)
     }
 
-    fn response_headers(&self, context: u32, waiting: Option<&Exchange>, end: bool) -> Action {
+    fn response_headers(&self, context: u32, past: Past<'_>, end: bool) -> Action {
         let flow = self.plugin.on_response(&mut ResponseHead::new(context));
         let reply = self.verdict(context, flow);
-        match (waiting, reply) {
-            (None, None) => Action::Continue,
-            (None, Some(_)) if dispatch::is_answered(context) => Action::Continue,
-            (None, Some(reply)) => {
+        match (past, reply) {
+            (Past::Waited(exchange), reply) => exchange.response_arrived(end, reply.as_deref()),
+            (Past::Passed, Some(reply)) => {
                 reply.send_or_reset();
                 Action::Pause
             }
-            (Some(exchange), reply) => exchange.response_arrived(end, reply.as_deref()),
+            (Past::Passed | Past::Answered, _) => Action::Continue,
         }
     }
 
