@@ -3,6 +3,7 @@
 use crate::abi::{AbiVersion, Status};
 use crate::calls::{buffers, callouts, foreign, general, header_maps, metrics, properties, shared, streams};
 use crate::memory::Memory;
+use crate::trace_line::TraceLine;
 use crate::vm::VmState;
 
 /// What a parameter of a host call stands for; it tells the doors the width, and a trace what may differ.
@@ -83,6 +84,37 @@ impl Import {
         };
         state.after_call(self, status);
         Ok(status)
+    }
+}
+
+/// What every host call passes on its way in and out.
+impl VmState {
+    fn before_call(&mut self, import: &Import, arguments: &[u64]) -> Result<(), Stop> {
+        self.counters.host_calls += 1;
+        self.running.calls += 1;
+        if let Some(trace) = &mut self.trace {
+            trace.push(TraceLine::call(import.name, arguments));
+        }
+        if let Some(limit) = self.options.limits.host_calls
+            && self.running.calls > limit
+        {
+            return Err(Stop { reason: format!("more than {limit} host calls in one callback") });
+        }
+        if self.running.callback.is_none() && import.name != "proxy_log" {
+            return Err(Stop { reason: format!("restricted_callback: `{}` is not allowed at start-up", import.name) });
+        }
+        Ok(())
+    }
+
+    /// The number that a fault puts in place of the call.
+    fn injected(&mut self, import: &Import) -> Option<u32> {
+        self.options.faults.as_mut()?.at_call(import.name)
+    }
+
+    fn after_call(&mut self, import: &Import, status: u32) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(TraceLine::answer(import.name, status));
+        }
     }
 }
 

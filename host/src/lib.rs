@@ -2,25 +2,31 @@
 //!
 //! # Layout
 //!
-//! * [`worker`] is the proxy without sockets: messages go in, [`worker::Effect`]s come out. `exchange` carries
-//!   requests and responses through the chain of filters; [`services`] is what workers share.
+//! * [`worker`] is the proxy without sockets: messages go in, [`worker::Effect`]s come out. It carries requests and
+//!   responses (`exchange`) through the chain of filters; [`services`] is what workers share.
 //! * [`imports`] is the table of host calls; their bodies work over [`memory::Memory`], so that they are written
 //!   once for both doors: `native` (the plugin is linked in) and `wasm` (the plugin is a module in Wasmtime).
 //! * [`mod@test`] is the facade that tests use, the same for both doors and for a real Envoy.
 
 pub mod abi;
+pub mod callback;
 mod callout;
 mod calls;
 pub mod clock;
+mod connection;
 mod date;
+mod effect;
 #[cfg(feature = "envoy")]
 pub mod envoy;
 mod exchange;
 pub mod fault;
 mod filter;
+mod finding;
 pub mod guest;
 pub mod headers;
+mod ids;
 pub mod imports;
+mod length;
 pub mod limits;
 pub mod lint;
 pub mod memory;
@@ -29,12 +35,14 @@ pub mod metrics;
 pub mod module;
 #[cfg(feature = "native")]
 pub mod native;
+mod options;
 pub mod pairs;
 mod properties;
 pub mod services;
 pub mod shared;
 pub mod test;
 pub mod trace;
+mod trace_line;
 pub mod vm;
 #[cfg(feature = "wasm")]
 pub mod wasm;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::abi::{MetricKind, Status};
+use crate::length::length;
 
 /// The upper bounds of a histogram's buckets, as Envoy shows them.
 pub const BOUNDS: [f64; 19] =
@@ -135,6 +136,27 @@ impl Cell {
     fn plain_sample(&self) -> Sample {
         let value = self.value.load(Ordering::Relaxed);
         Sample { name: self.name.to_string(), kind: self.kind, value, sum: 0, buckets: Vec::new() }
+    }
+}
+
+/// The metrics that a VM has defined; each definition has a number of its own, even for one name.
+#[derive(Debug, Default)]
+pub(crate) struct MetricIds {
+    by_kind: [Vec<Arc<Cell>>; 3],
+}
+
+impl MetricIds {
+    /// Counters get 4, 8, ...; gauges 5, 9, ...; histograms 6, 10, ...
+    pub(crate) fn insert(&mut self, kind: MetricKind, cell: Arc<Cell>) -> u32 {
+        let kind = kind as u32;
+        let Some(cells) = self.by_kind.get_mut(kind as usize) else { return 0 };
+        cells.push(cell);
+        length(cells.len()) * 4 + kind
+    }
+
+    pub(crate) fn get(&self, id: u32) -> Option<&Cell> {
+        let index = (id >> 2).checked_sub(1)?;
+        self.by_kind.get((id & 3) as usize)?.get(index as usize).map(AsRef::as_ref)
     }
 }
 

@@ -5,12 +5,13 @@
 //! context ids and callout tokens are counted by thread.
 #![expect(unsafe_code, reason = "symbols of the ABI are defined and called here, and addresses of the process read")]
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, PoisonError};
 
 use crate::abi::Status;
-use crate::guest::{Callback, Guest, Trap};
+use crate::callback::{Callback, Trap};
+use crate::guest::Guest;
 use crate::imports::{Import, TABLE};
 use crate::memory::Memory;
 use crate::vm::VmState;
@@ -18,24 +19,10 @@ use crate::vm::VmState;
 thread_local! {
     /// The state of the worker whose guest is running on this thread, when a host call does not have it.
     static STATE: RefCell<Option<Box<VmState>>> = const { RefCell::new(None) };
-    static LAST_CONTEXT: Cell<u32> = const { Cell::new(0) };
-    static LAST_TOKEN: Cell<u32> = const { Cell::new(0) };
 }
 
 /// What a host call answers where no guest runs, such as on a thread that a plugin has started.
 const NOBODY: Status = Status::Ok;
-
-/// A context id that no other native guest of this thread has.
-pub(crate) fn next_context() -> u32 {
-    LAST_CONTEXT.set(LAST_CONTEXT.get() + 1);
-    LAST_CONTEXT.get()
-}
-
-/// A token for an HTTP callout that no other native guest of this thread has.
-pub(crate) fn next_token() -> u32 {
-    LAST_TOKEN.set(LAST_TOKEN.get() + 4);
-    LAST_TOKEN.get()
-}
 
 /// Registers a plugin with its SDK, on this thread.
 ///

@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use crate::abi::Status;
 use crate::clock::nanos;
-use crate::exchange::Exchange;
+use crate::connection::{Connection, Protocol, Tls};
+use crate::exchange::{Exchange, Half};
 use crate::filter::Direction;
 use crate::headers::HeaderMap;
 use crate::pairs;
-use crate::vm::VmState;
-use crate::worker::{Connection, Protocol, Tls};
+use crate::vm::{Root, VmState};
 
 /// Every property's outcome: its encoding is in the buffer, or there is none.
 type Found = Result<(), Status>;
@@ -44,7 +44,7 @@ impl VmState {
         }
     }
 
-    fn plugin(&self) -> Option<&crate::vm::Root> {
+    fn plugin(&self) -> Option<&Root> {
         self.roots.get(self.root()?)
     }
 
@@ -144,7 +144,7 @@ impl Exchange {
     }
 }
 
-impl crate::exchange::Half {
+impl Half {
     fn headers_size(&self) -> u64 {
         self.headers.as_ref().map_or(0, HeaderMap::byte_size) as u64
     }

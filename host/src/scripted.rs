@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::abi::Status;
-use crate::guest::{Callback, Guest, Load, Trap};
+use crate::callback::{Callback, Trap};
+use crate::guest::{Guest, Load};
 use crate::imports::Import;
 use crate::memory::Memory;
 use crate::pairs;

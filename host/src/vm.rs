@@ -8,19 +8,20 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::abi::{AbiVersion, LogLevel, Status};
+use crate::callback::{Callback, Trap};
 use crate::callout::{CalloutId, Delivery, Pending};
-use crate::calls::metrics::MetricIds;
 use crate::date::http_date;
+use crate::effect::Effect;
 use crate::exchange::{Exchange, ExchangeId, Exchanges, LocalReply};
 use crate::filter::Direction;
-use crate::guest::{Callback, Trap};
-use crate::imports::{Import, Stop};
+use crate::finding::Finding;
+use crate::ids::Ids;
 use crate::limits::Limits;
-use crate::lint::Finding;
 use crate::memory::Memory;
+use crate::metrics::MetricIds;
+use crate::options::Options;
 use crate::services::{LogRecord, Services};
-use crate::trace::TraceLine;
-use crate::worker::{Effect, Options};
+use crate::trace_line::TraceLine;
 
 /// The state of one worker: it travels into the guest that is running and comes back with its answer.
 #[derive(Debug)]
@@ -124,45 +125,6 @@ pub struct Counters {
     pub traps: u64,
     /// Time inside of guests, if [`Options::measure_time`] asks for it.
     pub guest_time: Duration,
-}
-
-/// Where context ids and callout tokens come from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Ids {
-    /// Each VM counts for itself, as in Envoy.
-    Own { context: u32, token: u32 },
-    /// All native guests of a thread share the SDK's tables, so their ids differ.
-    #[cfg(feature = "native")]
-    Thread,
-}
-
-impl Ids {
-    pub(crate) const fn own() -> Self {
-        Self::Own { context: 0, token: 0 }
-    }
-
-    pub(crate) fn context(&mut self) -> u32 {
-        match self {
-            Self::Own { context, .. } => {
-                *context += 1;
-                *context
-            }
-            #[cfg(feature = "native")]
-            Self::Thread => crate::native::next_context(),
-        }
-    }
-
-    /// A token whose lowest two bits are 0, as Envoy's for HTTP callouts.
-    pub(crate) fn token(&mut self) -> u32 {
-        match self {
-            Self::Own { token, .. } => {
-                *token += 4;
-                *token
-            }
-            #[cfg(feature = "native")]
-            Self::Thread => crate::native::next_token(),
-        }
-    }
 }
 
 impl VmState {
@@ -298,34 +260,6 @@ impl VmState {
         let message = message.as_bytes();
         let level = LogLevel::Error;
         self.services.log(LogRecord { level, plugin, root_id, vm_id, stream: true, host: true, message });
-    }
-
-    pub(crate) fn before_call(&mut self, import: &Import, arguments: &[u64]) -> Result<(), Stop> {
-        self.counters.host_calls += 1;
-        self.running.calls += 1;
-        if let Some(trace) = &mut self.trace {
-            trace.push(TraceLine::call(import, arguments));
-        }
-        if let Some(limit) = self.options.limits.host_calls
-            && self.running.calls > limit
-        {
-            return Err(Stop { reason: format!("more than {limit} host calls in one callback") });
-        }
-        if self.running.callback.is_none() && import.name != "proxy_log" {
-            return Err(Stop { reason: format!("restricted_callback: `{}` is not allowed at start-up", import.name) });
-        }
-        Ok(())
-    }
-
-    /// The number that a fault puts in place of the call.
-    pub(crate) fn injected(&mut self, import: &Import) -> Option<u32> {
-        self.options.faults.as_mut()?.at_call(import.name)
-    }
-
-    pub(crate) fn after_call(&mut self, import: &Import, status: u32) {
-        if let Some(trace) = &mut self.trace {
-            trace.push(TraceLine::answer(import, status));
-        }
     }
 
     /// Remembers that a callout is on its way.

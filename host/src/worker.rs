@@ -3,12 +3,14 @@
 //! Messages go in through methods, [`Effect`]s come out of [`Worker::next_effect`]; time is told by
 //! [`Worker::advance_to`]. Whoever owns the sockets, or plays them, sits around it.
 
-mod connection;
-mod effect;
+mod chain;
+mod end;
 mod error;
 mod home;
-mod options;
+mod lint;
+mod parts;
 mod plugin;
+mod reply;
 mod vms;
 
 use std::fmt;
@@ -17,34 +19,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::callback::Callback;
 use crate::callout::{Delivery, Pending};
 use crate::filter::Direction;
-use crate::guest::Callback;
+use crate::finding::Finding;
 use crate::headers::{HeaderMap, Side};
-use crate::lint::Finding;
+use crate::length::length;
 use crate::services::Services;
-use crate::trace::TraceLine;
+use crate::trace_line::TraceLine;
 use crate::vm::{Owner, Root, VmData, VmState};
 use home::Home;
-use vms::Vm;
+use parts::Vm;
 
 pub use crate::callout::{CalloutId, CalloutOutcome, CalloutRequest};
+pub use crate::connection::{Connection, Protocol, Tls};
+pub use crate::effect::{Effect, Item, UpstreamFailure};
 pub use crate::exchange::{ExchangeId, LocalReply};
+pub use crate::options::{EndStyle, Options};
 pub use crate::vm::Counters;
-pub use connection::{Connection, Protocol, Tls};
-pub use effect::{Effect, Item, UpstreamFailure};
 pub use error::StartError;
-pub use options::{EndStyle, Options};
+pub use parts::Worker;
 pub use plugin::{Code, FailPolicy, Plugin};
-
-/// One worker: the plugins' VMs, the exchanges under way, and what is to be done next.
-///
-/// Envoy configures a plugin also on its main thread and once for trial; a worker does it once.
-pub struct Worker {
-    pub(crate) state: Home,
-    pub(crate) plugins: Vec<Plugin>,
-    vms: Vec<Vm>,
-}
 
 impl Worker {
     /// Starts the plugins' VMs and configures the plugins, which meet requests in this order.
@@ -351,11 +346,6 @@ impl fmt::Debug for Worker {
             .field("exchanges", &self.open_exchanges())
             .finish_non_exhaustive()
     }
-}
-
-/// A size as the ABI carries it.
-pub(crate) fn length(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

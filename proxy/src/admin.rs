@@ -14,22 +14,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use wasmplugin_host::services::Services;
 
-use crate::front::{Desk, Phase};
+use crate::board::{Board, Phase};
 use crate::prometheus;
-use crate::settings::Settings;
-use crate::stats::Count;
-
-/// What the front's thread knows.
-#[derive(Debug)]
-pub(crate) struct Admin {
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) services: Arc<Services>,
-    pub(crate) workers: Vec<Desk>,
-    /// Connections that were closed because there were too many.
-    pub(crate) overflows: Count,
-}
 
 /// The endpoints, and what they tell.
 const ENDPOINTS: [(&str, &str); 3] = [
@@ -39,7 +26,7 @@ const ENDPOINTS: [(&str, &str); 3] = [
 ];
 
 /// Answers until the proxy ends.
-pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>, mut phases: watch::Receiver<Phase>) {
+pub(crate) async fn serve(listener: TcpListener, board: Arc<Board>, mut phases: watch::Receiver<Phase>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -51,10 +38,10 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>, mut phases: 
             continue;
         };
         while connections.try_join_next().is_some() {}
-        let (admin, phases) = (Arc::clone(&admin), phases.clone());
+        let (board, phases) = (Arc::clone(&board), phases.clone());
         connections.spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let response = answer(&admin, *phases.borrow(), &request);
+                let response = answer(&board, *phases.borrow(), &request);
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut builder = http1::Builder::new();
@@ -66,7 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>, mut phases: 
     }
 }
 
-fn answer(admin: &Admin, phase: Phase, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn answer(board: &Board, phase: Phase, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are understood here\n".to_owned());
     }
@@ -77,7 +64,7 @@ fn answer(admin: &Admin, phase: Phase, request: &Request<Incoming>) -> Response<
             Phase::Draining | Phase::Ended => text(StatusCode::SERVICE_UNAVAILABLE, "DRAINING\n".to_owned()),
         },
         "/stats/prometheus" => {
-            let mut response = text(StatusCode::OK, prometheus::render(admin));
+            let mut response = text(StatusCode::OK, prometheus::render(board));
             let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response

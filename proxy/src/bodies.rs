@@ -1,4 +1,4 @@
-//! Bodies as hyper sends them: a request's on its way to a server, a response's on its way to the client.
+//! Bodies as hyper sends them: how their parts look, and a request's on its way to a server.
 
 use std::fmt;
 use std::pin::Pin;
@@ -10,7 +10,6 @@ use hyper::body::{Body, Frame, SizeHint};
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::worker::Item;
 
-use crate::exchange::Exchange;
 use crate::headers;
 use crate::lane::Lane;
 
@@ -85,46 +84,8 @@ impl Body for RequestBody {
     }
 }
 
-/// A response's body; it carries its exchange to the end.
-#[derive(Debug)]
-pub(crate) enum ResponseBody {
-    /// Nothing.
-    Empty,
-    /// As the worker lets it pass.
-    Exchange(Box<Exchange>),
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = Cut;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let body = self.get_mut();
-        let Self::Exchange(exchange) = body else { return Poll::Ready(None) };
-        match exchange.poll_item(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(cut)) => {
-                *body = Self::Empty;
-                Poll::Ready(Some(Err(cut)))
-            }
-            Poll::Ready(Ok(item)) => {
-                let end = !matches!(item, Item::Data(_, false));
-                if end {
-                    exchange.finish();
-                    *body = Self::Empty;
-                }
-                Poll::Ready(frame(item).map(Ok))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Empty)
-    }
-}
-
 /// A part of a body as hyper wants it; nothing for an end without bytes.
-fn frame(item: Item) -> Option<Frame<Bytes>> {
+pub(crate) fn frame(item: Item) -> Option<Frame<Bytes>> {
     match item {
         Item::Data(data, end) => (!(end && data.is_empty())).then(|| Frame::data(data)),
         Item::Trailers(trailers) => Some(Frame::trailers(headers::trailers(&trailers))),

@@ -1,24 +1,19 @@
-//! One client's connection: which protocol it speaks, and what is known about it.
+//! Serves one client's connection, in whichever protocol the client speaks.
 
-use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
-use hyper::Version;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
-use wasmplugin_host::worker::{Connection, Protocol};
 
-use crate::exchange;
+use crate::client::Client;
 use crate::hub::Hub;
+use crate::service;
 use crate::tasks::Local;
 
 /// What an HTTP/2 client says first. No HTTP/1 request begins like it.
@@ -27,100 +22,46 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Streams that an HTTP/2 client may have open at the same time.
 const STREAMS: u32 = 1024;
 
-/// One client's connection.
-#[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) hub: Rc<Hub>,
-    id: u64,
-    source: Option<SocketAddr>,
-    destination: Option<SocketAddr>,
-    /// Exchanges under way.
-    active: Cell<u32>,
-    /// Since when bytes of a request's headers have been coming, as long as they are not complete.
-    pub(crate) head_since: Cell<Option<Instant>>,
-    /// Whether bytes outside of exchanges are the headers of the next request.
-    watch: Cell<bool>,
-    idle_since: Cell<Instant>,
-    pub(crate) task: RefCell<Option<AbortHandle>>,
-}
-
-impl Client {
-    /// Since when nothing has been asked, if nothing is under way.
-    pub(crate) fn idle_since(&self) -> Option<Instant> {
-        (self.active.get() == 0).then(|| self.idle_since.get())
-    }
-
-    pub(crate) fn request_begins(&self) {
-        self.head_since.set(None);
-        self.active.set(self.active.get() + 1);
-    }
-
-    pub(crate) fn request_ends(&self) {
-        self.active.set(self.active.get().saturating_sub(1));
-        self.idle_since.set(Instant::now());
-    }
-
-    /// What plugins can learn about the connection.
-    pub(crate) fn facts(&self, version: Version) -> Connection {
-        let protocol = match version {
-            Version::HTTP_2 => Protocol::Http2,
-            Version::HTTP_11 => Protocol::Http11,
-            _ => Protocol::Http10,
-        };
-        Connection { id: self.id, source: self.source, destination: self.destination, protocol, tls: None }
-    }
-}
-
 /// Serves a connection in a task of its own.
 pub(crate) fn start(hub: &Rc<Hub>, id: u64, socket: TcpStream) {
-    let now = Instant::now();
-    let client = Rc::new(Client {
-        hub: Rc::clone(hub),
-        id,
-        source: socket.peer_addr().ok(),
-        destination: socket.local_addr().ok(),
-        active: Cell::new(0),
-        head_since: Cell::new(None),
-        watch: Cell::new(true),
-        idle_since: Cell::new(now),
-        task: RefCell::default(),
-    });
+    let client = Rc::new(Client::new(id, socket.peer_addr().ok(), socket.local_addr().ok()));
     hub.stats.connections.up();
     hub.stats.connections_active.up();
     hub.clients.borrow_mut().insert(id, Rc::clone(&client));
-    let presence = Presence(Rc::clone(&client));
+    let presence = Presence { hub: Rc::clone(hub), client: Rc::clone(&client) };
     let task = tokio::task::spawn_local(async move {
         let presence = presence;
-        serve(&presence.0, socket).await;
+        serve(&presence.hub, &presence.client, socket).await;
     });
     *client.task.borrow_mut() = Some(task.abort_handle());
 }
 
 /// A connection counts as long as this lives, also when its task is cut short.
-struct Presence(Rc<Client>);
+struct Presence {
+    hub: Rc<Hub>,
+    client: Rc<Client>,
+}
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let hub = &self.0.hub;
-        hub.clients.borrow_mut().remove(&self.0.id);
+        let hub = &self.hub;
+        hub.clients.borrow_mut().remove(&self.client.id);
         hub.stats.connections_active.down();
         hub.left.notify_waiters();
     }
 }
 
-async fn serve(client: &Rc<Client>, mut stream: TcpStream) {
-    let hub = &client.hub;
+async fn serve(hub: &Rc<Hub>, client: &Rc<Client>, mut stream: TcpStream) {
     let mut first = Vec::with_capacity(2048);
-    let Ok(http2) = speaks_http2(client, &mut stream, &mut first).await else { return };
+    let Ok(http2) = speaks_http2(hub, client, &mut stream, &mut first).await else { return };
     let socket = TokioIo::new(Socket { stream, first, read: 0, client: Rc::clone(client) });
     let service = {
-        let client = Rc::clone(client);
-        service_fn(move |request| exchange::serve(Rc::clone(&client), request))
+        let (hub, client) = (Rc::clone(hub), Rc::clone(client));
+        service_fn(move |request| service::serve(Rc::clone(&hub), Rc::clone(&client), request))
     };
     let result = if http2 {
         // An idle HTTP/2 connection has traffic of its own.
-        client.watch.set(false);
-        client.head_since.set(None);
+        client.unwatch();
         let mut builder = http2::Builder::new(Local);
         builder
             .timer(TokioTimer::new())
@@ -171,9 +112,9 @@ async fn drained(hub: &Hub) {
 }
 
 /// Reads until it is clear which protocol the client speaks.
-async fn speaks_http2(client: &Client, stream: &mut TcpStream, first: &mut Vec<u8>) -> io::Result<bool> {
+async fn speaks_http2(hub: &Hub, client: &Client, stream: &mut TcpStream, first: &mut Vec<u8>) -> io::Result<bool> {
     loop {
-        let drained = drained(&client.hub);
+        let drained = drained(hub);
         let read = tokio::select! {
             biased;
             read = stream.read_buf(first) => read?,
@@ -182,9 +123,7 @@ async fn speaks_http2(client: &Client, stream: &mut TcpStream, first: &mut Vec<u
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if client.head_since.get().is_none() {
-            client.head_since.set(Some(Instant::now()));
-        }
+        client.head_begins();
         let common = first.iter().zip(PREFACE).take_while(|(one, other)| one == other).count();
         if common == PREFACE.len() {
             return Ok(true);
@@ -218,13 +157,8 @@ impl AsyncRead for Socket {
         }
         let before = buf.filled().len();
         let result = Pin::new(&mut socket.stream).poll_read(cx, buf);
-        let client = &socket.client;
-        if client.watch.get()
-            && client.active.get() == 0
-            && buf.filled().len() > before
-            && client.head_since.get().is_none()
-        {
-            client.head_since.set(Some(Instant::now()));
+        if buf.filled().len() > before {
+            socket.client.bytes_came();
         }
         result
     }

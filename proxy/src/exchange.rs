@@ -5,20 +5,20 @@
 //! worker lets pass; it reads no faster than the client takes. A request's body has a small task of its own.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use hyper::Response;
 use hyper::body::{Body, Incoming};
 use hyper::header::HeaderName;
-use hyper::{Request, Response, Version};
 use wasmplugin_host::worker::{ExchangeId, Item, LocalReply, UpstreamFailure};
 
-use crate::bodies::{Cut, RequestBody, ResponseBody};
-use crate::connection::Client;
-use crate::headers::{self, Refusal};
+use crate::bodies::{Cut, RequestBody};
+use crate::client::Client;
+use crate::headers;
 use crate::hub::Hub;
 use crate::lane::Lane;
 use crate::upload;
@@ -26,33 +26,6 @@ use crate::upstream::{Failure, Lease};
 
 /// Tells the upstream how long the proxy waits for it.
 const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
-
-/// Answers one request.
-pub(crate) async fn serve(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Cut> {
-    let hub = Rc::clone(&client.hub);
-    client.request_begins();
-    let (parts, body) = request.into_parts();
-    let connection = client.facts(parts.version);
-    let http1 = parts.version != Version::HTTP_2;
-    match headers::request_head(&parts, || hub.request_ids.next()) {
-        Ok(head) => {
-            drop(parts);
-            let mut exchange = Exchange::open(client, connection);
-            exchange.begin(head, body, http1);
-            let head = poll_fn(|cx| exchange.poll_item(cx)).await?;
-            Ok(exchange.into_response(head))
-        }
-        Err(Refusal { status }) => {
-            // The plugins learn of it when it is over, as in Envoy.
-            let mut exchange = Exchange::open(client, connection);
-            let mut response = headers::to_client(&Default::default(), &hub.date, ResponseBody::Empty);
-            *response.status_mut() = status;
-            hub.stats.responses.count(status.as_u16());
-            exchange.finish();
-            Ok(response)
-        }
-    }
-}
 
 /// One request with its response.
 pub(crate) struct Exchange {
@@ -77,8 +50,7 @@ enum Upstream {
 }
 
 impl Exchange {
-    fn open(client: Rc<Client>, connection: wasmplugin_host::worker::Connection) -> Box<Self> {
-        let hub = Rc::clone(&client.hub);
+    pub(crate) fn open(hub: Rc<Hub>, client: Rc<Client>, connection: wasmplugin_host::worker::Connection) -> Box<Self> {
         let began = Instant::now();
         let id = hub.tell(|worker| worker.open(connection));
         hub.stats.requests.up();
@@ -89,7 +61,7 @@ impl Exchange {
     }
 
     /// Hands the request to the worker.
-    fn begin(&mut self, head: wasmplugin_host::headers::HeaderMap, body: Incoming, http1: bool) {
+    pub(crate) fn begin(&mut self, head: wasmplugin_host::headers::HeaderMap, body: Incoming, http1: bool) {
         let end = body.is_end_stream();
         if end {
             self.lane.request_ended.set(Some(self.began));
@@ -261,22 +233,6 @@ impl Exchange {
 
     fn touch(&self) {
         self.lane.active.set(Instant::now());
-    }
-
-    /// The response that begins with these headers.
-    fn into_response(mut self: Box<Self>, head: Item) -> Response<ResponseBody> {
-        let (headers, end) = match head {
-            Item::Headers(headers, end) => (headers, end),
-            Item::Data(..) | Item::Trailers(_) => Default::default(),
-        };
-        let mut response = headers::to_client(&headers, &self.hub.date, ResponseBody::Empty);
-        self.hub.stats.responses.count(response.status().as_u16());
-        if end {
-            self.finish();
-        } else {
-            *response.body_mut() = ResponseBody::Exchange(self);
-        }
-        response
     }
 
     /// The response has been sent to its end, or cannot be.

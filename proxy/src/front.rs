@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc::UnboundedSender, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::admin::{self, Admin};
+use crate::admin;
+use crate::board::{Board, Phase};
 use crate::error::StartError;
 use crate::worker_thread::Order;
 
@@ -63,20 +64,9 @@ pub(crate) struct Front {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the front is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Connections are taken.
-    Live,
-    /// There are no new connections; the admin port still answers.
-    Draining,
-    /// Nothing is served.
-    Ended,
-}
-
 impl Front {
     /// Begins to listen, and to serve.
-    pub(crate) fn start(listener: Bound, port: Option<Bound>, admin: Admin) -> Result<Self, StartError> {
+    pub(crate) fn start(listener: Bound, port: Option<Bound>, board: Board) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let (listener, address) = {
             let _inside = runtime.enter();
@@ -93,7 +83,7 @@ impl Front {
         let (phase, phases) = watch::channel(Phase::Live);
         let thread = thread::Builder::new()
             .name("wasmplugin-front".to_owned())
-            .spawn(move || serve(&runtime, listener, port.map(|(port, _)| port), admin, phases))
+            .spawn(move || serve(&runtime, listener, port.map(|(port, _)| port), board, phases))
             .map_err(StartError::Thread)?;
         Ok(Self { address, admin_address, phase, thread: Some(thread) })
     }
@@ -123,17 +113,17 @@ fn serve(
     runtime: &Runtime,
     listener: TcpListener,
     port: Option<TcpListener>,
-    admin: Admin,
+    board: Board,
     mut phases: watch::Receiver<Phase>,
 ) {
-    let admin = Arc::new(admin);
+    let board = Arc::new(board);
     runtime.block_on(async {
         if let Some(port) = port {
-            tokio::spawn(admin::serve(port, Arc::clone(&admin), phases.clone()));
+            tokio::spawn(admin::serve(port, Arc::clone(&board), phases.clone()));
         }
         let mut draining = phases.clone();
         tokio::select! {
-            () = accept(&listener, &admin) => {}
+            () = accept(&listener, &board) => {}
             // The sender lives as long as this thread is wanted.
             _ = draining.wait_for(|phase| *phase != Phase::Live) => {}
         }
@@ -142,7 +132,7 @@ fn serve(
     });
 }
 
-async fn accept(listener: &TcpListener, admin: &Admin) {
+async fn accept(listener: &TcpListener, board: &Board) {
     let mut number = 0;
     loop {
         let socket = match listener.accept().await {
@@ -155,12 +145,12 @@ async fn accept(listener: &TcpListener, admin: &Admin) {
             }
         };
         number += 1;
-        let open: u64 = admin.workers.iter().map(|worker| worker.in_hand()).sum();
-        if open >= admin.settings.max_connections as u64 {
-            admin.overflows.up();
+        let open: u64 = board.workers.iter().map(|worker| worker.in_hand()).sum();
+        if open >= board.settings.max_connections as u64 {
+            board.overflows.up();
             continue;
         }
-        let worker = admin.workers.iter().min_by_key(|worker| worker.in_hand());
+        let worker = board.workers.iter().min_by_key(|worker| worker.in_hand());
         if let (Some(worker), Ok(socket)) = (worker, socket.into_std()) {
             worker.dealt.up();
             // Fails only if the worker has ended, and the proxy with it.
@@ -173,22 +163,5 @@ fn pause_after(error: &io::Error) -> Duration {
     match error.kind() {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => Duration::ZERO,
         _ => Duration::from_millis(100),
-    }
-}
-
-/// How the front reaches a worker.
-#[derive(Debug)]
-pub(crate) struct Desk {
-    pub(crate) orders: UnboundedSender<Order>,
-    pub(crate) stats: Arc<crate::stats::WorkerStats>,
-    /// Connections that were given to the worker.
-    pub(crate) dealt: crate::stats::Count,
-}
-
-impl Desk {
-    /// Connections that the worker has, or will find.
-    fn in_hand(&self) -> u64 {
-        let ended = self.stats.connections.get().saturating_sub(self.stats.connections_active.get());
-        self.dealt.get().saturating_sub(ended)
     }
 }

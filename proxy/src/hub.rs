@@ -11,10 +11,9 @@ use hyper::header::HeaderValue;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use wasmplugin_host::services::Services;
-use wasmplugin_host::worker::{CalloutId, Effect, ExchangeId, Worker};
+use wasmplugin_host::worker::{CalloutId, CalloutRequest, Effect, ExchangeId, Worker};
 
-use crate::callout;
-use crate::connection::Client;
+use crate::client::Client;
 use crate::date::Date;
 use crate::lane::Lane;
 use crate::request_ids::RequestIds;
@@ -22,9 +21,13 @@ use crate::settings::Settings;
 use crate::stats::WorkerStats;
 use crate::upstream::Cluster;
 
+/// Sends a callout; the answer must come later, never from inside of this call.
+pub(crate) type StartCallout = fn(&Rc<Hub>, CalloutId, CalloutRequest);
+
 /// What all tasks of a worker's thread share.
 pub(crate) struct Hub {
     worker: RefCell<Worker>,
+    start_callout: StartCallout,
     lanes: RefCell<HashMap<ExchangeId, Rc<Lane>, Quick>>,
     pub(crate) callouts: RefCell<HashMap<CalloutId, AbortHandle, Quick>>,
     pub(crate) clients: RefCell<HashMap<u64, Rc<Client>, Quick>>,
@@ -50,6 +53,7 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(
         worker: Worker,
+        start_callout: StartCallout,
         settings: Arc<Settings>,
         services: Arc<Services>,
         stats: Arc<WorkerStats>,
@@ -58,6 +62,7 @@ impl Hub {
         let clusters = settings.clusters.iter().enumerate();
         Self {
             worker: RefCell::new(worker),
+            start_callout,
             lanes: RefCell::default(),
             callouts: RefCell::default(),
             clients: RefCell::default(),
@@ -116,7 +121,7 @@ impl Hub {
                 if let Some(timeout) = request.timeout {
                     self.arm_for(self.services.clock().now() + timeout);
                 }
-                callout::start(self, id, request);
+                (self.start_callout)(self, id, request);
             }
             Effect::CancelCallout(id) => {
                 if let Some(task) = self.callouts.borrow_mut().remove(&id) {

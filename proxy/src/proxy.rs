@@ -8,9 +8,9 @@ use wasmplugin_host::clock::Clock;
 use wasmplugin_host::services::Services;
 
 use crate::activity::Activity;
-use crate::admin::Admin;
+use crate::board::{Board, Desk, Phase};
 use crate::error::StartError;
-use crate::front::{Bound, Desk, Front, Phase};
+use crate::front::{Bound, Front};
 use crate::plugin_log;
 use crate::settings::Settings;
 use crate::stats::Count;
@@ -47,9 +47,9 @@ impl Proxy {
             stats: Arc::clone(&worker.stats),
             dealt: Count::default(),
         });
-        let admin =
-            Admin { settings, services: Arc::clone(&services), workers: desks.collect(), overflows: Count::default() };
-        let front = Front::start(listener, port, admin)?;
+        let board =
+            Board { settings, services: Arc::clone(&services), workers: desks.collect(), overflows: Count::default() };
+        let front = Front::start(listener, port, board)?;
         Ok(Self { front, workers, services })
     }
 

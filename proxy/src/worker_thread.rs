@@ -15,6 +15,7 @@ use wasmplugin_host::shared::Inbox;
 use wasmplugin_host::worker::{Options, Worker};
 
 use crate::activity::Activity;
+use crate::callout;
 use crate::connection;
 use crate::error::StartError;
 use crate::hub::Hub;
@@ -109,7 +110,7 @@ fn run(
         Ok(runtime) => runtime,
         Err(error) => return tell(Err(StartError::Thread(error))),
     };
-    let hub = Rc::new(Hub::new(worker, settings, services, stats, timer));
+    let hub = Rc::new(Hub::new(worker, callout::start, settings, services, stats, timer));
     tell(Ok(()));
     serve(&runtime, &hub, orders);
 }

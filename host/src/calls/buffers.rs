@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::{Answer, give, give_block, give_u32, number, size, take};
 use crate::abi::{BufferKind, Status};
+use crate::callback::Callback;
 use crate::filter::{Buffer, Direction};
-use crate::guest::Callback;
 use crate::memory::Memory;
 use crate::vm::VmState;
 

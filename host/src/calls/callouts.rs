@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::{Answer, give_u32, number, take};
 use crate::abi::Status;
 use crate::callout::{CalloutId, CalloutRequest, Pending};
+use crate::effect::Effect;
 use crate::headers::HeaderMap;
 use crate::memory::Memory;
 use crate::pairs;
 use crate::vm::VmState;
-use crate::worker::Effect;
 
 pub(crate) fn http_call(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
     let [cluster, cluster_len, headers, headers_len, body, body_len, trailers, trailers_len, timeout, out] =

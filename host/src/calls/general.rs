@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Answer, give, give_u32, give_u64, number, take};
 use crate::abi::{LogLevel, Status};
+use crate::callback::Callback;
 use crate::clock::nanos;
-use crate::guest::Callback;
 use crate::memory::Memory;
 use crate::vm::{Deferred, VmState};
 

@@ -4,10 +4,10 @@ use super::{Answer, give, give_u32, number, take};
 use crate::abi::{AbiVersion, MapKind, Status};
 use crate::filter::Direction;
 use crate::headers::HeaderMap;
+use crate::length::length;
 use crate::memory::Memory;
 use crate::pairs;
 use crate::vm::VmState;
-use crate::worker::length;
 
 pub(crate) fn get_value(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
     let [map, key, key_len, out, out_len] = take(arguments)?;

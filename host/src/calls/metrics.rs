@@ -1,34 +1,10 @@
 //! Metrics by number.
 
-use std::sync::Arc;
-
 use super::{Answer, give_u32, give_u64, number, take};
 use crate::abi::{MetricKind, Status};
 use crate::memory::Memory;
 use crate::metrics::Cell;
 use crate::vm::VmState;
-use crate::worker::length;
-
-/// The metrics that a VM has defined; each definition has a number of its own, even for one name.
-#[derive(Debug, Default)]
-pub(crate) struct MetricIds {
-    by_kind: [Vec<Arc<Cell>>; 3],
-}
-
-impl MetricIds {
-    /// Counters get 4, 8, ...; gauges 5, 9, ...; histograms 6, 10, ...
-    fn insert(&mut self, kind: MetricKind, cell: Arc<Cell>) -> u32 {
-        let kind = kind as u32;
-        let Some(cells) = self.by_kind.get_mut(kind as usize) else { return 0 };
-        cells.push(cell);
-        length(cells.len()) * 4 + kind
-    }
-
-    fn get(&self, id: u32) -> Option<&Cell> {
-        let index = (id >> 2).checked_sub(1)?;
-        self.by_kind.get((id & 3) as usize)?.get(index as usize).map(AsRef::as_ref)
-    }
-}
 
 pub(crate) fn define(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
     let [kind, name, name_len, out] = take(arguments)?;

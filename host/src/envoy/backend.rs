@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::http1::{self, Part, Reader, Side};
+use super::codec::Part;
+use super::http1::{self, Reader, Side};
 use crate::test::{Answer, Arrival, Cluster, Ending, Headers};
 
 /// Enough for scripts that parse JSON in a debug build; only what is touched costs memory.

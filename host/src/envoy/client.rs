@@ -1,30 +1,14 @@
 //! The test as a client: one connection per exchange, no thread.
 
-use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::http1::{Http1, Part, Stop};
+use super::codec::{Codec, Part, Stop};
+use super::http1::Http1;
 use crate::test::{Failure, Headers, Response};
-
-/// The client's side of a protocol, without a socket.
-pub(super) trait Codec: fmt::Debug {
-    /// Begins the request; with `end`, that is all of it.
-    fn head(&mut self, headers: &Headers, end: bool);
-    /// A piece of the request's body.
-    fn data(&mut self, data: &[u8]);
-    /// Ends the request.
-    fn end(&mut self, trailers: &Headers);
-    /// The bytes to send now.
-    fn output(&mut self) -> Vec<u8>;
-    /// Bytes arrived; none means that the other side closed.
-    fn feed(&mut self, bytes: &[u8]);
-    /// The next part of the response; nothing until more is fed.
-    fn next(&mut self) -> Result<Option<Part>, Stop>;
-}
 
 /// One request and its response, under way.
 ///

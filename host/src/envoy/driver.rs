@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use super::backend::Backend;
 use super::binary;
-use super::client::{Codec, Conversation};
+use super::client::Conversation;
+use super::codec::Codec;
 use super::config::{self, Bootstrap, STATS};
 use super::files;
 use super::http1::Http1;
@@ -72,6 +73,13 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
 }
 
 fn plugin(setup: PluginSetup) -> Result<config::Plugin, StartError> {
+    #[cfg_attr(
+        not(feature = "native"),
+        expect(
+            clippy::infallible_destructuring_match,
+            reason = "with the feature `native` there are two kinds of code"
+        )
+    )]
     let module = match setup.code {
         Code::Wasm(module) => module,
         #[cfg(feature = "native")]

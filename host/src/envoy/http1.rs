@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::client::Codec;
+use super::codec::{Codec, Part, Stop};
 use crate::test::Headers;
 
 /// More header fields than this are refused.
@@ -29,28 +29,6 @@ pub(super) enum Side {
         /// The request was a `HEAD`, so no body follows.
         to_head: bool,
     },
-}
-
-/// A part of a message.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    /// Pseudo headers first, then the fields.
-    Head(Headers),
-    /// A piece of the body, never empty.
-    Data(Bytes),
-    /// The end of the message.
-    End(Headers),
-}
-
-/// Why no further part will come.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// Closed between two messages.
-    Closed,
-    /// Closed inside a message.
-    Cut,
-    /// Not HTTP.
-    Malformed(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 
-use super::client::Codec;
+use super::codec::{Codec, Part, Stop};
 use super::hpack;
-use super::http1::{Part, Stop};
 use crate::test::Headers;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod binary;
 mod client;
+mod codec;
 pub mod config;
 mod driver;
 mod files;

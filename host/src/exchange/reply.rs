@@ -1,11 +1,10 @@
-//! Replies of the proxy's own, and how far back through the filters they travel.
+//! Replies of the proxy's own.
 
 use bytes::Bytes;
 
-use super::{Exchange, ExchangeId};
-use crate::filter::{Buffer, Direction};
+use super::state::Exchange;
+use crate::filter::Direction;
 use crate::headers::HeaderMap;
-use crate::worker::{Effect, Item, UpstreamFailure, Worker};
 
 /// A response that the proxy makes itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,24 +32,8 @@ impl LocalReply {
         Self { grpc_status: Some(14), ..Self::text(503, "", "wasm_fail_stream") }
     }
 
-    fn upstream_failure(failure: UpstreamFailure) -> Self {
-        const BEFORE: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
-        let (status, reason, details) = match failure {
-            UpstreamFailure::Timeout => return Self::text(504, "upstream request timeout", "response_timeout"),
-            UpstreamFailure::Connect => (
-                503,
-                "remote connection failure",
-                "remote_connection_failure|delayed_connect_error:_Connection_refused",
-            ),
-            UpstreamFailure::Reset => (503, "connection termination", "connection_termination"),
-            UpstreamFailure::Protocol => (502, "protocol error", "protocol_error"),
-        };
-        let details = format!("upstream_reset_before_response_started{{{details}}}");
-        Self::text(status, format!("{BEFORE}{reason}"), details)
-    }
-
     /// The headers in Envoy's order.
-    fn headers(&self) -> HeaderMap {
+    pub(crate) fn headers(&self) -> HeaderMap {
         let mut map = HeaderMap::response();
         map.add(b":status", self.status.to_string().as_bytes());
         for (name, value) in &self.headers {
@@ -69,7 +52,7 @@ impl LocalReply {
     }
 
     /// What a gRPC client gets: status and message in headers that are trailers as well.
-    fn grpc_headers(&self) -> HeaderMap {
+    pub(crate) fn grpc_headers(&self) -> HeaderMap {
         let status = self.grpc_status.unwrap_or(match self.status {
             400 => 13,
             401 => 16,
@@ -94,112 +77,15 @@ impl LocalReply {
     }
 }
 
-impl Worker {
-    /// Ends the exchange with a reply of the proxy's own.
-    ///
-    /// Before any response it travels back through the filters; while a response is held in them it replaces it
-    /// unseen; after its headers have gone out there is only a reset.
-    pub(crate) fn local_reply(&mut self, id: ExchangeId, reply: LocalReply) {
-        let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
-        if exchange.ending || exchange.response.ended {
-            return;
-        }
-        exchange.request.aborted = true;
-        exchange.details.clone_from(&reply.details);
-        let drop_upstream = std::mem::take(&mut exchange.upstream_open);
-        if exchange.response.passed {
-            if drop_upstream {
-                self.state.effects.push_back(Effect::ResetUpstream { id });
-            }
-            return self.cut(id);
-        }
-        let (headers, body) = if exchange.is_grpc() {
-            (reply.grpc_headers(), Bytes::new())
-        } else if exchange.is_head() {
-            (reply.headers(), Bytes::new())
-        } else {
-            (reply.headers(), reply.body)
-        };
-        let end = body.is_empty();
-        exchange.local = true;
-        let through_filters = exchange.response.headers.is_none();
-        exchange.response.headers = Some(headers);
-        exchange.response.headers_end = end;
-        exchange.response.came_end = true;
-        exchange.response.trailers = None;
-        let last = exchange.first(Direction::Response);
-        if drop_upstream {
-            self.state.effects.push_back(Effect::ResetUpstream { id });
-        }
-        if through_filters {
-            self.pass_headers(id, Direction::Response, last);
-            if !end {
-                self.pass_data(id, Direction::Response, last, Buffer::from(body), true);
-            }
-        } else {
-            self.send_directly(id, body);
-        }
-    }
-
-    /// The router's own reply, such as for a missing route.
-    pub(crate) fn router_reply(&mut self, id: ExchangeId, reply: LocalReply) {
-        if let Some(exchange) = self.state.exchanges.get_mut(id) {
-            exchange.upstream_open = false;
-        }
-        self.local_reply(id, reply);
-    }
-
-    /// The upstream has failed: a reply before its response has begun, a cut after.
-    pub(crate) fn upstream_failed(&mut self, id: ExchangeId, failure: UpstreamFailure) {
-        let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
-        if exchange.local || exchange.ending || exchange.response.came_end {
-            return;
-        }
-        exchange.upstream_open = false;
-        if exchange.response.headers.is_some() {
-            exchange.details = "upstream_reset_after_response_started{protocol_error}".to_owned();
-            return self.cut(id);
-        }
-        self.local_reply(id, LocalReply::upstream_failure(failure));
-    }
-
-    /// A filter has collected more than it may.
-    pub(super) fn too_large(&mut self, id: ExchangeId, direction: Direction) {
-        self.local_reply(
-            id,
-            match direction {
-                Direction::Request => LocalReply::text(413, "Payload Too Large", "request_payload_too_large"),
-                Direction::Response => LocalReply::text(500, "Internal Server Error", "response_payload_too_large"),
-            },
-        );
-    }
-
-    /// Sends a reply past all filters.
-    fn send_directly(&mut self, id: ExchangeId, body: Bytes) {
-        self.state.sign(id);
-        let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
-        let half = &mut exchange.response;
-        half.aborted = true;
-        half.passed = true;
-        half.ended = true;
-        let headers = half.headers.clone().unwrap_or_default();
-        let end = body.is_empty();
-        self.send(id, Direction::Response, Item::Headers(headers, end));
-        if !end {
-            self.send(id, Direction::Response, Item::Data(body, true));
-        }
-    }
-}
-
 impl Exchange {
-    fn is_grpc(&self) -> bool {
+    pub(crate) fn is_grpc(&self) -> bool {
         let kind = self.request.headers.as_ref().and_then(|headers| headers.get(b"content-type"));
         kind.and_then(|kind| kind.strip_prefix(b"application/grpc"))
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+") || rest.starts_with(b";"))
     }
 
     /// What the router or the codec says to headers that filters have broken.
-    pub(super) fn refused(&self, direction: Direction) -> Option<LocalReply> {
+    pub(crate) fn refused(&self, direction: Direction) -> Option<LocalReply> {
         let headers = self.half(direction).headers.as_ref()?;
         match direction {
             Direction::Request => {

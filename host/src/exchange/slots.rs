@@ -1,6 +1,6 @@
 //! The exchanges of a worker, found by number without hashing.
 
-use super::{Exchange, ExchangeId};
+use super::state::{Exchange, ExchangeId};
 
 /// Exchanges under way; a slot is used again, with another turn.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Exchanges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::Connection;
+    use crate::connection::Connection;
     use std::time::Duration;
 
     #[test]

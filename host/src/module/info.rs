@@ -5,7 +5,7 @@ use std::fmt;
 use wasmparser::types::{EntityType, Types, TypesRef};
 use wasmparser::{FuncType, KnownCustom, Name, Parser, Payload, ValType, Validator, WasmFeatures};
 
-use super::Problem;
+use super::error::Problem;
 use crate::abi::AbiVersion;
 
 /// What a module contains.

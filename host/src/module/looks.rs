@@ -1,6 +1,6 @@
 //! What a file that should be a module looks like: Wasm, or one of the usual mistakes.
 
-use super::Problem;
+use super::error::Problem;
 
 const MAGIC: &[u8] = b"\0asm";
 const HEADER: usize = 8;

@@ -20,10 +20,8 @@ mod tests;
 
 pub use error::{LoadError, Problem};
 pub use info::{Allocator, Entry, Export, Import, ItemType, MemoryFacts, ModuleInfo};
+pub use rules::MAX_MEMORY;
 pub(crate) use signatures::{Signature, WASI_MODULES, WASI_SIGNATURES};
-
-/// The most memory that a module may ask for: 16384 pages of 64 KiB, Envoy's own limit.
-pub const MAX_MEMORY: u64 = 1 << 30;
 
 /// The bytes of a core Wasm module that a Proxy-Wasm host can run, and what is known about them.
 #[derive(Debug, Clone)]

@@ -2,11 +2,14 @@
 
 use wasmparser::types::Types;
 
+use super::error::Problem;
 use super::info::{Allocator, Entry, ItemType, MemoryFacts, ModuleInfo};
 use super::signatures::{self, Signature, WASI_MODULES};
-use super::{MAX_MEMORY, Problem};
 use crate::abi::AbiVersion;
 use crate::imports::{Import, Val};
+
+/// The most memory that a module may ask for: 16384 pages of 64 KiB, Envoy's own limit.
+pub const MAX_MEMORY: u64 = 1 << 30;
 
 const MARKER: &str = "proxy_abi_version_";
 const PAGE: u64 = 65536;

@@ -8,7 +8,7 @@ use super::random::Random;
 use crate::abi::{LogLevel, Status};
 use crate::memory::Memory;
 use crate::services::Services;
-use crate::trace::TraceLine;
+use crate::trace_line::TraceLine;
 use crate::vm::VmState;
 
 /// The data of one store.
@@ -39,6 +39,15 @@ pub(super) enum Phase {
     Running,
     /// Its allocator runs, called from within a host call.
     Allocating,
+}
+
+/// The trap for a call that Envoy does not allow at this time.
+pub(super) fn restricted(name: &str, phase: Phase) -> wasmtime::Error {
+    let when = match phase {
+        Phase::Allocating => "inside the allocator",
+        Phase::Starting | Phase::Running => "before `proxy_on_context_create`, while the module starts",
+    };
+    wasmtime::format_err!("restricted_callback: `{name}` may not be called {when}")
 }
 
 impl Data {

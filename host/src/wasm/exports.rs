@@ -3,7 +3,7 @@
 use wasmtime::{AsContextMut, Instance, StoreContextMut, TypedFunc};
 
 use super::data::Data;
-use crate::guest::Callback;
+use crate::callback::Callback;
 
 /// The callbacks of one instance, in the order of [`index`].
 pub(super) struct Exports([Option<Export>; NAMES.len()]);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::exports::{NAMES, index};
-use crate::guest::Callback;
+use crate::callback::Callback;
 
 /// The fuel that all instances of one module have used, by callback.
 #[derive(Debug, Default)]

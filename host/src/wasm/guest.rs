@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use wasmtime::{AsContextMut, Instance, Store, StoreLimitsBuilder, WasmParams, WasmResults};
 
+use super::compiled::Module;
 use super::data::{Data, Phase};
 use super::engine::ticks;
 use super::exports::Exports;
 use super::fuel::FuelMeter;
-use super::{Module, trap};
+use super::trap;
 use crate::abi::AbiVersion;
-use crate::guest::{Callback, Guest, Trap};
+use crate::callback::{Callback, Trap};
+use crate::guest::Guest;
 use crate::limits::Limits;
 use crate::module::Entry;
-use crate::trace::TraceLine;
+use crate::trace_line::TraceLine;
 use crate::vm::VmState;
 
 /// As many table entries as V8 allows.

@@ -2,7 +2,7 @@
 
 use wasmtime::{Caller, Engine, Linker};
 
-use super::data::{Data, LinearView, Phase};
+use super::data::{Data, LinearView, Phase, restricted};
 use super::wasi;
 use crate::abi::{AbiVersion, LogLevel, Status};
 use crate::imports::{IMPORTS, Import, Val};
@@ -89,13 +89,4 @@ fn log_from_allocator(caller: &mut Caller<'_, Data>, args: &[u64]) -> Status {
         }
         Err(status) => status,
     }
-}
-
-/// The trap for a call that Envoy does not allow at this time.
-pub(super) fn restricted(name: &str, phase: Phase) -> wasmtime::Error {
-    let when = match phase {
-        Phase::Allocating => "inside the allocator",
-        Phase::Starting | Phase::Running => "before `proxy_on_context_create`, while the module starts",
-    };
-    wasmtime::format_err!("restricted_callback: `{name}` may not be called {when}")
 }

@@ -1,14 +1,14 @@
 //! The door by itself: start-up, callbacks, host calls, limits and WASI, with modules written by hand.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::abi::{AbiVersion, LogLevel, Status};
+use crate::callback::{Callback, Trap};
 use crate::clock::Clock;
-use crate::guest::{Callback, Trap};
 use crate::limits::Limits;
-use crate::module::WASI_SIGNATURES;
+use crate::module::{self, WASI_SIGNATURES};
 use crate::services::Services;
 use crate::worker::Options;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wasmtime::{Error, Trap as Code, WasmBacktrace};
 
-use crate::guest::Trap;
+use crate::callback::Trap;
 
 /// As many frames as Envoy shows.
 const MAX_FRAMES: usize = 20;

@@ -2,14 +2,13 @@
 
 use wasmtime::{Caller, FuncType, Linker, Val as Value, ValType};
 
-use super::data::{Data, LinearView, Phase};
-use super::link::restricted;
+use super::data::{Data, LinearView, Phase, restricted};
 use crate::abi::LogLevel;
 use crate::clock::nanos;
 use crate::imports::Val;
 use crate::memory::Memory;
 use crate::module::{Signature, WASI_MODULES, WASI_SIGNATURES};
-use crate::trace::TraceLine;
+use crate::trace_line::TraceLine;
 
 const SUCCESS: u32 = 0;
 const BAD_FILE: u32 = 8;

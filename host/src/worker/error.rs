@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::guest::Trap;
+use crate::callback::Trap;
 
 /// A worker could not be started.
 #[derive(Debug, Clone, PartialEq, Eq)]

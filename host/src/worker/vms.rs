@@ -1,21 +1,17 @@
 //! The VMs of a worker: started, entered, failed, started again.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Code, FailPolicy, Plugin, StartError, Worker, length};
+use super::error::StartError;
+use super::parts::Worker;
+use super::plugin::{Code, FailPolicy, Plugin};
 use crate::abi::AbiVersion;
+use crate::callback::{Callback, Trap};
 use crate::callout::CalloutId;
-use crate::guest::{Callback, Guest, Trap};
-use crate::vm::{Ids, Owner, Running, VmData};
-use crate::worker::Effect;
-
-/// A VM as the worker holds it; the part that host calls reach is in the state.
-pub(super) struct Vm {
-    pub(super) guest: Option<Box<dyn Guest>>,
-    /// The plugin whose code it runs.
-    pub(super) plugin: usize,
-    pub(super) started: Duration,
-}
+use crate::effect::Effect;
+use crate::ids::Ids;
+use crate::length::length;
+use crate::vm::{Owner, Running, VmData};
 
 impl Worker {
     /// Starts the code of a VM.

@@ -1,8 +1,9 @@
 //! The end of an exchange: a cut, a client that is gone, and the last callbacks.
 
-use super::ExchangeId;
-use crate::guest::Callback;
-use crate::worker::{Effect, Worker};
+use super::parts::Worker;
+use crate::callback::Callback;
+use crate::effect::Effect;
+use crate::exchange::ExchangeId;
 
 impl Worker {
     /// Cuts the client off and ends the exchange.

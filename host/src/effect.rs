@@ -33,7 +33,7 @@ pub enum Effect {
         /// Whose.
         id: ExchangeId,
     },
-    /// Ask a cluster, and answer with [`Worker::callout_answered`](super::Worker::callout_answered).
+    /// Ask a cluster, and answer with [`Worker::callout_answered`](crate::worker::Worker::callout_answered).
     Callout {
         /// Which callout.
         id: CalloutId,

@@ -2,13 +2,18 @@
 
 use bytes::Bytes;
 
-use super::{Exchange, ExchangeId, LocalReply};
+use super::parts::Worker;
+use super::plugin::FailPolicy;
 use crate::abi::{Action, StopKind};
+use crate::callback::Callback;
+use crate::connection::{Connection, Protocol};
+use crate::effect::{Effect, Item};
+use crate::exchange::{Exchange, ExchangeId, LocalReply};
 use crate::filter::{Buffer, Direction, Flow};
-use crate::guest::Callback;
 use crate::headers::HeaderMap;
+use crate::length::length;
+use crate::options::EndStyle;
 use crate::vm::{Deferred, Owner};
-use crate::worker::{Connection, Effect, EndStyle, FailPolicy, Item, Protocol, Worker, length};
 
 /// A body that a full stop held back beyond the limit is released in pieces of this size.
 const SLICE: usize = 16 * 1024;

@@ -19,7 +19,7 @@ pub struct Options {
     pub response_end: EndStyle,
     /// How the end of a request's body is told; `None` decides by the protocol of the connection.
     pub request_end: Option<EndStyle>,
-    /// How long a failed VM stays down under [`FailPolicy::Reload`](super::FailPolicy::Reload).
+    /// How long a failed VM stays down under [`FailPolicy::Reload`](crate::worker::FailPolicy::Reload).
     pub reload_backoff: Duration,
     /// Faults on demand; nothing is checked where there is none.
     pub faults: Option<Faults>,

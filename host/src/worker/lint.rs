@@ -1,0 +1,82 @@
+//! Mistakes that show only where messages pass from filter to filter.
+
+use super::parts::Worker;
+use crate::abi::StopKind;
+use crate::exchange::ExchangeId;
+use crate::filter::Direction;
+use crate::finding::{Finding, FindingKind};
+
+impl Worker {
+    fn report(&mut self, id: ExchangeId, place: usize, callback: &'static str, kind: FindingKind, message: String) {
+        let filter = self.state.exchanges.get(id).and_then(|exchange| exchange.filters.get(place));
+        let root = filter.and_then(|filter| self.state.roots.get(filter.root));
+        let plugin = root.map_or("", |root| &root.name).to_owned();
+        self.state.report(Finding { kind, plugin, callback, message });
+    }
+
+    /// A stop that follows a continue from the same callback stays.
+    pub(crate) fn lint_stop(&mut self, id: ExchangeId, place: usize, direction: Direction) {
+        let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
+        let Some(filter) = exchange.filters.get_mut(place) else { return };
+        if std::mem::take(&mut filter.flow_mut(direction).idle_continue) && self.state.findings.is_some() {
+            let message =
+                "the stream was continued and then paused by the same callback; what follows is never let through"
+                    .to_owned();
+            self.report(id, place, "", FindingKind::ContinueThenPause, message);
+        }
+    }
+
+    /// A continue from a callback that then answers `Continue`.
+    pub(crate) fn lint_twice(&mut self, id: ExchangeId, place: usize, direction: Direction) {
+        let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
+        let Some(filter) = exchange.filters.get_mut(place) else { return };
+        filter.flow_mut(direction).idle_continue = false;
+        if self.state.findings.is_some() {
+            let message = "the callback continued the stream and answered `Continue`; Envoy passes the headers twice";
+            self.report(id, place, "", FindingKind::ContinueTwice, message.to_owned());
+        }
+    }
+
+    /// A body that is longer or shorter than announced breaks the connection it travels on.
+    pub(crate) fn lint_length(&mut self, id: ExchangeId, direction: Direction) {
+        if self.state.findings.is_none() {
+            return;
+        }
+        let Some(exchange) = self.state.exchanges.get(id) else { return };
+        let half = exchange.half(direction);
+        let bodiless = direction == Direction::Response && exchange.is_head();
+        if let Some(declared) = half.declared()
+            && declared != half.left
+            && !bodiless
+        {
+            let message = format!("`content-length` says {declared}, but the body has {} bytes", half.left);
+            let last = match direction {
+                Direction::Request => exchange.filters.len().saturating_sub(1),
+                Direction::Response => 0,
+            };
+            self.report(id, last, "", FindingKind::ContentLength, message);
+        }
+    }
+
+    /// A stream that is over although a plugin held it, with nobody having gone away.
+    pub(crate) fn lint_end(&mut self, id: ExchangeId) {
+        if self.state.findings.is_none() {
+            return;
+        }
+        let Some(exchange) = self.state.exchanges.get(id) else { return };
+        if exchange.local || !exchange.response.ended {
+            return;
+        }
+        let waiting: Vec<usize> = exchange
+            .filters
+            .iter()
+            .enumerate()
+            .filter(|(_, filter)| matches!(filter.request.stop, Some(StopKind::AllWatermark | StopKind::AllBuffer)))
+            .map(|(place, _)| place)
+            .collect();
+        for place in waiting {
+            let message = "the exchange ended while the plugin held the request".to_owned();
+            self.report(id, place, "", FindingKind::LeftWaiting, message);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What a worker is made of.
+
+use std::time::Duration;
+
+use super::home::Home;
+use super::plugin::Plugin;
+use crate::guest::Guest;
+
+/// One worker: the plugins' VMs, the exchanges under way, and what is to be done next.
+///
+/// Envoy configures a plugin also on its main thread and once for trial; a worker does it once.
+pub struct Worker {
+    pub(crate) state: Home,
+    pub(crate) plugins: Vec<Plugin>,
+    pub(super) vms: Vec<Vm>,
+}
+
+/// A VM as the worker holds it; the part that host calls reach is in the state.
+pub(super) struct Vm {
+    pub(super) guest: Option<Box<dyn Guest>>,
+    /// The plugin whose code it runs.
+    pub(super) plugin: usize,
+    pub(super) started: Duration,
+}

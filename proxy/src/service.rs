@@ -1,0 +1,101 @@
+//! What hyper asks for: the response to one request, and then its body.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming};
+use hyper::{Request, Response, Version};
+use wasmplugin_host::worker::Item;
+
+use crate::bodies::{self, Cut};
+use crate::client::Client;
+use crate::exchange::Exchange;
+use crate::headers::{self, Refusal};
+use crate::hub::Hub;
+
+/// Answers one request.
+pub(crate) async fn serve(
+    hub: Rc<Hub>,
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Cut> {
+    client.request_begins();
+    let (parts, body) = request.into_parts();
+    let connection = client.facts(parts.version);
+    let http1 = parts.version != Version::HTTP_2;
+    match headers::request_head(&parts, || hub.request_ids.next()) {
+        Ok(head) => {
+            drop(parts);
+            let mut exchange = Exchange::open(Rc::clone(&hub), client, connection);
+            exchange.begin(head, body, http1);
+            let head = poll_fn(|cx| exchange.poll_item(cx)).await?;
+            Ok(respond(&hub, exchange, head))
+        }
+        Err(Refusal { status }) => {
+            // The plugins learn of it when it is over, as in Envoy.
+            let mut exchange = Exchange::open(Rc::clone(&hub), client, connection);
+            let mut response = headers::to_client(&Default::default(), &hub.date, ResponseBody::Empty);
+            *response.status_mut() = status;
+            hub.stats.responses.count(status.as_u16());
+            exchange.finish();
+            Ok(response)
+        }
+    }
+}
+
+/// The response that begins with these headers.
+fn respond(hub: &Hub, mut exchange: Box<Exchange>, head: Item) -> Response<ResponseBody> {
+    let (headers, end) = match head {
+        Item::Headers(headers, end) => (headers, end),
+        Item::Data(..) | Item::Trailers(_) => Default::default(),
+    };
+    let mut response = headers::to_client(&headers, &hub.date, ResponseBody::Empty);
+    hub.stats.responses.count(response.status().as_u16());
+    if end {
+        exchange.finish();
+    } else {
+        *response.body_mut() = ResponseBody::Exchange(exchange);
+    }
+    response
+}
+
+/// A response's body; it carries its exchange to the end.
+#[derive(Debug)]
+pub(crate) enum ResponseBody {
+    /// Nothing.
+    Empty,
+    /// As the worker lets it pass.
+    Exchange(Box<Exchange>),
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let body = self.get_mut();
+        let Self::Exchange(exchange) = body else { return Poll::Ready(None) };
+        match exchange.poll_item(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(cut)) => {
+                *body = Self::Empty;
+                Poll::Ready(Some(Err(cut)))
+            }
+            Poll::Ready(Ok(item)) => {
+                let end = !matches!(item, Item::Data(_, false));
+                if end {
+                    exchange.finish();
+                    *body = Self::Empty;
+                }
+                Poll::Ready(bodies::frame(item).map(Ok))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+}
