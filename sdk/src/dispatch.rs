@@ -114,6 +114,7 @@ pub(crate) fn request_headers(context: u32, end: bool) -> Action {
         // A plugin that is not configured must not let anything pass.
         log::error!("exchange {context} was refused: the plugin is not configured");
         Reply::new(500).details("plugin_error").send_or_reset();
+        DISPATCHER.with(|dispatcher| dispatcher.answered.borrow_mut().insert(context, ()));
         return Action::Pause;
     };
     let (action, waiting) = instance.0.request_headers(context, root, end);
@@ -142,19 +143,25 @@ pub(crate) fn response_headers(context: u32, end: bool) -> Action {
 }
 
 pub(crate) fn body(context: u32, half: Half, size: usize, end: bool) -> Action {
-    let Some(exchange) = waiting(context) else { return Action::Continue };
+    let Some(exchange) = waiting(context) else { return unattended(context, half) };
     runtime::enter(context);
     exchange.body_arrived(half, size, end)
 }
 
 pub(crate) fn trailers(context: u32, half: Half) -> Action {
-    let Some(exchange) = waiting(context) else { return Action::Continue };
+    let Some(exchange) = waiting(context) else { return unattended(context, half) };
     runtime::enter(context);
     let action = exchange.trailers_arrived(half);
     if exchange.take_reset() {
         reset_soon(context);
     }
     action
+}
+
+/// What becomes of the rest of a message whose exchange no handler waits for: it passes, unless the plugin has
+/// refused the request it belongs to.
+fn unattended(context: u32, half: Half) -> Action {
+    if half == Half::Request && is_answered(context) { Action::Pause } else { Action::Continue }
 }
 
 /// Whether the plugin has answered at once.
@@ -180,7 +187,7 @@ fn waiting(context: u32) -> Option<Rc<Exchange>> {
 /// Has an exchange reset from the next tick.
 fn reset_soon(context: u32) {
     DISPATCHER.with(|dispatcher| dispatcher.to_reset.borrow_mut().push(context));
-    if let Err(error) = sys::set_tick_period(1).or_else(|_| sys::set_tick_period(1)) {
+    if let Err(error) = time::tick_soon(plugin_of(context).0) {
         log::error!("exchange {context} could not be reset: {error}");
     }
 }

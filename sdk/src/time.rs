@@ -112,6 +112,13 @@ pub(crate) fn tick(root: u32) {
     });
 }
 
+/// Has the active context's root ticked in a millisecond; no timer that is due later puts that off.
+pub(crate) fn tick_soon(root: u32) -> sys::Result<()> {
+    sys::set_tick_period(1).or_else(|_| sys::set_tick_period(1))?;
+    TIMERS.with_borrow_mut(|roots| roots.entry(root).or_default().armed = Some(LAST.get()));
+    Ok(())
+}
+
 /// Sets the tick of a root for what is due next, or ends it; called when the tasks that a tick woke have run.
 pub(crate) fn rearm(root: u32) {
     let now = nanoseconds();
