@@ -24,6 +24,7 @@ mod filter;
 mod finding;
 pub mod guest;
 pub mod headers;
+pub mod id_map;
 mod ids;
 pub mod imports;
 mod length;

@@ -1,7 +1,6 @@
 //! What a running guest can reach: the worker's contexts, exchanges and callouts, and which of them it acts on.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::effect::Effect;
 use crate::exchange::{Exchange, ExchangeId, Exchanges, LocalReply};
 use crate::filter::Direction;
 use crate::finding::Finding;
+use crate::id_map::IdMap;
 use crate::ids::Ids;
 use crate::limits::Limits;
 use crate::memory::Memory;
@@ -32,7 +32,7 @@ pub struct VmState {
     /// One root context per plugin, in the order of the chain.
     pub(crate) roots: Vec<Root>,
     pub(crate) exchanges: Exchanges,
-    pub(crate) pending: HashMap<CalloutId, Pending, BuildIds>,
+    pub(crate) pending: IdMap<CalloutId, Pending>,
     /// When callouts are given up, soonest first.
     pub(crate) deadlines: BTreeSet<(Duration, CalloutId)>,
     pub(crate) last_callout: u64,
@@ -53,7 +53,7 @@ pub struct VmState {
 pub(crate) struct VmData {
     pub(crate) vm_id: Box<str>,
     pub(crate) configuration: Bytes,
-    pub(crate) contexts: HashMap<u32, Owner, BuildIds>,
+    pub(crate) contexts: IdMap<u32, Owner>,
     pub(crate) ids: Ids,
     pub(crate) metrics: MetricIds,
     pub(crate) abi: AbiVersion,
@@ -137,7 +137,7 @@ impl VmState {
             vms: Vec::new(),
             roots: Vec::new(),
             exchanges: Exchanges::default(),
-            pending: HashMap::default(),
+            pending: IdMap::default(),
             deadlines: BTreeSet::new(),
             last_callout: 0,
             effects: VecDeque::new(),
@@ -304,32 +304,5 @@ impl VmState {
             return Err(Status::InvalidMemoryAccess);
         }
         memory.allocate(len as u64)
-    }
-}
-
-/// Hash maps keyed by numbers that the host hands out itself need no defence against collisions.
-pub(crate) type BuildIds = BuildHasherDefault<IdHasher>;
-
-/// Spreads a number over the table's bits with one multiplication.
-#[derive(Debug, Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(u64::from(number));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }

@@ -1,7 +1,6 @@
 //! What all tasks of a worker's thread share: the worker itself, and where its effects go.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use hyper::header::HeaderValue;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use wasmplugin_host::id_map::IdMap;
 use wasmplugin_host::services::Services;
 use wasmplugin_host::worker::{CalloutId, CalloutRequest, Effect, ExchangeId, Worker};
 
@@ -28,9 +28,9 @@ pub(crate) type StartCallout = fn(&Rc<Hub>, CalloutId, CalloutRequest);
 pub(crate) struct Hub {
     worker: RefCell<Worker>,
     start_callout: StartCallout,
-    lanes: RefCell<HashMap<ExchangeId, Rc<Lane>, Quick>>,
-    pub(crate) callouts: RefCell<HashMap<CalloutId, AbortHandle, Quick>>,
-    pub(crate) clients: RefCell<HashMap<u64, Rc<Client>, Quick>>,
+    lanes: RefCell<IdMap<ExchangeId, Rc<Lane>>>,
+    pub(crate) callouts: RefCell<IdMap<CalloutId, AbortHandle>>,
+    pub(crate) clients: RefCell<IdMap<u64, Rc<Client>>>,
     pub(crate) clusters: Vec<Rc<Cluster>>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) services: Arc<Services>,
@@ -178,39 +178,5 @@ impl Hub {
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("exchanges", &self.lanes.borrow().len()).finish_non_exhaustive()
-    }
-}
-
-/// Hashes the small numbers that name exchanges, callouts and connections; nobody outside chooses them.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Quick(u64);
-
-impl std::hash::BuildHasher for Quick {
-    type Hasher = Self;
-
-    fn build_hasher(&self) -> Self {
-        Self(0)
-    }
-}
-
-impl std::hash::Hasher for Quick {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(u64::from(number));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // The multiplier spreads over the upper bits, which tables use as well as the lower ones.
-        let mixed = (self.0.rotate_left(5) ^ number).wrapping_mul(0x517c_c1b7_2722_0a95);
-        self.0 = mixed ^ (mixed >> 32);
     }
 }

@@ -25,6 +25,8 @@ struct Timers {
 
 thread_local! {
     static TIMERS: RefCell<IdMap<Timers>> = const { RefCell::new(runtime::id_map()) };
+    /// The root that was promised a tick in a millisecond; 0 is none.
+    static SOON: Cell<u32> = const { Cell::new(0) };
     static NEXT_NUMBER: Cell<u32> = const { Cell::new(0) };
     /// The last time that the host told, for a host that stops telling.
     static LAST: Cell<u64> = const { Cell::new(0) };
@@ -77,7 +79,8 @@ impl Future for Sleep {
         let armed = TIMERS.with_borrow_mut(|roots| {
             let timers = roots.entry(root).or_default();
             timers.insert(key, cx.waker().clone());
-            timers.arm(now)
+            // That tick arms what is due after it.
+            if SOON.get() == root { Ok(()) } else { timers.arm(now) }
         });
         match armed {
             Ok(()) => Poll::Pending,
@@ -99,6 +102,9 @@ impl Drop for Sleep {
 
 /// Wakes what is due for a root; the host's tick calls it.
 pub(crate) fn tick(root: u32) {
+    if SOON.get() == root {
+        SOON.set(0);
+    }
     let told = told();
     TIMERS.with_borrow_mut(|roots| {
         let Some(timers) = roots.get_mut(&root) else { return };
@@ -114,9 +120,8 @@ pub(crate) fn tick(root: u32) {
 
 /// Has the active context's root ticked in a millisecond; no timer that is due later puts that off.
 pub(crate) fn tick_soon(root: u32) -> sys::Result<()> {
-    sys::set_tick_period(1).or_else(|_| sys::set_tick_period(1))?;
-    TIMERS.with_borrow_mut(|roots| roots.entry(root).or_default().armed = Some(LAST.get()));
-    Ok(())
+    SOON.set(root);
+    sys::set_tick_period(1).or_else(|_| sys::set_tick_period(1)).inspect_err(|_| SOON.set(0))
 }
 
 /// Sets the tick of a root for what is due next, or ends it; called when the tasks that a tick woke have run.
