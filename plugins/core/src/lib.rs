@@ -1,0 +1,4 @@
+//! What Istio's extensions think, as plain functions: facts in, decisions out.
+//!
+//! No host calls, no clock (time is an argument), no I/O and no statics live here; the modules beside this crate
+//! carry facts in and decisions out.
