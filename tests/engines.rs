@@ -38,7 +38,9 @@ impl Plugin {
 
 /// All that is built to Wasm, in one run of cargo.
 const PACKAGES: &[&str] = &[
+    "cel-gate",
     "external-auth",
+    "foreign",
     "hello",
     "labelled-counter",
     "probe",

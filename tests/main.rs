@@ -12,7 +12,9 @@ mod engines;
 mod wat_guest;
 
 // One module per plugin and example, with its name.
+mod cel_gate;
 mod external_auth;
+mod foreign;
 mod hello;
 mod labelled_counter;
 mod rate_limit;

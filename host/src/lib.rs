@@ -22,6 +22,7 @@ mod exchange;
 pub mod fault;
 mod filter;
 mod finding;
+mod foreign;
 pub mod guest;
 pub mod headers;
 pub mod id_map;

@@ -60,6 +60,8 @@ pub(crate) struct VmData {
     /// Counts the guests that were started for this VM; contexts of an earlier one are dead.
     pub(crate) generation: u32,
     pub(crate) failed: bool,
+    #[cfg(feature = "foreign")]
+    pub(crate) expressions: crate::foreign::expression::Expressions,
 }
 
 /// Who a context id stands for.

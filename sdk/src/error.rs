@@ -33,6 +33,11 @@ pub enum ErrorKind {
     NoBody,
     /// Other workers changed a shared value again and again while the plugin wanted to.
     Contended,
+    /// The host does not have a function that the plugin needs.
+    Unsupported {
+        /// The foreign function's name.
+        function: &'static str,
+    },
     /// Bytes of a peer, or of the host, do not have the form that they should have.
     Malformed(Cow<'static, str>),
     /// What the plugin itself says.
@@ -64,6 +69,12 @@ impl fmt::Display for Error {
             ErrorKind::BodyTooLarge { limit } => write!(f, "the body is larger than the limit of {limit} bytes"),
             ErrorKind::NoBody => f.write_str("the message has no body"),
             ErrorKind::Contended => f.write_str("a shared value was changed by others too often to be written"),
+            ErrorKind::Unsupported { function } => {
+                write!(
+                    f,
+                    "the host has no foreign function `{function}`; the plugin needs one that does, such as Envoy"
+                )
+            }
             ErrorKind::Malformed(what) => write!(f, "malformed: {what}"),
             ErrorKind::App(text) => f.write_str(text),
         }

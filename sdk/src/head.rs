@@ -71,6 +71,12 @@ macro_rules! map_methods {
         pub fn remove_header(&mut self, name: &str) -> Result<()> {
             self.map.remove(name)
         }
+
+        /// Makes the next host call act on this exchange.
+        #[allow(dead_code, reason = "not every map is asked for more than its lines")]
+        pub(crate) fn focus_map(&self) -> Result<()> {
+            Ok(runtime::focus(self.map.context)?)
+        }
     };
 }
 

@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 pub mod callout;
+pub mod cel;
+pub mod compression;
 pub mod config;
 pub mod error;
+pub mod foreign;
 pub mod future;
 pub mod head;
 pub mod headers;
@@ -10,6 +13,7 @@ pub mod metrics;
 pub mod request;
 pub mod response;
 pub mod shared;
+pub mod signature;
 pub mod sys;
 pub mod time;
 

@@ -212,6 +212,14 @@ mod import {
         pub(super) fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
         pub(super) fn proxy_get_property(path: *const u8, path_len: usize, bytes: *mut *mut u8, len: *mut usize)
         -> u32;
+        pub(super) fn proxy_call_foreign_function(
+            name: *const u8,
+            name_len: usize,
+            argument: *const u8,
+            argument_len: usize,
+            bytes: *mut *mut u8,
+            len: *mut usize,
+        ) -> u32;
     }
 }
 
@@ -354,6 +362,23 @@ pub fn property(path: &str) -> Result<Vec<u8>> {
     received("proxy_get_property", |bytes, len| {
         // SAFETY: the path is a live string, both out-pointers are live.
         unsafe { import::proxy_get_property(path.as_ptr(), path.len(), bytes, len) }
+    })
+}
+
+/// Calls a function that the host offers by name; which there are, and what the bytes mean, is the host's affair.
+pub fn call_foreign_function(name: &str, argument: &[u8]) -> Result<Vec<u8>> {
+    received("proxy_call_foreign_function", |bytes, len| {
+        // SAFETY: the name and the argument are live slices, both out-pointers are live.
+        unsafe {
+            import::proxy_call_foreign_function(
+                name.as_ptr(),
+                name.len(),
+                argument.as_ptr(),
+                argument.len(),
+                bytes,
+                len,
+            )
+        }
     })
 }
 

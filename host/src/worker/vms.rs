@@ -203,6 +203,8 @@ impl VmData {
             abi: AbiVersion::V0_2_1,
             generation: 0,
             failed: false,
+            #[cfg(feature = "foreign")]
+            expressions: crate::foreign::expression::Expressions::default(),
         }
     }
 }
