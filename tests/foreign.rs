@@ -6,6 +6,8 @@ use crate::engines::on_every_engine;
 
 /// What a call answers: the bytes, or the status.
 type Answered = Result<Vec<u8>, u32>;
+/// The fields of a message by their numbers.
+type Fields<'a> = &'a [(u8, &'a [u8])];
 type Called = Result<Answered, Box<dyn std::error::Error>>;
 
 /// Calls a function through the guest.
@@ -32,7 +34,7 @@ fn evaluated(proxy: &mut Proxy, text: &str) -> Called {
 }
 
 /// A message of Protocol Buffers that has only fields of bytes.
-fn message(fields: &[(u8, &[u8])]) -> Vec<u8> {
+fn message(fields: Fields<'_>) -> Vec<u8> {
     let mut message = Vec::new();
     for (field, bytes) in fields {
         message.push(field << 3 | 2);
@@ -43,7 +45,7 @@ fn message(fields: &[(u8, &[u8])]) -> Vec<u8> {
     message
 }
 
-fn verified(proxy: &mut Proxy, fields: &[(u8, &[u8])]) -> Called {
+fn verified(proxy: &mut Proxy, fields: Fields<'_>) -> Called {
     call(proxy, "verify_signature", &message(fields))
 }
 
@@ -163,7 +165,7 @@ on_every_engine! { foreign as "foreign";
             let error = format!("{name} is not supported.");
             Ok([&[0x12, u8::try_from(error.len()).unwrap()][..], error.as_bytes()].concat())
         };
-        let cases: [(&[(u8, &[u8])], Answered); 10] = [
+        let cases: [(Fields<'_>, Answered); 10] = [
             (&[(1, b"SHA256"), (2, RSA), (3, signature), (4, text)], Ok(TRUE.into())),
             (&[(1, b"sha256"), (3, signature), (4, text), (5, RSA_PEM)], Ok(TRUE.into())),
             (&[(1, b"sha256"), (2, RSA), (3, signature), (4, text), (9, b"unknown")], Ok(TRUE.into())),

@@ -42,9 +42,9 @@ impl Expression {
     /// Envoy's interpreter has the standard functions and macros of CEL, and no extensions (`split`, `lowerAscii`).
     pub fn parse(text: &str) -> Result<Self> {
         let token = foreign::call("expr_create", text.as_bytes()).map_err(|error| match error.kind() {
-            ErrorKind::Host(host) if host.status == Status::BAD_ARGUMENT => Error::malformed(format!(
-                "`{text}` is not an expression in CEL, or calls a function that the host lacks"
-            )),
+            ErrorKind::Host(host) if host.status == Status::BAD_ARGUMENT => {
+                Error::app(format!("`{text}` is not an expression in CEL, or calls a function that the host lacks"))
+            }
             _ => error,
         })?;
         let token = <[u8; 4]>::try_from(token).map_err(|_| Error::malformed("the token of an expression"))?;
