@@ -47,6 +47,7 @@ const PACKAGES: &[&str] = &[
     "rate-limit",
     "rewrite-json",
     "shared-state",
+    "sse-filter",
     "stream-upper",
     "two-callouts",
 ];

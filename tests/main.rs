@@ -19,6 +19,7 @@ mod hello;
 mod labelled_counter;
 mod rate_limit;
 mod rewrite_json;
+mod sse_filter;
 mod stream_upper;
 mod two_callouts;
 

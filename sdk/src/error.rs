@@ -29,6 +29,11 @@ pub enum ErrorKind {
         /// The limit that the plugin gave, in bytes.
         limit: usize,
     },
+    /// A server-sent event is longer than the plugin is willing to keep.
+    EventTooLarge {
+        /// The limit that the plugin gave, in bytes.
+        limit: usize,
+    },
     /// There is no body to work on: the message ended with its headers.
     NoBody,
     /// Other workers changed a shared value again and again while the plugin wanted to.
@@ -67,6 +72,7 @@ impl fmt::Display for Error {
             ErrorKind::Host(error) => error.fmt(f),
             ErrorKind::Callout(error) => error.fmt(f),
             ErrorKind::BodyTooLarge { limit } => write!(f, "the body is larger than the limit of {limit} bytes"),
+            ErrorKind::EventTooLarge { limit } => write!(f, "an event is larger than the limit of {limit} bytes"),
             ErrorKind::NoBody => f.write_str("the message has no body"),
             ErrorKind::Contended => f.write_str("a shared value was changed by others too often to be written"),
             ErrorKind::Unsupported { function } => {

@@ -14,6 +14,7 @@ pub mod request;
 pub mod response;
 pub mod shared;
 pub mod signature;
+pub mod sse;
 pub mod sys;
 pub mod time;
 

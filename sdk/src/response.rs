@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::exchange::{Exchange, Half};
 use crate::head::ResponseHead;
 use crate::reply::Reply;
+use crate::sse::{Event, Framer};
 
 /// A response whose headers, and everything behind them, wait for the plugin.
 ///
@@ -53,6 +54,13 @@ impl Response {
     /// Lets the headers move on and shows the body chunk by chunk, without keeping it.
     pub fn into_chunks(self) -> Result<ResponseChunks> {
         ResponseChunks::open(self.exchange)
+    }
+
+    /// Lets the headers move on and shows a body of server-sent events one by one.
+    ///
+    /// An event of more than `limit` bytes is an error. What is no `text/event-stream` is cut at its empty lines.
+    pub fn into_events(self, limit: usize) -> Result<ResponseEvents> {
+        Ok(ResponseEvents { chunks: self.into_chunks()?, framer: Framer::new(limit) })
     }
 }
 
@@ -111,6 +119,54 @@ impl ResponseChunks {
     pub fn pass(self) -> Result<Done> {
         self.chunks.finish()?.release(Half::Response)?;
         Ok(Done::new())
+    }
+}
+
+/// The events of a response; made by [`Response::into_events`].
+pub struct ResponseEvents {
+    chunks: ResponseChunks,
+    framer: Framer,
+}
+
+impl ResponseEvents {
+    /// The next event; `None` at the end.
+    ///
+    /// What is not [sent](Self::send) is left out. An event that is longer than the limit is an error;
+    /// [`pass`](Self::pass) still lets it through, unseen.
+    pub async fn next(&mut self) -> Result<Option<Event>> {
+        loop {
+            while let Some(event) = self.framer.next_event()? {
+                if !event.is_blank() {
+                    return Ok(Some(event));
+                }
+                self.send(event);
+            }
+            match self.chunks.next().await? {
+                Some(chunk) => self.framer.push(&chunk),
+                None => return Ok(self.framer.finish()),
+            }
+        }
+    }
+
+    /// Sends an event on: one that was read, changed or not, or one of the plugin's own.
+    ///
+    /// It leaves when the plugin waits next, for whatever it waits.
+    pub fn send(&mut self, event: impl AsRef<[u8]>) {
+        self.chunks.send(event);
+    }
+
+    /// Lets the rest of the response pass, what was begun but not read included.
+    pub fn pass(mut self) -> Result<Done> {
+        if let Some(rest) = self.framer.finish() {
+            self.chunks.send(rest);
+        }
+        self.chunks.pass()
+    }
+}
+
+impl fmt::Debug for ResponseEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseEvents").field("framer", &self.framer).finish_non_exhaustive()
     }
 }
 
