@@ -35,6 +35,11 @@ macro_rules! drive {
 pub(crate) const COURSES: &[Course] = &[
     Course { plugin: Plugin { package: "probe", register: probe::register }, setup: with_service, drives: PROBE },
     Course {
+        plugin: Plugin { package: "probe", register: probe::register },
+        setup: |proxy| with_service(proxy.allow_on_headers_stop_iteration(true)),
+        drives: BUFFERED,
+    },
+    Course {
         plugin: Plugin { package: "external-auth", register: external_auth::register },
         setup: with_auth,
         drives: EXTERNAL_AUTH,
@@ -49,6 +54,16 @@ pub(crate) const COURSES: &[Course] = &[
         plugin: Plugin { package: "rewrite-json", register: rewrite_json::register },
         setup: |proxy| proxy.upstream(|_| Answer::new(200).body(r#"{"a":1}"#)),
         drives: REWRITE_JSON,
+    },
+    Course {
+        plugin: Plugin { package: "sse-filter", register: sse_filter::register },
+        setup: |proxy| {
+            proxy.config(json!({"drop": ["secret"]})).upstream(|_| {
+                let events = "data: a@b.secret\n\nevent: secret\ndata: x\n\ndata: end\n\n";
+                Answer::new(200).header("content-type", "text/event-stream").body(events)
+            })
+        },
+        drives: SSE_FILTER,
     },
     Course {
         plugin: Plugin { package: "stream-upper", register: stream_upper::register },
@@ -303,6 +318,28 @@ const HELLO: &[Drive] = &[
 const REWRITE_JSON: &[Drive] = &[drive!("object", |proxy| proxy.get("/").send(), |_, ended| {
     ended.as_ref().map_or(true, |response| response.status() != 200 || response.text() == r#"{"a":1,"seen":true}"#)
 })];
+
+const SSE_FILTER: &[Drive] = &[drive!("events", |proxy| proxy.get("/").send(), kept_secret)];
+
+/// Decisions by a body, while the headers are held.
+const BUFFERED: &[Drive] = &[
+    drive!("buffered", |proxy| proxy.post("/buffered").body("hello").send(), buffered),
+    drive!("buffered in pieces", |proxy| pieces(proxy, "/buffered", &["hel", "lo"], false), buffered),
+    drive!("buffered with trailers", |proxy| pieces(proxy, "/buffered", &["hello"], true), buffered),
+    drive!("buffered without a body", |proxy| proxy.get("/buffered").send(), anything_may_pass),
+    drive!("refused by the body", |proxy| proxy.post("/buffered").body("deny").send(), nothing_reached_the_upstream),
+    drive!("response refused by the body", |proxy| proxy.get("/response-buffered").send(), kept_secret),
+    drive!(
+        "response with trailers refused by the body",
+        |proxy| proxy.get("/response-buffered").header("x-up", "trailers").send(),
+        kept_secret
+    ),
+];
+
+/// What was buffered has left changed, or not at all.
+fn buffered(proxy: &Proxy, _: &Ended) -> bool {
+    marked(proxy, "x-length", "5") && whole(proxy, |text| text == "olleh!")
+}
 
 const STREAM_UPPER: &[Drive] = &[
     drive!("capitals", |proxy| proxy.get("/").send(), in_capitals),

@@ -28,6 +28,7 @@ mod toolchains;
 
 // What the SDK promises to every plugin, shown with the `probe`.
 mod bodies;
+mod buffered;
 mod callouts;
 mod configuration;
 mod headers;
@@ -40,6 +41,7 @@ mod waiting;
 mod concurrency;
 mod faults;
 mod policies;
+mod random;
 mod traces;
 
 include!(concat!(env!("OUT_DIR"), "/every_module_has_a_scenario.rs"));

@@ -118,6 +118,8 @@ impl VmState {
                 headers.ok_or(Status::NotFound)?;
                 number(out, status.and_then(|status| status.parse().ok()).unwrap_or(2))
             }
+            // From the request's first byte to the response's last; no time passes on its way.
+            (b"backend_latency", None) if half.came_end && !exchange.local => number(out, 0),
             (b"headers", None) => all(headers, out),
             (b"headers", Some(name)) => joined(headers.ok_or(Status::NotFound)?, name, out),
             (b"trailers", None) => all(half.trailers.as_ref(), out),

@@ -7,9 +7,10 @@ use futures_lite::future::poll_fn;
 use crate::error::{ErrorKind, Result};
 use crate::exchange::{Exchange, Half, Stage};
 use crate::head::Trailers;
+use crate::shown;
 use crate::sys;
 
-/// A whole body, whose headers have already moved on; its last byte waits for the plugin's decision.
+/// A whole body; its last byte, and its headers if they were held, wait for the plugin's decision.
 pub(crate) struct Whole {
     pub(crate) exchange: Rc<Exchange>,
     half: Half,
@@ -17,8 +18,21 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
+    /// Lets the headers move on and waits for the body.
     pub(crate) async fn collect(exchange: Rc<Exchange>, half: Half, limit: usize) -> Result<Self> {
         exchange.open_body(half, Stage::Collecting { limit })?;
+        Self::complete(exchange, half, limit).await
+    }
+
+    /// Waits for the body while the headers are held.
+    pub(crate) async fn hold(exchange: Rc<Exchange>, half: Half, limit: usize) -> Result<Self> {
+        if !exchange.half(half).is_bodiless() {
+            shown::wait(&exchange, half).await?;
+        }
+        Self::complete(exchange, half, limit).await
+    }
+
+    async fn complete(exchange: Rc<Exchange>, half: Half, limit: usize) -> Result<Self> {
         poll_fn(|cx| exchange.poll_whole(half, limit, cx)).await?;
         let mut bytes = Vec::new();
         if !exchange.half(half).is_bodiless() {
@@ -73,6 +87,7 @@ impl Chunks {
     }
 }
 
+/// What reads a whole body.
 macro_rules! whole_methods {
     () => {
         /// The body's bytes.
@@ -87,6 +102,17 @@ macro_rules! whole_methods {
             Ok(serde_json::from_slice(&self.whole.bytes)?)
         }
 
+        /// The trailers, if the message has some.
+        #[must_use]
+        pub fn trailers(&self) -> Option<$crate::head::Trailers> {
+            self.whole.trailers()
+        }
+    };
+}
+
+/// What changes a whole body whose headers have gone.
+macro_rules! replace_methods {
+    () => {
         /// Puts other bytes in its place. A message that came without a body cannot be given one.
         pub fn replace(&mut self, bytes: impl Into<Vec<u8>>) -> $crate::error::Result<()> {
             self.whole.replace(bytes.into())
@@ -97,13 +123,47 @@ macro_rules! whole_methods {
         pub fn replace_json(&mut self, value: &impl serde::Serialize) -> $crate::error::Result<()> {
             self.whole.replace(serde_json::to_vec(value)?)
         }
+    };
+}
 
-        /// The trailers, if the message has some.
-        #[must_use]
-        pub fn trailers(&self) -> Option<$crate::head::Trailers> {
-            self.whole.trailers()
+/// What changes a whole body whose headers are held.
+macro_rules! held_methods {
+    () => {
+        /// Puts other bytes in its place and corrects `content-length` if there is one. A message that came without
+        /// a body cannot be given one.
+        pub fn replace(&mut self, bytes: impl Into<Vec<u8>>) -> $crate::error::Result<()> {
+            self.whole.replace(bytes.into())?;
+            if self.head.headers()?.contains("content-length") {
+                let len = self.whole.bytes.len().to_string();
+                self.head.set_header("content-length", len)?;
+            }
+            Ok(())
+        }
+
+        /// Puts a value in its place, as JSON.
+        #[cfg(feature = "json")]
+        pub fn replace_json(&mut self, value: &impl serde::Serialize) -> $crate::error::Result<()> {
+            self.replace(serde_json::to_vec(value)?)
         }
     };
+}
+
+macro_rules! deref_to_head {
+    ($($ty:ident: $head:ident;)*) => {$(
+        impl std::ops::Deref for $ty {
+            type Target = $head;
+
+            fn deref(&self) -> &$head {
+                &self.head
+            }
+        }
+
+        impl std::ops::DerefMut for $ty {
+            fn deref_mut(&mut self) -> &mut $head {
+                &mut self.head
+            }
+        }
+    )*};
 }
 
 macro_rules! chunk_methods {
@@ -141,4 +201,4 @@ macro_rules! debug_as_size {
     )*};
 }
 
-pub(crate) use {chunk_methods, debug_as_size, whole_methods};
+pub(crate) use {chunk_methods, debug_as_size, deref_to_head, held_methods, replace_methods, whole_methods};

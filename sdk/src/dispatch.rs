@@ -11,7 +11,7 @@ use crate::plugin::{Configured, Factory, Past};
 use crate::reply::{self, Reply};
 use crate::runtime::{self, IdMap};
 use crate::sys::{self, BufferKind};
-use crate::{callout, logger, time};
+use crate::{callout, logger, shown, time};
 
 /// One configured use of the plugin: the root context of the specification.
 struct Root {
@@ -64,6 +64,7 @@ pub(crate) fn context_create(context: u32, root: u32) {
             }
         } else if let Some(factory) = dispatcher.factory.get() {
             let mut roots = dispatcher.roots.borrow_mut();
+            shown::forget(context);
             if roots.is_empty() {
                 dispatcher.sole_root.set(context);
             }
@@ -230,6 +231,7 @@ pub(crate) fn delete(context: u32) {
     }
     if let Some(root) = forget_root(context) {
         time::forget(context);
+        shown::forget(context);
         drop(root);
     }
 }

@@ -34,6 +34,10 @@ pub enum ErrorKind {
         /// The limit that the plugin gave, in bytes.
         limit: usize,
     },
+    /// The host shows no body while its headers are held, because it was not told to.
+    ///
+    /// Envoy does with `allow_on_headers_stop_iteration: true` in the plugin's `PluginConfig`.
+    BodyHidden,
     /// There is no body to work on: the message ended with its headers.
     NoBody,
     /// Other workers changed a shared value again and again while the plugin wanted to.
@@ -73,6 +77,10 @@ impl fmt::Display for Error {
             ErrorKind::Callout(error) => error.fmt(f),
             ErrorKind::BodyTooLarge { limit } => write!(f, "the body is larger than the limit of {limit} bytes"),
             ErrorKind::EventTooLarge { limit } => write!(f, "an event is larger than the limit of {limit} bytes"),
+            ErrorKind::BodyHidden => f.write_str(
+                "the proxy shows no body while the headers wait: \
+                 set `allow_on_headers_stop_iteration: true` in the plugin's configuration of the proxy",
+            ),
             ErrorKind::NoBody => f.write_str("the message has no body"),
             ErrorKind::Contended => f.write_str("a shared value was changed by others too often to be written"),
             ErrorKind::Unsupported { function } => {

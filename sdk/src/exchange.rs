@@ -395,6 +395,16 @@ impl Exchange {
         }
     }
 
+    /// Ready when the host has shown a part of a body whose headers are held, or its end.
+    pub(crate) fn poll_shown(&self, half: Half, cx: &Context<'_>) -> Poll<()> {
+        let state = self.half(half);
+        if state.body_seen.get() || state.ended.get() {
+            return Poll::Ready(());
+        }
+        state.wait(cx);
+        Poll::Pending
+    }
+
     /// Ready when the whole body is in the window.
     pub(crate) fn poll_whole(&self, half: Half, limit: usize, cx: &Context<'_>) -> Poll<Result<()>> {
         let state = self.half(half);

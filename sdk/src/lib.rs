@@ -31,6 +31,7 @@ mod plugin;
 mod registration;
 mod reply;
 mod runtime;
+mod shown;
 
 pub use callout::Cluster;
 pub use done::Done;

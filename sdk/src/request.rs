@@ -12,10 +12,11 @@
 //! ```
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use crate::body::{Chunks, Whole, chunk_methods, debug_as_size, whole_methods};
+use crate::body::{
+    Chunks, Whole, chunk_methods, debug_as_size, deref_to_head, held_methods, replace_methods, whole_methods,
+};
 use crate::done::Done;
 use crate::error::Result;
 use crate::exchange::{Exchange, Half};
@@ -63,6 +64,18 @@ impl Request {
         RequestBody::collect(self.exchange, limit).await
     }
 
+    /// Waits for the whole body while the headers wait too: both can be read and changed before anything has left.
+    ///
+    /// The proxy has to show bodies behind held headers, which Envoy does with `allow_on_headers_stop_iteration: true`
+    /// in the plugin's `PluginConfig`; without it this is the error [`BodyHidden`](crate::error::ErrorKind::BodyHidden).
+    /// That is known once a first body has come, or was received and not shown; until then, ten seconds without
+    /// a sign of a body are the same error. A body larger than `limit` bytes is an error as in
+    /// [`into_body`](Self::into_body), and here it is in time for an answer.
+    pub async fn buffered(self, limit: usize) -> Result<BufferedRequest> {
+        let Self { exchange, head } = self;
+        Ok(BufferedRequest { whole: Whole::hold(exchange, Half::Request, limit).await?, head })
+    }
+
     /// Lets the headers move on and shows the body chunk by chunk, without keeping it.
     pub fn into_chunks(self) -> Result<RequestChunks> {
         RequestChunks::open(self.exchange)
@@ -75,17 +88,34 @@ impl fmt::Debug for Request {
     }
 }
 
-impl Deref for Request {
-    type Target = RequestHead;
-
-    fn deref(&self) -> &RequestHead {
-        &self.head
-    }
+/// A request whose headers and whole body are here, and wait.
+///
+/// It reads and writes its headers as a [`RequestHead`].
+#[must_use = "a request waits until it is passed, forwarded or answered"]
+pub struct BufferedRequest {
+    whole: Whole,
+    head: RequestHead,
 }
 
-impl DerefMut for Request {
-    fn deref_mut(&mut self) -> &mut RequestHead {
-        &mut self.head
+impl BufferedRequest {
+    whole_methods!();
+    held_methods!();
+
+    /// Lets the request move on, and the response pass by.
+    pub fn pass(self) -> Result<Done> {
+        self.whole.exchange.release(Half::Request)?;
+        Ok(Done::new())
+    }
+
+    /// Lets the request move on and waits for the response's head.
+    pub async fn forward(self) -> Result<Response> {
+        Response::of(self.whole.exchange).await
+    }
+
+    /// Answers in the place of the upstream, which has seen nothing of the request.
+    pub fn reply(self, reply: Reply) -> Result<Done> {
+        self.whole.exchange.reply(&reply);
+        Ok(Done::new())
     }
 }
 
@@ -100,6 +130,7 @@ impl RequestBody {
     }
 
     whole_methods!();
+    replace_methods!();
 
     /// Lets the request move on, and the response pass by.
     pub fn pass(self) -> Result<Done> {
@@ -152,7 +183,13 @@ impl RequestChunks {
     }
 }
 
+deref_to_head! {
+    Request: RequestHead;
+    BufferedRequest: RequestHead;
+}
+
 debug_as_size! {
+    BufferedRequest: |body| body.whole.bytes.len();
     RequestBody: |body| body.whole.bytes.len();
     RequestChunks: |body| body.chunks.taken;
 }

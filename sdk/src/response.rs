@@ -1,12 +1,13 @@
 //! The second half of an exchange in the hands of a handler.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use futures_lite::future::poll_fn;
 
-use crate::body::{Chunks, Whole, chunk_methods, debug_as_size, whole_methods};
+use crate::body::{
+    Chunks, Whole, chunk_methods, debug_as_size, deref_to_head, held_methods, replace_methods, whole_methods,
+};
 use crate::done::Done;
 use crate::error::Result;
 use crate::exchange::{Exchange, Half};
@@ -51,6 +52,18 @@ impl Response {
         ResponseBody::collect(self.exchange, limit).await
     }
 
+    /// Waits for the whole body while the headers wait too: both can be read and changed before anything has left.
+    ///
+    /// The proxy has to show bodies behind held headers, which Envoy does with `allow_on_headers_stop_iteration: true`
+    /// in the plugin's `PluginConfig`; without it this is the error [`BodyHidden`](crate::error::ErrorKind::BodyHidden).
+    /// That is known once a first body has come, or was received and not shown; until then, ten seconds without
+    /// a sign of a body are the same error. A body larger than `limit` bytes is an error as in
+    /// [`into_body`](Self::into_body), and here it is in time for an answer.
+    pub async fn buffered(self, limit: usize) -> Result<BufferedResponse> {
+        let Self { exchange, head } = self;
+        Ok(BufferedResponse { whole: Whole::hold(exchange, Half::Response, limit).await?, head })
+    }
+
     /// Lets the headers move on and shows the body chunk by chunk, without keeping it.
     pub fn into_chunks(self) -> Result<ResponseChunks> {
         ResponseChunks::open(self.exchange)
@@ -70,17 +83,29 @@ impl fmt::Debug for Response {
     }
 }
 
-impl Deref for Response {
-    type Target = ResponseHead;
-
-    fn deref(&self) -> &ResponseHead {
-        &self.head
-    }
+/// A response whose headers and whole body are here, and wait.
+///
+/// It reads and writes its headers as a [`ResponseHead`].
+#[must_use = "a response waits until it is passed or answered otherwise"]
+pub struct BufferedResponse {
+    whole: Whole,
+    head: ResponseHead,
 }
 
-impl DerefMut for Response {
-    fn deref_mut(&mut self) -> &mut ResponseHead {
-        &mut self.head
+impl BufferedResponse {
+    whole_methods!();
+    held_methods!();
+
+    /// Lets the response move on to the client.
+    pub fn pass(self) -> Result<Done> {
+        self.whole.exchange.release(Half::Response)?;
+        Ok(Done::new())
+    }
+
+    /// Answers in the place of the upstream's response.
+    pub fn reply(self, reply: Reply) -> Result<Done> {
+        self.whole.exchange.reply(&reply);
+        Ok(Done::new())
     }
 }
 
@@ -95,6 +120,7 @@ impl ResponseBody {
     }
 
     whole_methods!();
+    replace_methods!();
 
     /// Lets the response move on to the client.
     pub fn pass(self) -> Result<Done> {
@@ -170,7 +196,13 @@ impl fmt::Debug for ResponseEvents {
     }
 }
 
+deref_to_head! {
+    Response: ResponseHead;
+    BufferedResponse: ResponseHead;
+}
+
 debug_as_size! {
+    BufferedResponse: |body| body.whole.bytes.len();
     ResponseBody: |body| body.whole.bytes.len();
     ResponseChunks: |body| body.chunks.taken;
 }

@@ -97,6 +97,13 @@ impl Http for Probe {
                 body.pass()
             }
             "/request-chunks" => request_chunks(request).await,
+            "/request-chunks-slow" => request_chunks_slow(request).await,
+            "/buffered" => buffered(request).await,
+            "/buffered-late" => {
+                time::sleep(std::time::Duration::from_millis(50)).await;
+                buffered(request).await
+            }
+            "/response-buffered" => response_buffered(request).await,
             "/response-head" => response_head(request).await,
             "/response-reply" => request.forward().await?.reply(Reply::new(502).body("replaced")),
             "/response-body" => response_body(request).await,
@@ -227,6 +234,36 @@ async fn request_body(request: Request) -> Result<Done> {
     body.pass()
 }
 
+/// Decides by the body, and changes both headers and body.
+async fn buffered(request: Request) -> Result<Done> {
+    let mut request = request.buffered(1000).await?;
+    if request.bytes() == b"deny" {
+        return request.reply(Reply::new(401).body("the body says no"));
+    }
+    let length = request.bytes().len();
+    request.set_header("x-length", length.to_string())?;
+    request.set_header(":path", format!("/length/{length}"))?;
+    if length > 0 {
+        let reversed: Vec<u8> = request.bytes().iter().rev().chain(b"!").copied().collect();
+        request.replace(reversed)?;
+    }
+    request.pass()
+}
+
+async fn response_buffered(request: Request) -> Result<Done> {
+    let mut response = request.forward().await?.buffered(1000).await?;
+    let length = response.bytes().len();
+    if response.bytes() == b"secret" {
+        return response.reply(Reply::new(502).body("withheld"));
+    }
+    response.set_status(203)?;
+    response.set_header("x-length", length.to_string())?;
+    if length > 0 {
+        response.replace(format!("{length} bytes"))?;
+    }
+    response.pass()
+}
+
 async fn request_chunks(request: Request) -> Result<Done> {
     let mut body = request.into_chunks()?;
     while let Some(chunk) = body.next().await? {
@@ -237,6 +274,16 @@ async fn request_chunks(request: Request) -> Result<Done> {
     let mut response = body.forward().await?;
     response.set_header("x-chunked", "yes")?;
     response.pass()
+}
+
+/// Waits a millisecond inside every chunk.
+async fn request_chunks_slow(request: Request) -> Result<Done> {
+    let mut body = request.into_chunks()?;
+    while let Some(chunk) = body.next().await? {
+        time::sleep(std::time::Duration::from_millis(1)).await;
+        body.send(chunk.to_ascii_uppercase());
+    }
+    body.pass()
 }
 
 async fn response_head(request: Request) -> Result<Done> {
