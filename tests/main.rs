@@ -31,6 +31,7 @@ mod bodies;
 mod buffered;
 mod callouts;
 mod configuration;
+mod duplex;
 mod headers;
 mod replies;
 mod responses;

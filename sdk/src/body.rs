@@ -10,6 +10,18 @@ use crate::head::Trailers;
 use crate::shown;
 use crate::sys;
 
+/// A body that is kept if it is small enough, and passes chunk by chunk otherwise.
+///
+/// Which of the two suits a body that is too large is the plugin's policy: the error of `into_body` refuses it (with
+/// 413, or by a cut where the headers of a response have gone), `TooLarge` lets it pass, looked at or not.
+#[derive(Debug)]
+pub enum Bounded<W, C> {
+    /// The whole body.
+    Whole(W),
+    /// The body from its first byte, chunk by chunk; `pass` lets it go unseen.
+    TooLarge(C),
+}
+
 /// A whole body; its last byte, and its headers if they were held, wait for the plugin's decision.
 pub(crate) struct Whole {
     pub(crate) exchange: Rc<Exchange>,
@@ -22,6 +34,22 @@ impl Whole {
     pub(crate) async fn collect(exchange: Rc<Exchange>, half: Half, limit: usize) -> Result<Self> {
         exchange.open_body(half, Stage::Collecting { limit })?;
         Self::complete(exchange, half, limit).await
+    }
+
+    /// As [`collect`](Self::collect), but shows a body over the limit chunk by chunk.
+    pub(crate) async fn collect_or_stream(
+        exchange: Rc<Exchange>,
+        half: Half,
+        limit: usize,
+    ) -> Result<Bounded<Self, Chunks>> {
+        match Self::collect(Rc::clone(&exchange), half, limit).await {
+            Ok(whole) => Ok(Bounded::Whole(whole)),
+            Err(error) if matches!(error.kind(), ErrorKind::BodyTooLarge { .. }) => {
+                exchange.stream_kept(half);
+                Ok(Bounded::TooLarge(Chunks { exchange, half, taken: 0, out: Vec::new() }))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits for the body while the headers are held.
@@ -171,7 +199,9 @@ macro_rules! chunk_methods {
         /// The next bytes, as the network brought them; `None` at the end.
         ///
         /// What is sent before the following call takes their place; nothing sent means that they are left out.
-        /// While the plugin waits for something else, the host keeps what arrives, up to its buffer limit.
+        /// While the plugin waits for something else, the host keeps what arrives, up to its buffer limit
+        /// (`per_connection_buffer_limit_bytes`, 1 MiB in Envoy by default). A peer further ahead of the plugin than
+        /// that ends the exchange: with 413 for a request, with a cut for a response.
         pub async fn next(&mut self) -> $crate::error::Result<Option<Vec<u8>>> {
             self.chunks.next().await
         }

@@ -305,6 +305,17 @@ impl Exchange {
         self.release(Half::Request)
     }
 
+    /// Says whether somebody waits for the response; one that nobody waits for passes.
+    pub(crate) fn want_response(&self, wanted: bool) {
+        self.forwarded.set(wanted);
+    }
+
+    /// Lets a response pass that was waited for, whether it is here or not.
+    pub(crate) fn give_response_up(&self) -> Result<()> {
+        self.want_response(false);
+        if self.response.stage() == Stage::Held { self.release(Half::Response) } else { Ok(()) }
+    }
+
     /// Lets the headers move on and keeps the body, or shows it chunk by chunk.
     pub(crate) fn open_body(&self, half: Half, stage: Stage) -> Result<()> {
         let state = self.half(half);
@@ -318,6 +329,14 @@ impl Exchange {
         // With `allow_on_headers_stop_iteration` the host already keeps body bytes behind the held headers;
         // continuing now would send them unseen.
         if state.body_seen.get() { Ok(()) } else { self.resume(half) }
+    }
+
+    /// Shows a body chunk by chunk that turned out too large to be kept: from its first byte, which is still here.
+    pub(crate) fn stream_kept(&self, half: Half) {
+        let state = self.half(half);
+        if matches!(state.stage(), Stage::Collecting { .. }) {
+            state.set_stage(Stage::Streaming);
+        }
     }
 
     /// Answers in the place of the upstream, or resets where it is too late for an answer.

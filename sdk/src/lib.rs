@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod body;
 pub mod callout;
 pub mod cel;
 pub mod compression;
@@ -18,7 +19,6 @@ pub mod sse;
 pub mod sys;
 pub mod time;
 
-mod body;
 mod dispatch;
 mod done;
 mod exchange;

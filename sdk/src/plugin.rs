@@ -172,7 +172,8 @@ fn settle<P: Http>(plugin: &P, exchange: &Exchange, outcome: Result<Done>) {
         Err(error) => error,
         // A decision about another exchange's request is none about this one.
         Ok(Done { .. }) if exchange.undecided() => Error::app("the handler ended without a decision"),
-        Ok(Done { .. }) => return,
+        // Nobody is left to wait for a response.
+        Ok(Done { .. }) => return exchange.want_response(false),
     };
     exchange.reply(&failure(plugin, exchange.id(), &error));
 }

@@ -15,14 +15,14 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::body::{
-    Chunks, Whole, chunk_methods, debug_as_size, deref_to_head, held_methods, replace_methods, whole_methods,
+    Bounded, Chunks, Whole, chunk_methods, debug_as_size, deref_to_head, held_methods, replace_methods, whole_methods,
 };
 use crate::done::Done;
 use crate::error::Result;
 use crate::exchange::{Exchange, Half};
 use crate::head::RequestHead;
 use crate::reply::Reply;
-use crate::response::Response;
+use crate::response::{PendingResponse, Response};
 
 /// A request whose headers, and everything behind them, wait for the plugin.
 ///
@@ -62,6 +62,27 @@ impl Request {
     /// the host's own buffer limit (1 MiB in Envoy by default) ends the exchange with 413 before that if it is lower.
     pub async fn into_body(self, limit: usize) -> Result<RequestBody> {
         RequestBody::collect(self.exchange, limit).await
+    }
+
+    /// As [`into_body`](Self::into_body), but a body larger than `limit` bytes is no error: it is shown chunk by chunk.
+    ///
+    /// The limit has to be lower than the host's own buffer limit (`per_connection_buffer_limit_bytes` of listener
+    /// and cluster, 1 MiB in Envoy by default), which ends the exchange first otherwise.
+    pub async fn into_bounded_body(self, limit: usize) -> Result<Bounded<RequestBody, RequestChunks>> {
+        Ok(match Whole::collect_or_stream(self.exchange, Half::Request, limit).await? {
+            Bounded::Whole(whole) => Bounded::Whole(RequestBody { whole }),
+            Bounded::TooLarge(chunks) => Bounded::TooLarge(RequestChunks { chunks }),
+        })
+    }
+
+    /// Lets the headers move on and works on both directions at once, for streams in which the upstream may answer
+    /// before the request has ended, as gRPC's do.
+    ///
+    /// The two are awaited together, such as with [`join`](crate::future::join); each needs its decision. A response
+    /// that is not awaited any more passes.
+    pub fn into_duplex(self) -> Result<(RequestChunks, PendingResponse)> {
+        let response = PendingResponse::new(Rc::clone(&self.exchange));
+        Ok((RequestChunks::open(self.exchange)?, response))
     }
 
     /// Waits for the whole body while the headers wait too: both can be read and changed before anything has left.
@@ -171,7 +192,7 @@ impl RequestChunks {
     /// Sends what is left to send and waits for the response's head.
     ///
     /// An upstream may answer before the request has ended, as gRPC streams do; such a response passes, and
-    /// this is an error then.
+    /// this is an error then, unless the request was opened with [`into_duplex`](Request::into_duplex).
     pub async fn forward(self) -> Result<Response> {
         Response::of(self.chunks.finish()?).await
     }

@@ -1,15 +1,17 @@
 //! The second half of an exchange in the hands of a handler.
 
 use std::fmt;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use futures_lite::future::poll_fn;
 
 use crate::body::{
-    Chunks, Whole, chunk_methods, debug_as_size, deref_to_head, held_methods, replace_methods, whole_methods,
+    Bounded, Chunks, Whole, chunk_methods, debug_as_size, deref_to_head, held_methods, replace_methods, whole_methods,
 };
 use crate::done::Done;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exchange::{Exchange, Half};
 use crate::head::ResponseHead;
 use crate::reply::Reply;
@@ -22,6 +24,56 @@ use crate::sse::{Event, Framer};
 pub struct Response {
     exchange: Rc<Exchange>,
     head: ResponseHead,
+}
+
+/// The response of a request that is still streaming; made by
+/// [`Request::into_duplex`](crate::Request::into_duplex).
+///
+/// As a future it is the response, as soon as its headers are here. Dropped before, it lets the response pass.
+#[must_use = "a response is waited for by awaiting it"]
+pub struct PendingResponse {
+    /// Nothing once the response was handed out.
+    exchange: Option<Rc<Exchange>>,
+}
+
+impl PendingResponse {
+    pub(crate) fn new(exchange: Rc<Exchange>) -> Self {
+        exchange.want_response(true);
+        Self { exchange: Some(exchange) }
+    }
+}
+
+impl Future for PendingResponse {
+    type Output = Result<Response>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response>> {
+        let Some(exchange) = self.exchange.take() else {
+            return Poll::Ready(Err(Error::app("the response was handed out already")));
+        };
+        match exchange.poll_response(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(Response { head: ResponseHead::new(exchange.id()), exchange })),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                self.exchange = Some(exchange);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for PendingResponse {
+    fn drop(&mut self) {
+        let Some(exchange) = self.exchange.take() else { return };
+        if let Err(error) = exchange.give_response_up() {
+            log::error!("a response could not pass: {error}");
+        }
+    }
+}
+
+impl fmt::Debug for PendingResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingResponse").finish_non_exhaustive()
+    }
 }
 
 impl Response {
@@ -50,6 +102,17 @@ impl Response {
     /// as the headers have gone then, an error that is not handled cuts the response off.
     pub async fn into_body(self, limit: usize) -> Result<ResponseBody> {
         ResponseBody::collect(self.exchange, limit).await
+    }
+
+    /// As [`into_body`](Self::into_body), but a body larger than `limit` bytes is no error: it is shown chunk by chunk.
+    ///
+    /// The limit has to be lower than the host's own buffer limit (`per_connection_buffer_limit_bytes` of listener
+    /// and cluster, 1 MiB in Envoy by default), which ends the exchange first otherwise.
+    pub async fn into_bounded_body(self, limit: usize) -> Result<Bounded<ResponseBody, ResponseChunks>> {
+        Ok(match Whole::collect_or_stream(self.exchange, Half::Response, limit).await? {
+            Bounded::Whole(whole) => Bounded::Whole(ResponseBody { whole }),
+            Bounded::TooLarge(chunks) => Bounded::TooLarge(ResponseChunks { chunks }),
+        })
     }
 
     /// Waits for the whole body while the headers wait too: both can be read and changed before anything has left.
@@ -176,7 +239,7 @@ impl ResponseEvents {
 
     /// Sends an event on: one that was read, changed or not, or one of the plugin's own.
     ///
-    /// It leaves when the plugin waits next, for whatever it waits.
+    /// It leaves when the plugin asks for an event that is not here yet; until then the host keeps what arrives.
     pub fn send(&mut self, event: impl AsRef<[u8]>) {
         self.chunks.send(event);
     }

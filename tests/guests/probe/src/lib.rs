@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use futures_lite::future::poll_fn;
+use wasmplugin::body::Bounded;
 use wasmplugin::config::Duration;
 use wasmplugin::error::ErrorKind;
 use wasmplugin::future::{join, join_all};
@@ -97,6 +98,18 @@ impl Http for Probe {
                 body.pass()
             }
             "/request-chunks" => request_chunks(request).await,
+            "/request-chunks-hold" => {
+                let mut body = request.into_chunks()?;
+                let _first = body.next().await?;
+                time::sleep(std::time::Duration::from_secs(5)).await;
+                body.pass()
+            }
+            "/duplex" => duplex(request).await,
+            "/duplex-dropped" => {
+                let (body, _) = request.into_duplex()?;
+                body.pass()
+            }
+            "/bounded" => bounded(request).await,
             "/request-chunks-slow" => request_chunks_slow(request).await,
             "/buffered" => buffered(request).await,
             "/buffered-late" => {
@@ -274,6 +287,55 @@ async fn request_chunks(request: Request) -> Result<Done> {
     let mut response = body.forward().await?;
     response.set_header("x-chunked", "yes")?;
     response.pass()
+}
+
+/// Changes small bodies as a whole, and puts larger ones between brackets.
+async fn bounded(request: Request) -> Result<Done> {
+    let response = match request.into_bounded_body(4).await? {
+        Bounded::Whole(mut body) => {
+            let text = [b"whole: ", body.bytes()].concat();
+            body.replace(text)?;
+            body.forward().await?
+        }
+        Bounded::TooLarge(mut chunks) => {
+            chunks.send("<");
+            while let Some(chunk) = chunks.next().await? {
+                chunks.send(chunk);
+            }
+            chunks.send(">");
+            chunks.forward().await?
+        }
+    };
+    match response.into_bounded_body(4).await? {
+        Bounded::Whole(body) => body.pass(),
+        Bounded::TooLarge(mut chunks) => {
+            chunks.send("<");
+            while let Some(chunk) = chunks.next().await? {
+                chunks.send(chunk);
+            }
+            chunks.send(">");
+            chunks.pass()
+        }
+    }
+}
+
+/// Changes the request's body and the response's head, whichever comes first.
+async fn duplex(request: Request) -> Result<Done> {
+    let (mut body, response) = request.into_duplex()?;
+    let upload = async {
+        while let Some(chunk) = body.next().await? {
+            body.send(chunk.to_ascii_uppercase());
+        }
+        body.pass()
+    };
+    let download = async {
+        let mut response = response.await?;
+        response.set_status(response.status()? + 1)?;
+        response.pass()
+    };
+    let (upload, download) = join(upload, download).await;
+    let Done { .. } = upload?;
+    download
 }
 
 /// Waits a millisecond inside every chunk.
