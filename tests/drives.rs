@@ -217,6 +217,12 @@ const PROBE: &[Drive] = &[
     drive!("request chunks", |proxy| pieces(proxy, "/request-chunks", &["one", "two"], false), |proxy, _| {
         whole(proxy, |text| text == "<one><two>")
     }),
+    drive!("large body in chunks", |proxy| pieces(proxy, "/bounded", &["more ", "than four"], false), |proxy, _| {
+        whole(proxy, |text| text == "<more than four>")
+    }),
+    drive!("both directions", |proxy| pieces(proxy, "/duplex", &["one", "two"], false), |proxy, _| {
+        whole(proxy, |text| text == "ONETWO")
+    }),
     drive!("trailers", |proxy| pieces(proxy, "/trailers", &["abc"], true), |proxy, _| {
         proxy
             .upstream_requests()

@@ -74,7 +74,7 @@ fn both_directions_stream_at_once() {
     worker.request_data(id, Bytes::new(), true);
     assert_eq!(sent(&mut worker), ">|");
     worker.response_data(id, "last".into(), true);
-    assert_eq!(sent(&mut worker), "<last|");
+    assert_eq!(sent(&mut worker), "<last <|");
     worker.finished(id);
     assert_eq!(worker.take_findings(), []);
     assert_eq!(wasmplugin::__private::census(), "0 exchanges, 0 tasks, 0 callouts, 0 timers");

@@ -69,6 +69,11 @@ pub(crate) enum Stage {
 }
 
 /// What a callback tells the host.
+///
+/// For a body, `Pause` is Envoy's `StopIterationAndBuffer`: what waits stays in the plugin's reach, and its size is
+/// limited. `StopIterationAndWatermark` would slow the peer down in place of a limit, but what it holds cannot be read
+/// or changed any more (Envoy 1.40 shows an empty buffer from other callbacks), so a plugin that waits inside a chunk
+/// would let the bytes behind it pass unseen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Action {

@@ -4,6 +4,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
 
+/// Waits for two futures at the same time; the first error ends both.
+pub async fn try_join<A, B, T, U, E>(a: A, b: B) -> Result<(T, U), E>
+where
+    A: Future<Output = Result<T, E>>,
+    B: Future<Output = Result<U, E>>,
+{
+    futures_lite::future::try_zip(a, b).await
+}
+
 /// Waits for both, at the same time.
 pub async fn join<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
     futures_lite::future::zip(a, b).await

@@ -78,8 +78,8 @@ impl Request {
     /// Lets the headers move on and works on both directions at once, for streams in which the upstream may answer
     /// before the request has ended, as gRPC's do.
     ///
-    /// The two are awaited together, such as with [`join`](crate::future::join); each needs its decision. A response
-    /// that is not awaited any more passes.
+    /// The two are awaited together with [`try_join`](crate::future::try_join), so that an error of one is not left
+    /// waiting for the other; each needs its decision. A response that is not awaited any more passes.
     pub fn into_duplex(self) -> Result<(RequestChunks, PendingResponse)> {
         let response = PendingResponse::new(Rc::clone(&self.exchange));
         Ok((RequestChunks::open(self.exchange)?, response))

@@ -8,7 +8,7 @@ use futures_lite::future::poll_fn;
 use wasmplugin::body::Bounded;
 use wasmplugin::config::Duration;
 use wasmplugin::error::ErrorKind;
-use wasmplugin::future::{join, join_all};
+use wasmplugin::future::{join, join_all, try_join};
 use wasmplugin::{Cluster, Done, Error, Flow, Http, Reply, Request, RequestHead, ResponseHead, Result, time};
 
 /// The configuration: three levels deep, so that errors have a path to name.
@@ -330,12 +330,12 @@ async fn duplex(request: Request) -> Result<Done> {
     };
     let download = async {
         let mut response = response.await?;
-        response.set_status(response.status()? + 1)?;
+        let status = response.status()?;
+        response.set_status(status + 1)?;
         response.pass()
     };
-    let (upload, download) = join(upload, download).await;
-    let Done { .. } = upload?;
-    download
+    let (Done { .. }, done) = try_join(upload, download).await?;
+    Ok(done)
 }
 
 /// Waits a millisecond inside every chunk.
