@@ -39,12 +39,18 @@ impl Plugin {
 /// All that is built to Wasm, in one run of cargo.
 const PACKAGES: &[&str] = &[
     "cel-gate",
+    "configured-headers",
     "external-auth",
     "foreign",
     "hello",
     "labelled-counter",
+    "path-guard",
+    "per-route",
     "probe",
     "rate-limit",
+    "request-headers",
+    "request-log",
+    "request-metrics",
     "rewrite-json",
     "shared-state",
     "sse-filter",

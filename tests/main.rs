@@ -13,11 +13,17 @@ mod wat_guest;
 
 // One module per plugin and example, with its name.
 mod cel_gate;
+mod configured_headers;
 mod external_auth;
 mod foreign;
 mod hello;
 mod labelled_counter;
+mod path_guard;
+mod per_route;
 mod rate_limit;
+mod request_headers;
+mod request_log;
+mod request_metrics;
 mod rewrite_json;
 mod sse_filter;
 mod stream_upper;

@@ -39,6 +39,7 @@ pub mod module;
 pub mod native;
 mod options;
 pub mod pairs;
+pub mod prometheus;
 mod properties;
 pub mod services;
 pub mod shared;

@@ -56,6 +56,10 @@ impl VmState {
         let node = self.services.node();
         let (first, rest) = split(rest.ok_or(Status::SerializationFailure)?);
         match first {
+            b"route_name" if rest.is_none() => {
+                self.exchange()?;
+                text(out, self.services.route_name())
+            }
             b"node" => {
                 let (field, rest) = split(rest.ok_or(Status::SerializationFailure)?);
                 match (field, rest) {

@@ -56,6 +56,7 @@ pub struct Services {
     queues: Queues,
     metrics: Metrics,
     node: Node,
+    route_name: String,
 }
 
 /// The proxy's own identity, as `xds.node` tells it.
@@ -82,6 +83,7 @@ impl Services {
             queues: Queues::default(),
             metrics: Metrics::default(),
             node: Node::default(),
+            route_name: String::new(),
         }
     }
 
@@ -90,6 +92,19 @@ impl Services {
     pub fn with_node(mut self, node: Node) -> Self {
         self.node = node;
         self
+    }
+
+    /// The same with a name for the route that requests take.
+    #[must_use]
+    pub fn with_route_name(mut self, name: String) -> Self {
+        self.route_name = name;
+        self
+    }
+
+    /// The name of the route that requests take; empty if it has none.
+    #[must_use]
+    pub fn route_name(&self) -> &str {
+        &self.route_name
     }
 
     /// The time that plugins see.

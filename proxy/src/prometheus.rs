@@ -1,9 +1,6 @@
 //! All counters as Prometheus reads them, under Envoy's names where Envoy counts the same.
 
-use std::fmt::Write as _;
-
-use wasmplugin_host::abi::MetricKind;
-use wasmplugin_host::metrics::{BOUNDS, Sample};
+use wasmplugin_host::prometheus::{Page, label};
 
 use crate::board::Board;
 use crate::stats::{ClusterStats, Count, WorkerStats};
@@ -11,28 +8,11 @@ use crate::stats::{ClusterStats, Count, WorkerStats};
 /// Everything that the proxy and its plugins have counted.
 pub(crate) fn render(board: &Board) -> String {
     let mut page = Page::default();
-    plugins(&mut page, &board.services.metrics().snapshot());
+    page.plugins(&board.services.metrics().snapshot(), &[]);
     listener(&mut page, board);
     clusters(&mut page, board);
     vms(&mut page, board);
-    page.text
-}
-
-/// The plugins' own metrics; several names may become one that Prometheus understands.
-fn plugins(page: &mut Page, samples: &[Sample]) {
-    let mut samples: Vec<(String, &Sample)> =
-        samples.iter().map(|sample| (metric_name(&sample.name), sample)).collect();
-    samples.sort_by(|one, other| one.0.cmp(&other.0));
-    samples.dedup_by(|one, other| one.0 == other.0);
-    for (name, sample) in samples {
-        match sample.kind {
-            MetricKind::Counter => page.family(&name, "counter", [(String::new(), sample.value)]),
-            MetricKind::Gauge => page.family(&name, "gauge", [(String::new(), sample.value)]),
-            MetricKind::Histogram => {
-                page.histogram(&name, "", sample.buckets.iter().copied(), sample.value, &sample.sum.to_string());
-            }
-        }
-    }
+    page.into_text()
 }
 
 fn listener(page: &mut Page, board: &Board) {
@@ -125,84 +105,4 @@ fn sum<const N: usize>(rows: impl Iterator<Item = [u64; N]>) -> [u64; N] {
         }
         total
     })
-}
-
-/// The text under construction.
-#[derive(Default)]
-struct Page {
-    text: String,
-}
-
-impl Page {
-    fn family(&mut self, name: &str, kind: &str, values: impl IntoIterator<Item = (String, u64)>) {
-        let mut values = values.into_iter().peekable();
-        if values.peek().is_none() {
-            return;
-        }
-        self.line(format_args!("# TYPE {name} {kind}"));
-        for (labels, value) in values {
-            self.line(format_args!("{name}{{{labels}}} {value}"));
-        }
-    }
-
-    /// `below` is how many samples are at most as large as each of the bounds.
-    fn histogram(&mut self, name: &str, labels: &str, below: impl Iterator<Item = u64>, count: u64, total: &str) {
-        self.line(format_args!("# TYPE {name} histogram"));
-        let comma = if labels.is_empty() { "" } else { "," };
-        for (bound, below) in BOUNDS.iter().zip(below) {
-            self.line(format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}"));
-        }
-        self.line(format_args!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}"));
-        self.line(format_args!("{name}_sum{{{labels}}} {total}"));
-        self.line(format_args!("{name}_count{{{labels}}} {count}"));
-    }
-
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        // Writing to a string cannot fail.
-        let _ = self.text.write_fmt(line);
-        self.text.push('\n');
-    }
-}
-
-fn label(name: &str, value: impl ToString) -> String {
-    let value = value.to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    format!("{name}=\"{value}\"")
-}
-
-/// The name as Envoy makes it fit: other characters become `_`, and so does a digit in front.
-fn metric_name(name: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    let mut fitting: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
-    if fitting.chars().next().is_none_or(|first| first.is_ascii_digit()) {
-        fitting.insert(0, '_');
-    }
-    fitting
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_and_labels_are_made_to_fit() {
-        assert_eq!(metric_name("my.counter{a=b}"), "my_counter_a_b_");
-        assert_eq!(metric_name("2xx"), "_2xx");
-        assert_eq!(label("a", "x\"y\\\n"), r#"a="x\"y\\\n""#);
-    }
-
-    #[test]
-    fn histograms_end_with_everything() {
-        let mut page = Page::default();
-        page.histogram("h", "", [1, 1, 3].into_iter(), 6, "9");
-        let expected = [
-            "# TYPE h histogram",
-            "h_bucket{le=\"0.5\"} 1",
-            "h_bucket{le=\"1\"} 1",
-            "h_bucket{le=\"5\"} 3",
-            "h_bucket{le=\"+Inf\"} 6",
-            "h_sum{} 9",
-            "h_count{} 6",
-        ];
-        assert_eq!(page.text.lines().collect::<Vec<_>>(), expected);
-    }
 }

@@ -20,6 +20,21 @@ impl ConfigError {
     pub fn at(path: impl Into<String>, text: impl Into<Cow<'static, str>>) -> Self {
         Self { path: path.into(), text: text.into() }
     }
+
+    /// Its place and what is wrong there, as a text that [`json`] takes apart again.
+    #[cfg(feature = "json")]
+    pub(crate) fn placed(&self) -> String {
+        if self.path.is_empty() { self.text.to_string() } else { format!("at `{}`: {}", self.path, self.text) }
+    }
+
+    /// Reads what [`placed`](Self::placed) wrote, found at `path`.
+    #[cfg(feature = "json")]
+    fn replaced(path: &str, message: &str) -> Self {
+        match message.strip_prefix("at `").and_then(|rest| rest.split_once("`: ")) {
+            Some((inner, text)) => Self::at(joined(path, inner), worded(text)),
+            None => Self::at(path, worded(message)),
+        }
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -68,21 +83,47 @@ pub fn json<T: serde::de::DeserializeOwned>(configuration: &[u8]) -> Result<T, C
         b"" => b"{}",
         text => text,
     };
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = read(&mut json)?;
+    json.end().map_err(|error| ConfigError::new(worded(&error.to_string())))?;
+    Ok(value)
+}
+
+/// Reads a part of a configuration that lies at `path` in it; its errors are told by [`ConfigError::placed`].
+#[cfg(feature = "json")]
+pub(crate) fn value<T: serde::de::DeserializeOwned>(value: &serde_json::Value, path: &str) -> Result<T, ConfigError> {
+    read(value).map_err(|error| ConfigError { path: joined(path, &error.path), ..error })
+}
+
+#[cfg(feature = "json")]
+fn read<'de, T, D>(from: D) -> Result<T, ConfigError>
+where
+    T: serde::de::DeserializeOwned,
+    D: serde::Deserializer<'de, Error: fmt::Display>,
+{
     let mut unknown = None;
     let mut track = serde_path_to_error::Track::new();
-    let mut json = serde_json::Deserializer::from_slice(text);
-    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    let tracked = serde_path_to_error::Deserializer::new(from, &mut track);
     let value = serde_ignored::deserialize(tracked, |path| {
         unknown.get_or_insert_with(|| field_path(&path));
     });
-    let value: T = value.map_err(|error: serde_json::Error| {
+    let value: T = value.map_err(|error: D::Error| {
         let path = track.path().to_string();
-        ConfigError::at(if path == "." { String::new() } else { path }, worded(&error.to_string()))
+        ConfigError::replaced(if path == "." { "" } else { &path }, &error.to_string())
     })?;
-    json.end().map_err(|error| ConfigError::new(worded(&error.to_string())))?;
     match unknown {
         None => Ok(value),
         Some(path) => Err(ConfigError::at(path, "unknown field; check the spelling, or remove it")),
+    }
+}
+
+/// One path behind another, either of which may be empty.
+#[cfg(feature = "json")]
+fn joined(path: &str, inner: &str) -> String {
+    match (path, inner) {
+        ("", one) | (one, "") => one.to_owned(),
+        (path, inner) if inner.starts_with('[') => format!("{path}{inner}"),
+        (path, inner) => format!("{path}.{inner}"),
     }
 }
 

@@ -107,6 +107,12 @@ impl RequestHead {
         self.pseudo(":authority")
     }
 
+    /// Makes the exchange the one that further host calls are about.
+    #[cfg(feature = "json")]
+    pub(crate) fn focus(&self) -> Result<()> {
+        Ok(runtime::focus(self.map.context)?)
+    }
+
     fn pseudo(&self, name: &str) -> Result<&str> {
         self.headers()?.get(name).ok_or_else(|| Error::malformed(format!("the request has no `{name}`")))?.to_str()
     }

@@ -24,7 +24,7 @@ impl Headers {
 
     /// Accepts the encoding of the ABI: a count, the lengths of all names and values, then the bytes with a NUL
     /// after each; all numbers are 32-bit little-endian.
-    fn decode(blob: Vec<u8>) -> Result<Self> {
+    pub(crate) fn decode(blob: Vec<u8>) -> Result<Self> {
         let headers = Self { blob };
         let malformed = || Error::malformed("a header map from the host");
         let Some((count, rest)) = headers.blob.split_first_chunk::<4>() else {

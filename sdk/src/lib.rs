@@ -13,6 +13,8 @@ pub mod headers;
 pub mod metrics;
 pub mod request;
 pub mod response;
+#[cfg(feature = "json")]
+pub mod routes;
 pub mod shared;
 pub mod signature;
 pub mod sse;

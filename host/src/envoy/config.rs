@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::prometheus::StatsTag;
 use crate::test::FailPolicy;
 
 /// Name of the one listener.
@@ -39,6 +40,10 @@ pub struct Bootstrap {
     pub clusters: Vec<Cluster>,
     /// How many bytes a connection buffers; Envoy's own 1 MiB if nothing is said.
     pub buffer_limit: Option<usize>,
+    /// The name of the one route.
+    pub route_name: String,
+    /// What becomes a label of a metric.
+    pub stats_tags: Vec<StatsTag>,
 }
 
 /// One plugin of the chain.
@@ -68,7 +73,16 @@ impl Bootstrap {
     /// Nothing but an upstream, on free ports of the loopback.
     pub fn new(upstream: Cluster) -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { listener: free, admin: free, plugins: Vec::new(), upstream, clusters: Vec::new(), buffer_limit: None }
+        Self {
+            listener: free,
+            admin: free,
+            plugins: Vec::new(),
+            upstream,
+            clusters: Vec::new(),
+            buffer_limit: None,
+            route_name: String::new(),
+            stats_tags: Vec::new(),
+        }
     }
 
     /// The configuration as JSON, which Envoy reads like YAML.
@@ -86,7 +100,9 @@ impl Bootstrap {
             "filter_chains": [{"filters": [self.connection_manager(filters)]}],
         });
         limit(&mut listener, self.buffer_limit);
+        let tags = self.stats_tags.iter().map(|tag| json!({"tag_name": tag.name(), "regex": tag.pattern()}));
         json!({
+            "stats_config": {"stats_tags": tags.collect::<Vec<_>>()},
             "node": {"id": "wasmplugin", "cluster": "wasmplugin"},
             "admin": {"address": address(self.admin)},
             "stats_flush_interval": "0.1s",
@@ -109,7 +125,7 @@ impl Bootstrap {
                         "virtual_hosts": [{
                             "name": "all",
                             "domains": ["*"],
-                            "routes": [{"match": {"prefix": "/"}, "route": {"cluster": self.upstream.name}}],
+                            "routes": [{"name": self.route_name, "match": {"prefix": "/"}, "route": {"cluster": self.upstream.name}}],
                         }],
                     },
                     "http_filters": filters,

@@ -15,8 +15,10 @@ use super::files;
 use super::http1::Http1;
 use super::http2::Http2;
 use super::process::{Options, Process};
+use crate::prometheus::metric_name;
 use crate::test::{
-    Cluster, Code, Driver, Failure, Headers, Leaks, LogLine, PluginSetup, Response, Setup, StartError, TraceLine,
+    Cluster, Code, Driver, Failure, Headers, Leaks, LogLine, PluginSetup, Response, Samples, Setup, StartError,
+    TraceLine,
 };
 
 /// An answer that was due is on its way for no longer than this.
@@ -25,6 +27,9 @@ const DUE: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_millis(30);
 /// A client that left, or a connection that was cut, is noticed within this time.
 const CLOSING: Duration = Duration::from_secs(1);
+
+/// Two and a half of the intervals in which Envoy merges what its workers have sampled.
+const FLUSHED: Duration = Duration::from_millis(250);
 
 /// Envoy is declared before the servers so that it ends before they do.
 struct Engine {
@@ -59,6 +64,8 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
     bootstrap.clusters = setup.clusters.iter().map(serve).collect::<Result<_, _>>()?;
     bootstrap.plugins = setup.plugins.into_iter().map(plugin).collect::<Result<_, _>>()?;
     bootstrap.buffer_limit = setup.buffer_limit;
+    bootstrap.route_name = setup.route_name;
+    bootstrap.stats_tags = setup.stats_tags;
 
     let options = Options { workers: setup.workers, trace: setup.trace };
     let process = Process::start(&binary.path, &bootstrap, options)?;
@@ -182,6 +189,24 @@ impl Driver for Engine {
         // What a plugin counts at the end of an exchange comes just after the client saw that end.
         self.process.log().settle(QUIET);
         self.process.stat(&format!("wasmcustom.{name}"))
+    }
+
+    fn histogram(&mut self, name: &str) -> Option<Samples> {
+        let text = self.prometheus();
+        let name = metric_name(name);
+        let value = |suffix: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}_{suffix}{{}} ")))?;
+            line.parse::<f64>().ok()
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count is a whole number")]
+        Some(Samples { count: value("count")? as u64, sum: value("sum")? })
+    }
+
+    fn prometheus(&mut self) -> String {
+        self.process.log().settle(QUIET);
+        // Envoy shows a histogram's samples after the next flush but one: they are merged in the background.
+        thread::sleep(FLUSHED);
+        self.process.prometheus()
     }
 
     fn leaks(&mut self) -> Leaks {

@@ -44,6 +44,12 @@ pub trait Driver {
     /// The value of a counter or gauge, over all workers; nothing if no plugin defined it.
     fn metric(&mut self, name: &str) -> Option<u64>;
 
+    /// The samples of a histogram, over all workers; nothing if there is none.
+    fn histogram(&mut self, name: &str) -> Option<Samples>;
+
+    /// The plugins' metrics, and maybe others, as Prometheus reads them.
+    fn prometheus(&mut self) -> String;
+
     /// The calls between proxy and plugins so far, if the setup asked for a trace.
     fn trace(&mut self) -> Vec<TraceLine>;
 
@@ -56,6 +62,15 @@ pub trait Driver {
     fn leaks(&mut self) -> Leaks {
         Leaks::default()
     }
+}
+
+/// What is known of a histogram's samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Samples {
+    /// How many there are.
+    pub count: u64,
+    /// Their sum; Envoy keeps samples in buckets and tells a sum that may be 5 % off.
+    pub sum: f64,
 }
 
 /// One line that a plugin logged.

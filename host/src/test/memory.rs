@@ -8,12 +8,14 @@ use bytes::Bytes;
 
 use super::setup::Code as CodeSetup;
 use super::{
-    Answer, Arrival, Cluster, Driver, Ending, Failure, Finding, Headers, Leaks, LogLine, PluginSetup, Response, Setup,
-    StartError, TraceLine,
+    Answer, Arrival, Cluster, Driver, Ending, Failure, Finding, Headers, Leaks, LogLine, PluginSetup, Response,
+    Samples, Setup, StartError, StatsTag, TraceLine,
 };
+use crate::abi::MetricKind;
 use crate::clock::Clock;
 use crate::fault::CalloutFault;
 use crate::headers::HeaderMap;
+use crate::prometheus::Page;
 use crate::services::{LogRecord, Services};
 use crate::worker::{
     CalloutId, CalloutOutcome, CalloutRequest, Code, Connection, Effect, EndStyle, ExchangeId, Item, Options, Plugin,
@@ -39,7 +41,7 @@ pub(super) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
             lock(&sink).push(LogLine { level: record.level, text });
         }
     };
-    let services = Arc::new(Services::new(Clock::manual(EPOCH), Box::new(log)));
+    let services = Arc::new(Services::new(Clock::manual(EPOCH), Box::new(log)).with_route_name(setup.route_name));
     let names = setup.clusters.iter().chain([&setup.upstream]).map(|cluster| cluster.name().to_owned());
     services.set_clusters(names);
     let refused = |message: String| {
@@ -70,6 +72,7 @@ pub(super) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         services,
         clusters: setup.clusters.into_iter().map(|cluster| (cluster.name().to_owned(), cluster)).collect(),
         upstream: setup.upstream,
+        stats_tags: setup.stats_tags,
         protocol: if setup.http2 { Protocol::Http2 } else { Protocol::Http11 },
         talks: HashMap::new(),
         numbers: HashMap::new(),
@@ -112,6 +115,7 @@ struct Engine {
     workers: Vec<Worker>,
     services: Arc<Services>,
     clusters: HashMap<String, Cluster>,
+    stats_tags: Vec<StatsTag>,
     upstream: Cluster,
     protocol: Protocol,
     talks: HashMap<u64, Talk>,
@@ -553,6 +557,20 @@ impl Driver for Engine {
 
     fn metric(&mut self, name: &str) -> Option<u64> {
         self.services.metrics().value(name)
+    }
+
+    fn histogram(&mut self, name: &str) -> Option<Samples> {
+        let samples = self.services.metrics().snapshot();
+        let found = samples.iter().find(|sample| sample.name == name && sample.kind == MetricKind::Histogram)?;
+        #[expect(clippy::cast_precision_loss, reason = "a sum beyond 2^53 is not what a test counts to")]
+        let sum = found.sum as f64;
+        Some(Samples { count: found.value, sum })
+    }
+
+    fn prometheus(&mut self) -> String {
+        let mut page = Page::default();
+        page.plugins(&self.services.metrics().snapshot(), &self.stats_tags);
+        page.into_text()
     }
 
     fn trace(&mut self) -> Vec<TraceLine> {

@@ -22,8 +22,9 @@ pub use crate::lint::Finding;
 pub use crate::trace::TraceLine;
 pub use crate::worker::FailPolicy;
 
+pub use crate::prometheus::StatsTag;
 pub use answer::{Answer, Ending};
-pub use driver::{Driver, Leaks, LogLine};
+pub use driver::{Driver, Leaks, LogLine, Samples};
 pub use failure::{Failure, StartError};
 pub use message::{Headers, Request, Response};
 pub use proxy::{Exchange, Proxy};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::driver::{Driver, Leaks, LogLine};
+use super::driver::{Driver, Leaks, LogLine, Samples};
 use super::failure::{Failure, StartError};
 use super::message::{Headers, Request, Response};
 use super::request::RequestBuilder;
@@ -188,6 +188,17 @@ impl Proxy {
     /// The value of a counter or gauge of the plugins; nothing if none of them defined it.
     pub fn metric(&mut self, name: &str) -> Option<u64> {
         self.driver.metric(name)
+    }
+
+    /// The samples of a histogram of the plugins; nothing if none of them defined it.
+    pub fn histogram(&mut self, name: &str) -> Option<Samples> {
+        self.driver.histogram(name)
+    }
+
+    /// The metrics as Prometheus reads them, with the labels that [`Builder::stats_tags`](super::Builder::stats_tags)
+    /// find; a real Envoy tells its own metrics as well.
+    pub fn prometheus(&mut self) -> String {
+        self.driver.prometheus()
     }
 
     /// The calls between proxy and plugins so far; needs [`Builder::trace`](super::Builder::trace).

@@ -15,6 +15,7 @@ use super::failure::StartError;
 use super::message::{Headers, Request};
 use super::proxy::Proxy;
 use super::{FailPolicy, Faults};
+use crate::prometheus::StatsTag;
 
 /// What runs the plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +74,10 @@ pub struct Setup {
     pub http2: bool,
     /// How much of a body the proxy buffers; Envoy's own 1 MiB if nothing is said.
     pub buffer_limit: Option<usize>,
+    /// The name of the route that every request takes.
+    pub route_name: String,
+    /// What becomes a label of the plugins' metrics.
+    pub stats_tags: Vec<StatsTag>,
     /// Whether the calls between proxy and plugins are recorded.
     pub trace: bool,
     /// How long (in real time) an engine over sockets waits before it calls an exchange hung.
@@ -207,6 +212,8 @@ pub struct Builder {
     workers: usize,
     http2: bool,
     buffer_limit: Option<usize>,
+    route_name: String,
+    stats_tags: Vec<(String, String)>,
     trace: bool,
     patience: Duration,
     faults: Option<Faults>,
@@ -237,6 +244,8 @@ impl Builder {
             workers: 1,
             http2: false,
             buffer_limit: None,
+            route_name: "default".to_owned(),
+            stats_tags: Vec::new(),
             trace: false,
             patience: Duration::from_secs(5),
             faults: None,
@@ -366,6 +375,18 @@ impl Builder {
         self
     }
 
+    /// The name of the route that every request takes, which plugins know as `xds.route_name`; unless said, `default`.
+    pub fn route_name(mut self, name: impl Into<String>) -> Self {
+        self.route_name = name.into();
+        self
+    }
+
+    /// Adds entries to the proxy's `stats_tags`, each the name of a label and its regex, for [`Proxy::prometheus`].
+    pub fn stats_tags<N: Into<String>, R: Into<String>>(mut self, tags: impl IntoIterator<Item = (N, R)>) -> Self {
+        self.stats_tags.extend(tags.into_iter().map(|(name, regex)| (name.into(), regex.into())));
+        self
+    }
+
     /// Whether to record the calls between proxy and plugins, for [`Proxy::trace`].
     pub fn trace(mut self, trace: bool) -> Self {
         self.trace = trace;
@@ -400,6 +421,8 @@ impl Builder {
         if let Some([name, _]) = names.array_windows().find(|[one, other]| one == other) {
             return Err(StartError::new(format!("the cluster `{name}` is given twice"), Vec::new()));
         }
+        let stats_tags: Result<Vec<_>, _> =
+            self.stats_tags.into_iter().map(|(name, regex)| StatsTag::new(name, regex)).collect();
         Ok(Setup {
             engine,
             plugins: plugins?,
@@ -408,6 +431,8 @@ impl Builder {
             workers: self.workers,
             http2: self.http2,
             buffer_limit: self.buffer_limit,
+            route_name: self.route_name,
+            stats_tags: stats_tags.map_err(|error| StartError::new(error, Vec::new()))?,
             trace: self.trace,
             patience: self.patience,
             faults: self.faults,
