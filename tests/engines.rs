@@ -44,6 +44,7 @@ const PACKAGES: &[&str] = &[
     "foreign",
     "hello",
     "labelled-counter",
+    "labels",
     "path-guard",
     "per-route",
     "probe",

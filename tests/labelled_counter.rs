@@ -19,3 +19,8 @@ on_every_engine! { labelled_counter as "labelled-counter";
         Ok(())
     }
 }
+
+/// The module, for tests of what it says about itself.
+pub(crate) fn module() -> std::path::PathBuf {
+    PLUGIN.module()
+}

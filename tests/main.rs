@@ -30,6 +30,7 @@ mod stream_upper;
 mod two_callouts;
 
 // How modules are built.
+mod descriptions;
 mod toolchains;
 
 // What the SDK promises to every plugin, shown with the `probe`.
@@ -39,6 +40,7 @@ mod callouts;
 mod configuration;
 mod duplex;
 mod headers;
+mod labels;
 mod replies;
 mod responses;
 mod shared_state;

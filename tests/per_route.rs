@@ -47,3 +47,8 @@ on_every_engine! { per_route as "per-route";
         Ok(())
     }
 }
+
+/// The module, for tests of what it says about itself.
+pub(crate) fn module() -> std::path::PathBuf {
+    PLUGIN.module()
+}

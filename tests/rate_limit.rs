@@ -52,3 +52,8 @@ on_every_engine! { rate_limit as "rate-limit";
         Ok(())
     }
 }
+
+/// The module, for tests of what it says about itself.
+pub(crate) fn module() -> std::path::PathBuf {
+    PLUGIN.module()
+}

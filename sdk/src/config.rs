@@ -61,6 +61,12 @@ impl From<crate::Error> for ConfigError {
     }
 }
 
+/// The JSON Schema of what [`none`] accepts.
+#[doc(hidden)]
+#[cfg(not(target_arch = "wasm32"))]
+pub const NO_FIELDS: &str =
+    r#"{"$schema":"https://json-schema.org/draft/2020-12/schema","type":["object","null"],"maxProperties":0}"#;
+
 /// Accepts the configuration of a plugin that has none: nothing, or an empty object.
 #[doc(hidden)]
 pub fn none(configuration: &[u8]) -> Result<(), ConfigError> {

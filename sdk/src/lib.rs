@@ -21,6 +21,8 @@ pub mod sse;
 pub mod sys;
 pub mod time;
 
+#[cfg(not(target_arch = "wasm32"))]
+mod describe;
 mod dispatch;
 mod done;
 mod exchange;
@@ -34,6 +36,8 @@ mod registration;
 mod reply;
 mod runtime;
 mod shown;
+#[cfg(all(feature = "json", not(target_arch = "wasm32")))]
+mod schema;
 
 pub use callout::Cluster;
 pub use done::Done;
@@ -49,8 +53,12 @@ pub use response::Response;
 /// What the macros need; not an interface.
 #[doc(hidden)]
 pub mod __private {
+    #[cfg(not(target_arch = "wasm32"))]
+    pub use crate::describe::{About, description};
     pub use crate::dispatch::census;
     pub use crate::registration::{instance, parsed, register};
+    #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
+    pub use crate::schema::{SchemaOf, WithSchema, WithoutSchema};
 }
 
 #[cfg(test)]

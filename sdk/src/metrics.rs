@@ -47,6 +47,35 @@ pub struct StatsTag {
     pub regex: String,
 }
 
+/// What a native run collects: the tags of every family that is dropped meanwhile.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn collect_tags(run: impl FnOnce()) -> Vec<StatsTag> {
+    TAGS.with(|tags| tags.replace(Some(Vec::new())));
+    run();
+    TAGS.with(|tags| tags.take()).unwrap_or_default()
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+thread_local! {
+    static TAGS: RefCell<Option<Vec<StatsTag>>> = const { RefCell::new(None) };
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl<const N: usize> Drop for Family<N> {
+    fn drop(&mut self) {
+        // Nobody collects while a thread ends.
+        let _ended = TAGS.try_with(|tags| {
+            if let Some(tags) = tags.borrow_mut().as_mut() {
+                for tag in self.labels.map(StatsTag::of) {
+                    if !tags.contains(&tag) {
+                        tags.push(tag);
+                    }
+                }
+            }
+        });
+    }
+}
+
 impl StatsTag {
     fn of(label: &str) -> Self {
         let name = plain(label, "");

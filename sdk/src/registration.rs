@@ -14,6 +14,10 @@ use crate::plugin::{Configured, Http};
 ///   `TryFrom<Config>` (or `From`), whose error may name a place with [`ConfigError::at`]. A plugin that is its own
 ///   configuration names itself: `plugin!(Limit, config = Limit)`. Unknown fields are refused.
 ///
+/// Where the type of the configuration has a `schemars::JsonSchema`, the build puts the schema into the finished module,
+/// as a section that is never loaded. To keep it out of the module's code, derive it natively:
+/// `#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]`.
+///
 /// On Wasm it defines the entry point. Natively it defines `pub fn register()`, which a native host calls.
 #[macro_export]
 macro_rules! plugin {
@@ -25,6 +29,15 @@ macro_rules! plugin {
             $crate::__private::register(|configuration| {
                 $crate::__private::instance($crate::config::none(configuration).map(|()| $plugin $($fields)?))
             });
+        }
+
+        /// What a module of this crate says about itself; the build asks natively, no module carries it.
+        #[doc(hidden)]
+        #[cfg(not(target_arch = "wasm32"))]
+        pub fn wasmplugin_description() -> ::std::string::String {
+            $crate::__private::description($crate::__about!(), ::core::option::Option::Some($crate::config::NO_FIELDS.into()), |configuration| {
+                $crate::__private::instance($crate::config::none(configuration).map(|()| $plugin $($fields)?))
+            })
         }
     };
     ($plugin:ty, config = $config:ty) => {
@@ -38,6 +51,35 @@ macro_rules! plugin {
                         .and_then($crate::__private::parsed::<$config, $plugin>),
                 )
             });
+        }
+
+        /// What a module of this crate says about itself; the build asks natively, no module carries it.
+        #[doc(hidden)]
+        #[cfg(not(target_arch = "wasm32"))]
+        pub fn wasmplugin_description() -> ::std::string::String {
+            use $crate::__private::{WithSchema as _, WithoutSchema as _};
+
+            // The first trait is found where the type has a schema, the second otherwise.
+            let schema = (&$crate::__private::SchemaOf::<$config>::new()).schema();
+            $crate::__private::description($crate::__about!(), schema, |configuration| {
+                $crate::__private::instance(
+                    $crate::config::json::<$config>(configuration)
+                        .and_then($crate::__private::parsed::<$config, $plugin>),
+                )
+            })
+        }
+    };
+}
+
+/// What cargo knows of the plugin's package.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __about {
+    () => {
+        $crate::__private::About {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            license: env!("CARGO_PKG_LICENSE"),
         }
     };
 }

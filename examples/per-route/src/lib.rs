@@ -4,12 +4,14 @@ use wasmplugin::routes::Routes;
 use wasmplugin::{Flow, Http, Reply, RequestHead, Result};
 
 #[derive(serde::Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 struct Maintenance {
     closed: bool,
     retry_after: u32,
 }
 
 #[derive(serde::Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 #[serde(transparent)]
 struct PerRoute(Routes<Maintenance>);
 

@@ -4,6 +4,7 @@ use wasmplugin::shared::{Rate, Shared, Take};
 use wasmplugin::{Flow, Http, Reply, RequestHead, Result};
 
 #[derive(serde::Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 struct RateLimit {
     header: String,
     limit: Rate,

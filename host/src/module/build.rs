@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+mod describe;
 mod metadata;
 mod target;
 #[cfg(test)]
@@ -29,6 +30,9 @@ pub struct Options {
     pub target_directory: Option<PathBuf>,
     /// Shows nothing unless it fails.
     pub quiet: bool,
+    /// Leaves out what plugins of the crate `wasmplugin` say about themselves: for code that cannot be compiled for
+    /// this machine.
+    pub undescribed: bool,
     /// Further arguments for cargo, such as `--locked`.
     pub arguments: Vec<String>,
 }
@@ -40,10 +44,16 @@ pub struct BuiltModule {
     pub package: String,
     /// The folder of its `Cargo.toml`.
     pub directory: PathBuf,
-    /// The `.wasm` file.
+    /// The `.wasm` file, with what the plugin says about itself in it.
     pub path: PathBuf,
     /// Whether it was there already.
     pub fresh: bool,
+}
+
+impl Options {
+    fn folder(&self, workspace: &Workspace) -> PathBuf {
+        self.target_directory.clone().unwrap_or_else(|| workspace.target_directory.join("guests"))
+    }
 }
 
 /// Why there is no `.wasm` file.
@@ -101,6 +111,14 @@ pub enum BuildError {
         /// The compiler's messages, or that they stand above.
         reason: String,
     },
+    /// A plugin does not say what it is.
+    #[error("cannot describe `{package}`, for which it is compiled for this machine and run once: {reason}")]
+    Undescribed {
+        /// The package.
+        package: String,
+        /// What went wrong.
+        reason: String,
+    },
 }
 
 /// Builds packages of one workspace to Wasm, in as few runs of cargo as possible; the answer keeps their order.
@@ -116,7 +134,14 @@ pub fn build(packages: &[&str], options: &Options) -> Result<Vec<BuiltModule>, B
     }
     target::ensure(&directory, options.quiet)?;
     let artifacts = run(packages, &workspace, &directory, options)?;
-    packages.iter().map(|package| find(package, &workspace, &artifacts)).collect()
+    let finish = |package: &&str| {
+        let mut module = find(package, &workspace, &artifacts)?;
+        if !options.undescribed && workspace.uses_sdk(package) {
+            module.path = describe::finish(package, &module.path, &workspace, &directory, options)?;
+        }
+        Ok(module)
+    };
+    packages.iter().map(finish).collect()
 }
 
 /// The `.wasm` of the package in a folder (`env!("CARGO_MANIFEST_DIR")` in a test), built at most once per process.
@@ -173,10 +198,9 @@ fn run_cargo(
     directory: &Path,
     options: &Options,
 ) -> Result<Vec<Artifact>, BuildError> {
-    let folder = options.target_directory.clone().unwrap_or_else(|| workspace.target_directory.join("guests"));
     let mut cargo = cargo(directory);
     cargo.args([verb, "--lib", "--target", TARGET, "--profile", PROFILE]).args(arguments);
-    cargo.args(["--message-format", "json-render-diagnostics"]).arg("--target-dir").arg(folder);
+    cargo.args(["--message-format", "json-render-diagnostics"]).arg("--target-dir").arg(options.folder(workspace));
     for package in packages {
         cargo.args(["--package", package]);
     }

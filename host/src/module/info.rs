@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde_json::Value;
 use wasmparser::types::{EntityType, Types, TypesRef};
 use wasmparser::{FuncType, KnownCustom, Name, Parser, Payload, ValType, Validator, WasmFeatures};
 
 use super::error::Problem;
+use super::sections::{METADATA, SCHEMA};
 use crate::abi::AbiVersion;
 
 /// What a module contains.
@@ -36,8 +38,24 @@ pub struct ModuleInfo {
     pub functions: u32,
     /// Its custom sections with their lengths, in its own order.
     pub custom_sections: Vec<(String, usize)>,
+    /// What the plugin says about itself: `name`, `version`, `license`, `sdk`, and the `stats_tags` that its metrics need;
+    /// as it stands in the section [`METADATA`](super::METADATA), from whoever built the module.
+    pub metadata: Option<Value>,
+    /// The JSON Schema of its configuration, from the section [`SCHEMA`](super::SCHEMA).
+    pub schema: Option<Value>,
     /// Whether it names its functions, so that a trap can say where it happened.
     pub has_names: bool,
+}
+
+impl ModuleInfo {
+    /// The `stats_tags` that the plugin's metrics need in the proxy, each the name of a label and its regex; nothing if
+    /// the module does not say.
+    #[must_use]
+    pub fn stats_tags(&self) -> Option<Vec<(String, String)>> {
+        let tags = self.metadata.as_ref()?.get("stats_tags")?.as_array()?;
+        let text = |tag: &Value, name: &str| tag.get(name).and_then(Value::as_str).map(str::to_owned);
+        tags.iter().map(|tag| Some((text(tag, "tag_name")?, text(tag, "regex")?))).collect()
+    }
 }
 
 /// How a module is started.
@@ -167,6 +185,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(ModuleInfo, Types), Problem> {
         data_size: 0,
         functions: 0,
         custom_sections: Vec::new(),
+        metadata: None,
+        schema: None,
         has_names: false,
     };
     for payload in Parser::new(0).parse_all(bytes) {
@@ -178,6 +198,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(ModuleInfo, Types), Problem> {
             Payload::DataSection(section) => info.data_size = section.range().len(),
             Payload::CustomSection(section) => {
                 info.custom_sections.push((section.name().to_owned(), section.data().len()));
+                // What is no JSON says nothing.
+                match section.name() {
+                    METADATA => info.metadata = serde_json::from_slice(section.data()).ok(),
+                    SCHEMA => info.schema = serde_json::from_slice(section.data()).ok(),
+                    _ => {}
+                }
                 if let KnownCustom::Name(mut names) = section.as_known() {
                     info.has_names |= names.any(|name| matches!(name, Ok(Name::Function(_))));
                 }

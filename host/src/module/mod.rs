@@ -14,6 +14,7 @@ mod error;
 mod info;
 mod looks;
 mod rules;
+mod sections;
 mod signatures;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ mod tests;
 pub use error::{LoadError, Problem};
 pub use info::{Allocator, Entry, Export, Import, ItemType, MemoryFacts, ModuleInfo};
 pub use rules::MAX_MEMORY;
+pub use sections::{METADATA, SCHEMA, with_section};
 pub(crate) use signatures::{Signature, WASI_MODULES, WASI_SIGNATURES};
 
 /// The bytes of a core Wasm module that a Proxy-Wasm host can run, and what is known about them.

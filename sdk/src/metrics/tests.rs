@@ -33,7 +33,8 @@ fn a_long_value_is_cut_between_characters() {
 
 #[test]
 fn a_set_is_defined_once_and_those_over_the_limit_share_one() {
-    let family = Family { limit: 2, ..Family::new(MetricKind::Counter, "n", ["a"]) };
+    let mut family = Family::new(MetricKind::Counter, "n", ["a"]);
+    family.limit = 2;
     let defined = RefCell::new(Vec::new());
     let id = |value: &str| {
         let define = |name: &str| {

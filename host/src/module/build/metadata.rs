@@ -20,6 +20,7 @@ struct Package {
     name: String,
     manifest: PathBuf,
     crate_types: Vec<String>,
+    uses_sdk: bool,
 }
 
 impl Workspace {
@@ -63,6 +64,11 @@ impl Workspace {
         package.is_some_and(|package| package.crate_types == ["cdylib"])
     }
 
+    /// Whether a package is a plugin of the crate `wasmplugin`, which can say what it is.
+    pub(super) fn uses_sdk(&self, name: &str) -> bool {
+        self.packages.iter().any(|package| package.name == name && package.uses_sdk)
+    }
+
     /// The name of the package whose `Cargo.toml` lies in a folder.
     pub(super) fn package_in(&self, directory: &Path) -> Result<String, BuildError> {
         let same = |package: &&Package| {
@@ -93,7 +99,11 @@ fn package(value: &Value) -> Option<Package> {
         array(value, "targets").iter().filter(|target| !array(target, "kind").iter().any(|kind| kind == "bin"));
     let crate_types = libraries.flat_map(|target| array(target, "crate_types")).filter_map(Value::as_str);
     let crate_types = crate_types.filter(|kind| *kind != "bin").map(str::to_owned).collect();
-    Some(Package { name, manifest, crate_types })
+    let uses_sdk = array(value, "dependencies").iter().any(|dependency| {
+        dependency.get("name").is_some_and(|name| name == "wasmplugin")
+            && dependency.get("kind").is_some_and(Value::is_null)
+    });
+    Some(Package { name, manifest, crate_types, uses_sdk })
 }
 
 /// A `.wasm` file that a build made, or found made.
@@ -119,6 +129,19 @@ fn artifact(message: &Value) -> Option<Artifact> {
     let manifest = PathBuf::from(message.get("manifest_path")?.as_str()?);
     let fresh = message.get("fresh").and_then(Value::as_bool).unwrap_or_default();
     Some(Artifact { manifest, wasm, fresh })
+}
+
+/// The library of a package among cargo's messages, as an `.rlib`.
+pub(super) fn library(stdout: &[u8], manifest: &Path) -> Option<PathBuf> {
+    let text = String::from_utf8_lossy(stdout);
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut own = messages.filter(|message| {
+        message.get("manifest_path").and_then(Value::as_str).is_some_and(|path| Path::new(path) == manifest)
+    });
+    own.find_map(|message| {
+        let mut files = array(&message, "filenames").iter().filter_map(Value::as_str).map(PathBuf::from);
+        files.find(|file| file.extension().is_some_and(|extension| extension == "rlib"))
+    })
 }
 
 fn array<'a>(value: &'a Value, name: &str) -> &'a [Value] {

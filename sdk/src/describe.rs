@@ -1,0 +1,80 @@
+//! What a plugin says about itself when the build runs it natively: its package, its schema, the tags of its metrics.
+
+use std::fmt::Write as _;
+
+use crate::config::ConfigError;
+use crate::metrics;
+use crate::plugin::Configured;
+
+/// What cargo knows of the plugin's package.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the names are cargo's")]
+pub struct About {
+    pub name: &'static str,
+    pub version: &'static str,
+    pub license: &'static str,
+}
+
+/// One line of JSON: `metadata`, and `schema` where the configuration has one.
+///
+/// A plugin is made and dropped for the tags of the metrics in it: from an empty configuration, or from the first of
+/// the schema's `examples` that it takes. Where it takes neither, `stats_tags` is absent.
+pub fn description(
+    about: About,
+    schema: Option<String>,
+    factory: fn(&[u8]) -> Result<Configured, ConfigError>,
+) -> String {
+    let mut made = false;
+    let tags = metrics::collect_tags(|| {
+        let examples = std::iter::once("{}".to_owned()).chain(examples(schema.as_deref()));
+        made = examples.into_iter().any(|example| factory(example.as_bytes()).is_ok());
+    });
+    let mut text = format!(
+        r#"{{"metadata":{{"name":{},"version":{},"license":{},"sdk":{{"name":"wasmplugin","version":{}}}"#,
+        quoted(about.name),
+        quoted(about.version),
+        quoted(about.license),
+        quoted(env!("CARGO_PKG_VERSION")),
+    );
+    if made {
+        let tags =
+            tags.iter().map(|tag| format!(r#"{{"tag_name":{},"regex":{}}}"#, quoted(&tag.name), quoted(&tag.regex)));
+        // Writing to a string cannot fail.
+        let _ = write!(text, r#","stats_tags":[{}]"#, tags.collect::<Vec<_>>().join(","));
+    }
+    text.push('}');
+    if let Some(schema) = schema {
+        text.push_str(r#","schema":"#);
+        text.push_str(&schema);
+    }
+    text.push('}');
+    text
+}
+
+#[cfg(feature = "json")]
+fn examples(schema: Option<&str>) -> Vec<String> {
+    let schema: serde_json::Value = schema.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let examples = schema.get("examples").and_then(serde_json::Value::as_array);
+    examples.into_iter().flatten().map(ToString::to_string).collect()
+}
+
+#[cfg(not(feature = "json"))]
+fn examples(_: Option<&str>) -> Vec<String> {
+    Vec::new()
+}
+
+/// A text as JSON.
+fn quoted(text: &str) -> String {
+    let mut json = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => json.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(json, "\\u{:04x}", u32::from(c));
+            }
+            c => json.push(c),
+        }
+    }
+    json.push('"');
+    json
+}
