@@ -197,12 +197,12 @@ mod tests {
     #[test]
     fn a_type_without_a_schema_has_none() {
         assert_eq!((&SchemaOf::<Bare>::new()).schema(), None);
-        assert!((&SchemaOf::<Config>::new()).schema().is_some());
+        assert!(SchemaOf::<Config>::new().schema().is_some());
     }
 
     #[test]
     fn our_own_types_say_what_they_take() {
-        let schema: Value = serde_json::from_str(&(&SchemaOf::<Config>::new()).schema().unwrap()).unwrap();
+        let schema: Value = serde_json::from_str(&SchemaOf::<Config>::new().schema().unwrap()).unwrap();
         assert_eq!(schema["additionalProperties"], false);
         assert_eq!(schema["required"], json!(["cluster", "limits"]));
         assert_eq!(schema["$defs"]["Cluster"]["minLength"], 1);

@@ -263,7 +263,7 @@ fn plainly(routes: &[Value], path: &[u8], host: &[u8], header: Option<&[u8]>) ->
                 Some(end) => {
                     host.len() > end.len() && host.to_ascii_lowercase().ends_with(&end.as_bytes().to_ascii_lowercase())
                 }
-                None => host.to_ascii_lowercase() == name.as_bytes().to_ascii_lowercase(),
+                None => host.eq_ignore_ascii_case(name.as_bytes()),
             })
         })
     };
