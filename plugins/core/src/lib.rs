@@ -2,3 +2,5 @@
 //!
 //! No host calls, no clock (time is an argument), no I/O and no statics live here; the modules beside this crate
 //! carry facts in and decisions out.
+
+pub mod rbac;

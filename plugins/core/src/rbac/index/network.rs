@@ -1,0 +1,36 @@
+//! Many blocks of addresses at once: one look-up by hash for each length of block that occurs.
+
+use std::net::IpAddr;
+
+use hashbrown::HashMap;
+
+use crate::rbac::network::Network;
+
+/// Blocks, each leading to clauses. A radix tree would answer in as many steps as an address has bits; policies use a
+/// handful of lengths, and a hash needs no node per bit.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NetworkIndex {
+    lengths: Vec<(bool, u8)>,
+    blocks: HashMap<Network, Vec<usize>>,
+}
+
+impl NetworkIndex {
+    /// Adds a block.
+    pub(super) fn add(&mut self, network: Network, clause: usize) {
+        let length = (network.v4, network.length);
+        if !self.lengths.contains(&length) {
+            self.lengths.push(length);
+        }
+        self.blocks.entry(network).or_default().push(clause);
+    }
+
+    /// Tells every clause with a block that the address lies in.
+    pub(super) fn find(&self, address: Option<IpAddr>, mut found: impl FnMut(usize)) {
+        let Some(address) = address else { return };
+        for (_, length) in self.lengths.iter().filter(|(v4, _)| *v4 == address.is_ipv4()) {
+            if let Some(clauses) = self.blocks.get(&Network::holding(address, *length)) {
+                clauses.iter().copied().for_each(&mut found);
+            }
+        }
+    }
+}
