@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn claims_are_found_by_path() {
-        let claims: Claim<'_> = serde_json::from_str(r#"{"a":{"b":["x",1,"y"]},"a.b":"z","n":1,"e":"\u0061"}"#).unwrap();
+        let claims: Claim<'_> =
+            serde_json::from_str(r#"{"a":{"b":["x",1,"y"]},"a.b":"z","n":1,"e":"\u0061"}"#).unwrap();
         assert_eq!(claims.at(["a", "b"]).unwrap().elements().collect::<Vec<_>>(), ["x", "y"]);
         assert_eq!(claims.at(["a.b"]).unwrap().text(), Some("z"));
         assert_eq!(claims.at(["e"]).unwrap().text(), Some("a"));

@@ -151,7 +151,8 @@ impl Compiler<'_> {
             }
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
             other => {
-                self.warnings.push(Finding::new(path, format!("`{other}` is neither true nor false; the policy is enforced")));
+                self.warnings
+                    .push(Finding::new(path, format!("`{other}` is neither true nor false; the policy is enforced")));
                 Ok(false)
             }
         }
@@ -259,7 +260,9 @@ impl Compiler<'_> {
         let mut any = Vec::with_capacity(values.len());
         for (index, value) in values.iter().enumerate() {
             let patterns = field.patterns(value, place.home, &self.trust);
-            any.extend(patterns.map_err(|reason| Finding::new(format!("{path}[{index}]"), format!("`{value}`: {reason}")))?);
+            any.extend(
+                patterns.map_err(|reason| Finding::new(format!("{path}[{index}]"), format!("`{value}`: {reason}")))?,
+            );
         }
         let attribute = field.attribute();
         if attribute == Attribute::DirectIp && place.kept && self.config.source_ip.is_none() {

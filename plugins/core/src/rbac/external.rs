@@ -73,7 +73,8 @@ impl Authorizer {
             return Err(("pathPrefix", format!("`{}` must begin with `/`", provider.path_prefix)));
         }
         let timeout = match &provider.timeout {
-            Some(text) => duration(text).ok_or_else(|| ("timeout", format!("`{text}` must be a time such as `500ms` or `2.5s`")))?,
+            Some(text) => duration(text)
+                .ok_or_else(|| ("timeout", format!("`{text}` must be a time such as `500ms` or `2.5s`")))?,
             None => TIMEOUT,
         };
         let status_on_error = match &provider.status_on_error {
@@ -136,8 +137,7 @@ impl Authorizer {
             500.. => self.unavailable(),
             _ => {
                 let all = self.to_downstream.is_empty();
-                let headers =
-                    kept(&|name| all || named(&ALWAYS_RETURNED, name) || listed(&self.to_downstream, name));
+                let headers = kept(&|name| all || named(&ALWAYS_RETURNED, name) || listed(&self.to_downstream, name));
                 Verdict::Denied { status, headers, with_body: true }
             }
         }
@@ -197,8 +197,14 @@ mod tests {
             include_request_headers_in_check: strings(&["Cookie", "x-auth-*"]),
             ..Provider::default()
         });
-        let headers: [(&[u8], &[u8]); 6] =
-            [(b":path", b"/a"), (b"X-Auth-A", b"1"), (b"x-auth-a", b"2"), (b"cookie", b"c"), (b"other", b"o"), (b"Authorization", b"t")];
+        let headers: [(&[u8], &[u8]); 6] = [
+            (b":path", b"/a"),
+            (b"X-Auth-A", b"1"),
+            (b"x-auth-a", b"2"),
+            (b"cookie", b"c"),
+            (b"other", b"o"),
+            (b"Authorization", b"t"),
+        ];
         let check = authorizer.check(b"GET", b"/a?b", b"h", &headers);
         assert_eq!(check[1].1, b"/check/a?b");
         assert_eq!(
@@ -216,10 +222,13 @@ mod tests {
             headers_to_downstream_on_deny: strings(&["x-why"]),
             ..Provider::default()
         });
-        let headers: [(&[u8], &[u8]); 4] = [(b":status", b""), (b"x-user", b"u"), (b"x-why", b"w"), (b"location", b"l")];
+        let headers: [(&[u8], &[u8]); 4] =
+            [(b":status", b""), (b"x-user", b"u"), (b"x-why", b"w"), (b"location", b"l")];
         let Verdict::Allowed { set } = closed.verdict(200, &headers) else { panic!("refused") };
         assert_eq!(names(&set), ["x-user"]);
-        let Verdict::Denied { status: 302, headers: some, with_body: true } = closed.verdict(302, &headers) else { panic!() };
+        let Verdict::Denied { status: 302, headers: some, with_body: true } = closed.verdict(302, &headers) else {
+            panic!()
+        };
         assert_eq!(names(&some), ["x-why", "location"]);
         let Verdict::Denied { headers: all, .. } = open.verdict(401, &headers) else { panic!() };
         assert_eq!(names(&all), ["x-user", "x-why", "location"]);

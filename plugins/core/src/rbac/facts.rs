@@ -62,9 +62,11 @@ impl<'a> Facts<'a> {
             (b":authority", self.authority),
             (b"host", self.authority),
         ];
-        let others = self.headers.iter().copied().filter(move |(name, _)| {
-            !own.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
-        });
+        let others = self
+            .headers
+            .iter()
+            .copied()
+            .filter(move |(name, _)| !own.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)));
         own.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(others)
     }
 

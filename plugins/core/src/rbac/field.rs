@@ -53,7 +53,9 @@ impl Field {
                 } else if let Some(path) = key.strip_prefix("request.auth.claims") {
                     bracketed(key, path)?;
                     Self::Claim(claim_path(path).into_iter().map(str::to_owned).collect())
-                } else if let Some(filter) = key.strip_prefix("experimental.").filter(|f| f.starts_with("envoy.filters.")) {
+                } else if let Some(filter) =
+                    key.strip_prefix("experimental.").filter(|f| f.starts_with("envoy.filters."))
+                {
                     let (namespace, name) = filter.split_at(filter.find('[').unwrap_or(filter.len()));
                     let name = bracketed(key, name)?.to_owned();
                     Self::Metadata { namespace: namespace.to_owned(), key: name }
@@ -79,9 +81,7 @@ impl Field {
             Self::Header(name) => Attribute::Header(name.clone()),
             Self::Sni => Attribute::Sni,
             Self::Claim(path) => Attribute::Claim(path.clone()),
-            Self::Metadata { namespace, key } => {
-                Attribute::Metadata { namespace: namespace.clone(), key: key.clone() }
-            }
+            Self::Metadata { namespace, key } => Attribute::Metadata { namespace: namespace.clone(), key: key.clone() },
         }
     }
 
@@ -105,7 +105,12 @@ impl Field {
     }
 
     /// Reads one value, or says what is wrong with it. `home` is the namespace of the policy.
-    pub(super) fn patterns(&self, value: &str, home: &str, trust: &TrustDomains) -> Result<Vec<Pattern>, Cow<'static, str>> {
+    pub(super) fn patterns(
+        &self,
+        value: &str,
+        home: &str,
+        trust: &TrustDomains,
+    ) -> Result<Vec<Pattern>, Cow<'static, str>> {
         let may_be_empty = matches!(self, Self::Header(_) | Self::Claim(_) | Self::Sni | Self::Metadata { .. });
         if value.is_empty() && !may_be_empty {
             return Err("must not be empty".into());
@@ -142,10 +147,12 @@ impl Field {
             Self::Paths if Template::is(value) => Ok(vec![Pattern::Template(Template::parse(value)?)]),
             Self::Paths if value.contains(['{', '}']) => Err("braces stand only in `{*}` and `{**}`".into()),
             Self::Paths => text(Text::NonEmpty),
-            Self::Metadata { .. } => Ok(vec![match value.strip_prefix('[').and_then(|value| value.strip_suffix(']')) {
-                Some(element) => Pattern::Element(Text::parse(element, Text::NonEmpty)),
-                None => Pattern::Text(Text::parse(value, Text::NonEmpty)),
-            }]),
+            Self::Metadata { .. } => {
+                Ok(vec![match value.strip_prefix('[').and_then(|value| value.strip_suffix(']')) {
+                    Some(element) => Pattern::Element(Text::parse(element, Text::NonEmpty)),
+                    None => Pattern::Text(Text::parse(value, Text::NonEmpty)),
+                }])
+            }
         }
     }
 }
@@ -223,7 +230,17 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused() {
-        for key in ["", "no.such.key", "request.headers", "request.headers[]", "request.headersx[a]", "source.Ip", "request.auth.claims[]", "experimental.x[y]", "experimental.envoy.filters.x"] {
+        for key in [
+            "",
+            "no.such.key",
+            "request.headers",
+            "request.headers[]",
+            "request.headersx[a]",
+            "source.Ip",
+            "request.auth.claims[]",
+            "experimental.x[y]",
+            "experimental.envoy.filters.x",
+        ] {
             assert!(Field::of_key(key).is_err(), "{key}");
         }
     }

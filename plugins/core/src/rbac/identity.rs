@@ -92,7 +92,9 @@ impl Identity {
             Self::Account { namespace, name } => {
                 path.is_some_and(|path| is_account(path, namespace, name)) && reach.covers(regular(id))
             }
-            Self::Domain(domain) => path.is_some_and(|path| domain.fits(path)) && domain.reach(reach).covers(regular(id)),
+            Self::Domain(domain) => {
+                path.is_some_and(|path| domain.fits(path)) && domain.reach(reach).covers(regular(id))
+            }
         }
     }
 }

@@ -23,8 +23,8 @@
 pub mod claims;
 pub mod config;
 pub mod decision;
-pub mod facts;
 pub mod external;
+pub mod facts;
 
 mod compile;
 mod field;

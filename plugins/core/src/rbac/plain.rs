@@ -20,27 +20,30 @@ impl Clause {
             Attribute::Method => facts.method.is_some_and(|method| self.text(method)),
             Attribute::Path => facts.plain_path().is_some_and(|path| self.text(path)),
             Attribute::Sni => facts.sni.is_some_and(|name| self.text(name)),
-            Attribute::Header(name) => facts
-                .lines()
-                .any(|(line, value)| line.eq_ignore_ascii_case(name.as_bytes()) && self.text(value)),
+            Attribute::Header(name) => {
+                facts.lines().any(|(line, value)| line.eq_ignore_ascii_case(name.as_bytes()) && self.text(value))
+            }
             Attribute::Identity => facts.identities.iter().any(|id| self.identity(id)),
             Attribute::Token => facts.token().is_some_and(|(issuer, subject)| self.token(issuer, subject)),
             Attribute::DirectIp => self.address(facts.direct_ip),
             Attribute::RemoteIp => self.address(facts.remote_ip),
             Attribute::DestinationIp => self.address(facts.destination_ip),
-            Attribute::DestinationPort => facts.destination_port.is_some_and(|port| self.any.contains(&Pattern::Port(port))),
-            Attribute::Claim(path) => facts
-                .claims
-                .and_then(|claims| claims.at(path.iter().map(String::as_str)))
-                .is_some_and(|claim| claim.text().into_iter().chain(claim.elements()).any(|text| self.text(text.as_bytes()))),
-            Attribute::Metadata { namespace, key } => facts
-                .metadata
-                .iter()
-                .filter(|metadata| metadata.namespace == namespace && metadata.key == key)
-                .any(|metadata| {
-                    metadata.value.text().is_some_and(|text| self.text(text.as_bytes()))
-                        || metadata.value.elements().any(|text| self.element(text.as_bytes()))
-                }),
+            Attribute::DestinationPort => {
+                facts.destination_port.is_some_and(|port| self.any.contains(&Pattern::Port(port)))
+            }
+            Attribute::Claim(path) => {
+                facts.claims.and_then(|claims| claims.at(path.iter().map(String::as_str))).is_some_and(|claim| {
+                    claim.text().into_iter().chain(claim.elements()).any(|text| self.text(text.as_bytes()))
+                })
+            }
+            Attribute::Metadata { namespace, key } => {
+                facts.metadata.iter().filter(|metadata| metadata.namespace == namespace && metadata.key == key).any(
+                    |metadata| {
+                        metadata.value.text().is_some_and(|text| self.text(text.as_bytes()))
+                            || metadata.value.elements().any(|text| self.element(text.as_bytes()))
+                    },
+                )
+            }
         }
     }
 

@@ -44,10 +44,7 @@ pub(super) enum Attribute {
 impl Attribute {
     /// Whether it exists in HTTP only.
     pub(super) fn http_only(&self) -> bool {
-        matches!(
-            self,
-            Self::Host | Self::Method | Self::Path | Self::Header(_) | Self::Token | Self::Claim(_)
-        )
+        matches!(self, Self::Host | Self::Method | Self::Path | Self::Header(_) | Self::Token | Self::Claim(_))
     }
 }
 

@@ -28,8 +28,7 @@ impl TrustDomains {
         }
         let mut all: Vec<String> = Vec::with_capacity(self.0.len());
         for known in &self.0 {
-            let principal =
-                if ends(known, domain) { value.to_owned() } else { format!("{known}/{account}") };
+            let principal = if ends(known, domain) { value.to_owned() } else { format!("{known}/{account}") };
             if !all.contains(&principal) {
                 all.push(principal);
             }

@@ -133,8 +133,7 @@ fn key(rule: &Rule, uses: &[usize]) -> Option<Vec<usize>> {
         key.filter(|key| !key.is_empty())
     };
     let keys = [alternatives(&rule.from), alternatives(&rule.to), rarest(&rule.when).map(|clause| vec![clause])];
-    let mut key =
-        keys.into_iter().flatten().min_by_key(|key| (key.iter().map(count).max(), key.len()))?;
+    let mut key = keys.into_iter().flatten().min_by_key(|key| (key.iter().map(count).max(), key.len()))?;
     key.sort_unstable();
     key.dedup();
     Some(key)

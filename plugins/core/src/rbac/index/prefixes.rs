@@ -47,7 +47,11 @@ impl<V: Copy> Prefixes<V> {
                 last.values.append(&mut entry.values);
                 continue;
             }
-            while open.last().and_then(|last| sealed.get(*last)).is_some_and(|last| !entry.prefix.starts_with(&last.prefix)) {
+            while open
+                .last()
+                .and_then(|last| sealed.get(*last))
+                .is_some_and(|last| !entry.prefix.starts_with(&last.prefix))
+            {
                 open.pop();
             }
             entry.parent = open.last().copied();

@@ -16,14 +16,18 @@ const STRICTER: [(&str, &str); 7] = [
     ("ALLOW: bad port drops the rule", "policies[0].spec.rules[0].to[0].operation.ports[0]"),
     ("from with an empty source matches anyone", "policies[0].spec.rules[0].from[0].source"),
     ("to with an empty operation matches anything", "policies[0].spec.rules[0].to[0].operation"),
-    ("trust domain suffix pattern does not cross the slash", "policies[0].spec.rules[0].from[0].source.trustDomains[0]"),
+    (
+        "trust domain suffix pattern does not cross the slash",
+        "policies[0].spec.rules[0].from[0].source.trustDomains[0]",
+    ),
     ("DENY template does not cover a path with a bracket", "denied"),
 ];
 
 #[test]
 fn every_shared_case_is_decided_as_by_envoy() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("../../../testdata/rbac_cases.json")).unwrap();
-    let wrong: Vec<String> = cases.iter().filter_map(|case| Some(format!("{}: {}", case["name"], verdict(case)?))).collect();
+    let wrong: Vec<String> =
+        cases.iter().filter_map(|case| Some(format!("{}: {}", case["name"], verdict(case)?))).collect();
     assert!(wrong.is_empty(), "{} of {} cases are decided wrongly:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
@@ -74,11 +78,18 @@ fn differs(engine: &Engine, facts: &Facts<'_>, expected: &Value) -> Option<Strin
         Some("deny") => shadow_of(decision.shadow_deny),
         _ => shadow_of(decision.shadow_allow),
     };
-    let expected_shadow = expected["shadow"]
-        .as_object()
-        .map(|shadow| (shadow["result"].as_str().unwrap().to_owned(), shadow.get("policy").map(|policy| policy.as_str().unwrap().to_owned())));
+    let expected_shadow = expected["shadow"].as_object().map(|shadow| {
+        (
+            shadow["result"].as_str().unwrap().to_owned(),
+            shadow.get("policy").map(|policy| policy.as_str().unwrap().to_owned()),
+        )
+    });
     let right = decision.outcome.allowed() == expected["allow"]
-        && decision.details().as_deref() == expected["rcd"].as_str().filter(|_| expected["allow"] == false).or(decision.details().as_deref().filter(|_| facts.method.is_none()))
+        && decision.details().as_deref()
+            == expected["rcd"]
+                .as_str()
+                .filter(|_| expected["allow"] == false)
+                .or(decision.details().as_deref().filter(|_| facts.method.is_none()))
         && expected["matched_policy"].as_str().is_none_or(|policy| policy == matched(&decision))
         && expected["audit"].as_bool().is_none_or(|audit| decision.audit == Some(audit))
         && (expected_shadow.is_none() || shadow == expected_shadow);
@@ -96,7 +107,8 @@ fn with_facts<T>(case: &Value, then: impl FnOnce(Option<Facts<'_>>) -> T) -> T {
     let request = &case["request"];
     let text = |name: &str| request[name].as_str().map(str::as_bytes);
     let ip = |name: &str| request[name].as_str().map(|ip| ip.parse().unwrap());
-    let path = match request["path"].as_str().map(|path| normalised(path, case["path_normalization"].as_str().unwrap())) {
+    let path = match request["path"].as_str().map(|path| normalised(path, case["path_normalization"].as_str().unwrap()))
+    {
         Some(None) => return then(None),
         path => path.flatten(),
     };
@@ -107,8 +119,7 @@ fn with_facts<T>(case: &Value, then: impl FnOnce(Option<Facts<'_>>) -> T) -> T {
         .map(|line| (line[0].as_str().unwrap().as_bytes(), line[1].as_str().unwrap().as_bytes()))
         .collect();
     let claims = request["jwt_claims"].to_string();
-    let claims: Option<Claim<'_>> =
-        request["jwt_claims"].is_object().then(|| serde_json::from_str(&claims).unwrap());
+    let claims: Option<Claim<'_>> = request["jwt_claims"].is_object().then(|| serde_json::from_str(&claims).unwrap());
     let identities: Vec<&[u8]> = text("principal").into_iter().collect();
     then(Some(Facts {
         method: text("method"),

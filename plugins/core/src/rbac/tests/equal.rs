@@ -106,7 +106,8 @@ fn claims(random: &mut Random) -> String {
 }
 
 fn claim(random: &mut Random) -> Claim<'static> {
-    let text = |random: &mut Random| Claim::Text(String::from_utf8_lossy(&random.text(&["v", "w"], 2)).into_owned().into());
+    let text =
+        |random: &mut Random| Claim::Text(String::from_utf8_lossy(&random.text(&["v", "w"], 2)).into_owned().into());
     match random.below(3) {
         0 => text(random),
         1 => Claim::List(vec![text(random), Claim::Other, text(random)]),

@@ -2,6 +2,7 @@
 
 mod cases;
 mod equal;
+mod expressions;
 mod normal;
 mod pace;
 mod random;

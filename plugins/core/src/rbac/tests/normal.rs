@@ -15,7 +15,10 @@ pub(super) fn normalised(path: &str, mode: &str) -> Option<Vec<u8>> {
         text = decoded(&text, |byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
         text.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
         text = without_dots(&text);
-        text = text.iter().flat_map(|byte| if unsafe_byte(*byte) { format!("%{byte:02X}").into_bytes() } else { vec![*byte] }).collect();
+        text = text
+            .iter()
+            .flat_map(|byte| if unsafe_byte(*byte) { format!("%{byte:02X}").into_bytes() } else { vec![*byte] })
+            .collect();
     }
     if mode.contains("MERGE") {
         text.dedup_by(|a, b| (*a, *b) == (b'/', b'/'));

@@ -1,5 +1,7 @@
 //! The cost of a decision does not grow with the policies. `cargo test -p istio-core pace -- --nocapture` prints it.
 
+use std::hint::black_box;
+
 use serde_json::{Value, json};
 
 use crate::rbac::facts::Facts;
@@ -23,11 +25,12 @@ fn a_request_meets_few_of_ten_thousand_policies() {
                 ..Facts::default()
             };
             let hits = engine.after.look(&facts);
-            assert!(hits.candidates().is_empty(), "{shape}, {count}: {hits:?}");
+            assert!(hits.candidates().len() <= 1, "{shape}, {count}: {hits:?}");
             assert!(engine.after.first(&engine.policies, Set::Allow, &hits).is_none());
-            println!("{shape:>24} {count:>6} policies: index {:>6} ns, plain {:>8} ns", nanoseconds(2_000, || drop(engine.decide(&facts))), nanoseconds(20, || {
-                drop(decision::decide(&engine.policies, |set| plain::first(&engine.policies, set, &facts)));
-            }));
+            let index = nanoseconds(2_000, || engine.decide(&facts));
+            let first = |set| plain::first(&engine.policies, set, &facts);
+            let plain = nanoseconds(20, || decision::decide(&engine.policies, first));
+            println!("{shape:>24} {count:>6} policies: index {index:>6} ns, plain {plain:>8} ns");
         }
     }
 }
@@ -35,11 +38,19 @@ fn a_request_meets_few_of_ten_thousand_policies() {
 fn engine(shape: &str, count: usize) -> Engine {
     let rule = |index: usize| -> Value {
         match shape {
-            "path prefix and method" => json!({"to": [{"operation": {"paths": [format!("/api/v1/service-{index}/*")], "methods": ["GET"]}}]}),
-            "exact principal" => json!({"from": [{"source": {"principals": [format!("cluster.local/ns/ns-{index}/sa/a")]}}]}),
+            "path prefix and method" => {
+                json!({"to": [{"operation": {"paths": [format!("/api/v1/service-{index}/*")], "methods": ["GET"]}}]})
+            }
+            "exact principal" => {
+                json!({"from": [{"source": {"principals": [format!("cluster.local/ns/ns-{index}/sa/a")]}}]})
+            }
             "namespace" => json!({"from": [{"source": {"namespaces": [format!("ns-{index}")]}}]}),
-            "path template" => json!({"to": [{"operation": {"paths": [format!("/api/{{*}}/service-{index}/{{**}}")]}}]}),
-            _ => json!({"from": [{"source": {"remoteIpBlocks": [format!("10.{}.{}.0/24", index / 256, index % 256)]}}]}),
+            "path template" => {
+                json!({"to": [{"operation": {"paths": [format!("/api/{{*}}/service-{index}/{{**}}")]}}]})
+            }
+            _ => {
+                json!({"from": [{"source": {"remoteIpBlocks": [format!("10.{}.{}.0/24", index / 256, index % 256)]}}]})
+            }
         }
     };
     let policies: Vec<Value> = (0..count)
@@ -49,10 +60,12 @@ fn engine(shape: &str, count: usize) -> Engine {
 }
 
 /// The least time of one call, of several slices.
-fn nanoseconds(calls: u32, mut call: impl FnMut()) -> u128 {
+fn nanoseconds<T>(calls: u32, mut call: impl FnMut() -> T) -> u128 {
     let slice = |_| {
         let start = std::time::Instant::now();
-        (0..calls / 10).for_each(|_| call());
+        for _ in 0..calls / 10 {
+            black_box(call());
+        }
         start.elapsed().as_nanos() / u128::from(calls / 10)
     };
     (0..10).map(slice).min().unwrap_or_default()

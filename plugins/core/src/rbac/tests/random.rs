@@ -46,7 +46,8 @@ impl Random {
     fn policy(&mut self, index: usize) -> Value {
         let action = self.pick(&["ALLOW", "ALLOW", "ALLOW", "DENY", "DENY", "AUDIT", "CUSTOM"]);
         let custom = action == "CUSTOM";
-        let rules: Vec<Value> = (0..self.below(4)).map(|_| if self.chance(20) { Value::Null } else { self.rule(custom) }).collect();
+        let rules: Vec<Value> =
+            (0..self.below(4)).map(|_| if self.chance(20) { Value::Null } else { self.rule(custom) }).collect();
         let mut spec = json!({"action": action, "rules": rules});
         if custom {
             spec["provider"] = json!({"name": self.pick(&["x", "x", "x", "x", "y"])});
@@ -87,7 +88,13 @@ impl Random {
     }
 
     fn operation(&mut self) -> Value {
-        self.fields(&[("hosts", "notHosts"), ("ports", "notPorts"), ("methods", "notMethods"), ("paths", "notPaths"), ("paths", "notPaths")])
+        self.fields(&[
+            ("hosts", "notHosts"),
+            ("ports", "notPorts"),
+            ("methods", "notMethods"),
+            ("paths", "notPaths"),
+            ("paths", "notPaths"),
+        ])
     }
 
     fn fields(&mut self, names: &[(&str, &str)]) -> Value {
@@ -95,7 +102,12 @@ impl Random {
         for _ in 0..1 + self.below(2) {
             let (name, negated) = names[self.below(names.len())];
             let accounts = name == "serviceAccounts";
-            let clashes = |key: &String| matches!(key.to_ascii_lowercase().trim_start_matches("not"), "principals" | "namespaces" | "serviceaccounts");
+            let clashes = |key: &String| {
+                matches!(
+                    key.to_ascii_lowercase().trim_start_matches("not"),
+                    "principals" | "namespaces" | "serviceaccounts"
+                )
+            };
             if (accounts || name == "principals" || name == "namespaces") && fields.keys().any(clashes) {
                 continue;
             }
@@ -143,13 +155,24 @@ impl Random {
     fn value(&mut self, kind: &str) -> String {
         match kind {
             "ipBlocks" | "remoteIpBlocks" => {
-                let block = self.pick(&["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "0.0.0.0/0", "::/0", "2001:db8::/32", "2001:db8::1", "10.1.2.4/31"]);
+                let block = self.pick(&[
+                    "10.0.0.0/8",
+                    "10.1.0.0/16",
+                    "10.1.2.3",
+                    "0.0.0.0/0",
+                    "::/0",
+                    "2001:db8::/32",
+                    "2001:db8::1",
+                    "10.1.2.4/31",
+                ]);
                 block.to_owned()
             }
             "ports" => self.pick(&["80", "443", "8080", "0"]).to_owned(),
             "trustDomains" => self.pick(&["td", "old-td", "*-td", "t*", "*", "cluster.local", "x"]).to_owned(),
             "serviceAccounts" => self.pick(&["a", "b", "a/a", "b/a", "ns/sa", "n1/a.b", "sa/ns"]).to_owned(),
-            "namespaces" => self.pick(&["a", "b", "n1", "n*", "*1", "*", "n*a", "a/sa", "*/sa/a", "ns", "a*b*", "é"]).to_owned(),
+            "namespaces" => {
+                self.pick(&["a", "b", "n1", "n*", "*1", "*", "n*a", "a/sa", "*/sa/a", "ns", "a*b*", "é"]).to_owned()
+            }
             "principals" => {
                 let domain = self.pick(&["td", "old-td", "cluster.local", "*", "*-td", "x"]);
                 match self.below(5) {
@@ -158,22 +181,56 @@ impl Random {
                 }
             }
             "requestPrincipals" => self
-                .pick(&["*", "i/*", "i/s", "*/s", "*i/s", "i/s*", "i*", "*s", "i", "https://i/s", "https://i/*", "https*", "*/*s", "i*/s", "*/*"])
+                .pick(&[
+                    "*",
+                    "i/*",
+                    "i/s",
+                    "*/s",
+                    "*i/s",
+                    "i/s*",
+                    "i*",
+                    "*s",
+                    "i",
+                    "https://i/s",
+                    "https://i/*",
+                    "https*",
+                    "*/*s",
+                    "i*/s",
+                    "*/*",
+                ])
                 .to_owned(),
-            "hosts" => self.pick(&["a.com", "*.com", "a.*", "*", "A.COM:80", "a.com:*", "b.a.com", "*.a.com", "É.com"]).to_owned(),
+            "hosts" => self
+                .pick(&["a.com", "*.com", "a.*", "*", "A.COM:80", "a.com:*", "b.a.com", "*.a.com", "É.com"])
+                .to_owned(),
             "methods" => self.pick(&["GET", "POST", "*", "P*", "*T", "get"]).to_owned(),
             "metadata" => self.pick(&["[v]", "v", "[*]", "*", "[v*]", "*w", "[*w]"]).to_owned(),
             "paths" if self.chance(3) => self
-                .pick(&["/{*}", "/{**}", "/a/{*}", "/a/{**}", "/a/{*}/c", "/{*}/b/{**}", "/a/{**}/c", "/{*}/{*}/", "/a/{**}/", "/a/b/{*}/{**}/c"])
+                .pick(&[
+                    "/{*}",
+                    "/{**}",
+                    "/a/{*}",
+                    "/a/{**}",
+                    "/a/{*}/c",
+                    "/{*}/b/{**}",
+                    "/a/{**}/c",
+                    "/{*}/{*}/",
+                    "/a/{**}/",
+                    "/a/b/{*}/{**}/c",
+                ])
                 .to_owned(),
-            "paths" => self.pick(&["/a", "/a/b", "/a/*", "/a*", "*", "*/c", "*c", "/", "/*", "/a/b/c", "/a/b*", "*b/c", "/é", "/a*c"]).to_owned(),
+            "paths" => self
+                .pick(&[
+                    "/a", "/a/b", "/a/*", "/a*", "*", "*/c", "*c", "/", "/*", "/a/b/c", "/a/b*", "*b/c", "/é", "/a*c",
+                ])
+                .to_owned(),
             _ => self.pick(&["v", "w", "v*", "*w", "*", "vw", "é", "**", "V"]).to_owned(),
         }
     }
 
     /// A text made of the parts, with an odd byte now and then.
     pub(super) fn text(&mut self, parts: &[&str], most: usize) -> Vec<u8> {
-        let mut text: Vec<u8> = (0..self.below(most + 1)).flat_map(|_| self.pick(parts).bytes().collect::<Vec<_>>()).collect();
+        let mut text: Vec<u8> =
+            (0..self.below(most + 1)).flat_map(|_| self.pick(parts).bytes().collect::<Vec<_>>()).collect();
         if self.chance(6) {
             let place = self.below(text.len() + 1);
             let odd = [0xff, b'\n', 0, b'[', b' ', b'/', 0xc3, b'%', b'*', b'?', b'#', b'A'];

@@ -36,26 +36,17 @@ fn a_refusal_names_the_place_and_the_reason() {
             json!({"rules": [{"from": [{"source": {"serviceAccounts": ["a"], "notNamespaces": ["b"]}}]}]}),
             "`policies[0].spec.rules[0].from[0].source`: service accounts do not go together with principals or namespaces",
         ),
-        (
-            json!({"rules": [{"to": [{}]}]}),
-            "`policies[0].spec.rules[0].to[0].operation`: must be given",
-        ),
+        (json!({"rules": [{"to": [{}]}]}), "`policies[0].spec.rules[0].to[0].operation`: must be given"),
         (
             json!({"action": "CUSTOM", "rules": [{}]}),
             "`policies[0].spec.provider`: a CUSTOM policy must name a provider",
         ),
-        (
-            json!({"provider": {"name": "x"}}),
-            "`policies[0].spec.provider`: only a CUSTOM policy has a provider",
-        ),
+        (json!({"provider": {"name": "x"}}), "`policies[0].spec.provider`: only a CUSTOM policy has a provider"),
         (
             json!({"action": "CUSTOM", "provider": {"name": "x"}, "rules": [{"from": [{"source": {"namespaces": ["a"]}}]}]}),
             "`policies[0].spec.rules[0].from[0].source.namespaces`: is not available to a CUSTOM policy",
         ),
-        (
-            json!({"rules": vec![json!({}); 513]}),
-            "`policies[0].spec.rules`: must have at most 512 entries, has 513",
-        ),
+        (json!({"rules": vec![json!({}); 513]}), "`policies[0].spec.rules`: must have at most 512 entries, has 513"),
         (
             json!({"selector": {"matchLabels": {"app": "*"}}}),
             "`policies[0].spec.selector.matchLabels[app]`: a label has a name, and no wildcards",
@@ -67,7 +58,12 @@ fn a_refusal_names_the_place_and_the_reason() {
 
 #[test]
 fn unknown_fields_are_refused() {
-    for spec in [json!({"rulez": []}), json!({"rules": [{"form": []}]}), json!({"rules": [{"to": [{"operation": {"path": []}}]}]}), json!({"action": "PERMIT"})] {
+    for spec in [
+        json!({"rulez": []}),
+        json!({"rules": [{"form": []}]}),
+        json!({"rules": [{"to": [{"operation": {"path": []}}]}]}),
+        json!({"action": "PERMIT"}),
+    ] {
         assert!(refusal(spec).starts_with("unknown "), "accepted");
     }
     assert!(engine(json!({"policys": []})).is_err());
@@ -84,7 +80,10 @@ fn addresses_of_the_direct_peer_need_a_source() {
 #[test]
 fn a_policy_given_twice_is_refused() {
     let policy = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {}});
-    assert_eq!(engine(json!({"policies": [policy, policy]})).unwrap_err(), "`policies[1].metadata`: `n/p` appears twice");
+    assert_eq!(
+        engine(json!({"policies": [policy, policy]})).unwrap_err(),
+        "`policies[1].metadata`: `n/p` appears twice"
+    );
 }
 
 #[test]
