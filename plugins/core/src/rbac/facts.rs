@@ -21,6 +21,8 @@ pub struct Facts<'a> {
     pub headers: &'a [(&'a [u8], &'a [u8])],
     /// The URI names of the peer's certificate.
     pub identities: &'a [&'a [u8]],
+    /// The other names of the peer's certificate: DNS names and the subject. They count only where a match can only refuse.
+    pub other_names: &'a [&'a [u8]],
     /// The address of the peer of the TCP connection.
     pub direct_ip: Option<IpAddr>,
     /// The address of the client, after `x-forwarded-for` and the proxy protocol.
@@ -85,6 +87,7 @@ pub struct Needs {
     pub path: bool,
     pub authority: bool,
     pub headers: bool,
+    /// Also asks for `other_names`.
     pub identities: bool,
     pub direct_ip: bool,
     pub remote_ip: bool,

@@ -13,9 +13,9 @@
 //! |---|---|---|
 //! | an unknown `when` key, a bad value, an empty source or operation, and what else the admission webhook refuses, refuse the configuration | istiod drops the rule, or the value with its condition | a `DENY` that disappears lets everything pass |
 //! | where a match can only refuse (`DENY` and its `x`, `ALLOW` and its `notX`, `CUSTOM` and its `x`), wildcards and path templates reach over every byte | `{*}` stops at `[`, a regular expression at a line feed or broken UTF-8 | a request must not slip past a `DENY` by one odd byte |
-//! | only URI names of a certificate are identities | DNS names and the subject are matched too | a subject is not an identity of the mesh |
+//! | the other names of a certificate (DNS, subject) count only where a match can only refuse | they count as identities everywhere | a subject `CN=x/ns/a/y` is not an identity of the mesh |
 //! | a policy with `ipBlocks` or `source.ip` needs `sourceIp` | Envoy knows the direct peer | a plugin sees only the address that forwarding headers may have set |
-//! | claims with a member given twice are not read | the last one wins, or the token is refused | no two readers may disagree |
+//! | claims with a member given twice are an error | a verifier that lets them through decides which one counts | no two readers may disagree |
 //!
 //! A `DENY` or `CUSTOM` policy without rules, and an `istio.io/dry-run` that is no boolean, are told as
 //! [warnings](Engine::warnings) and otherwise treated as istiod treats them: they never match, and are enforced.
@@ -33,7 +33,6 @@ mod identity;
 mod index;
 mod matcher;
 mod network;
-#[cfg(test)]
 mod plain;
 mod policy;
 mod selection;
@@ -114,5 +113,15 @@ impl Engine {
     pub fn decide(&self, facts: &Facts<'_>) -> Decision<'_> {
         let hits = self.after.look(facts);
         decision::decide(&self.policies, |set| self.after.first(&self.policies, set, &hits))
+    }
+
+    /// What [`Engine::custom`] must answer, found rule by rule: slow, and the measure for tests and benches.
+    pub fn custom_plainly(&self, facts: &Facts<'_>) -> Custom<'_> {
+        decision::custom(|set| plain::first(&self.policies, set, facts))
+    }
+
+    /// What [`Engine::decide`] must answer, found rule by rule: slow, and the measure for tests and benches.
+    pub fn decide_plainly(&self, facts: &Facts<'_>) -> Decision<'_> {
+        decision::decide(&self.policies, |set| plain::first(&self.policies, set, facts))
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::facts::Facts;
-use super::matcher::Text;
+use super::matcher::{Reach, Text};
 use super::policy::{Attribute, Clause, Pattern, Policies, Rule, Set};
 
 /// The first rule of a set that matches.
@@ -23,7 +23,10 @@ impl Clause {
             Attribute::Header(name) => {
                 facts.lines().any(|(line, value)| line.eq_ignore_ascii_case(name.as_bytes()) && self.text(value))
             }
-            Attribute::Identity => facts.identities.iter().any(|id| self.identity(id)),
+            Attribute::Identity => {
+                let others = facts.other_names.iter().filter(|_| self.reach == Reach::Every);
+                facts.identities.iter().chain(others).any(|id| self.identity(id))
+            }
             Attribute::Token => facts.token().is_some_and(|(issuer, subject)| self.token(issuer, subject)),
             Attribute::DirectIp => self.address(facts.direct_ip),
             Attribute::RemoteIp => self.address(facts.remote_ip),

@@ -7,21 +7,24 @@ use super::prefixes::{Prefixes, reversed};
 use crate::rbac::identity::{Domain, Identity, SCHEME, in_namespace, names, trust_domain};
 use crate::rbac::matcher::{Reach, regular};
 
+/// Postings by exact text.
+type Table = HashMap<Box<[u8]>, Vec<Posting>>;
+
 /// Patterns for the identity of the peer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct IdentityIndex {
     any: Vec<Posting>,
-    exact: HashMap<Box<[u8]>, Vec<Posting>>,
+    exact: Table,
     prefixes: Prefixes<Posting>,
     suffixes: Prefixes<Posting>,
     namespaces: Namespaces,
-    accounts: HashMap<Box<[u8]>, HashMap<Box<[u8]>, Vec<Posting>>>,
+    accounts: HashMap<Box<[u8]>, Table>,
     domains: Domains,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Namespaces {
-    exact: HashMap<Box<[u8]>, Vec<Posting>>,
+    exact: Table,
     prefixes: Prefixes<Posting>,
     suffixes: Prefixes<Posting>,
     /// With a wildcard in the middle, or a slash: rare, and tried one by one.
@@ -31,7 +34,7 @@ struct Namespaces {
 #[derive(Debug, Clone, Default)]
 struct Domains {
     any: Vec<Posting>,
-    exact: HashMap<Box<[u8]>, Vec<Posting>>,
+    exact: Table,
     prefixes: Prefixes<Posting>,
     suffixes: Prefixes<Posting>,
 }

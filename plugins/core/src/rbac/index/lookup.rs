@@ -10,6 +10,7 @@ use super::posting::Posting;
 use super::text::TextIndex;
 use super::token::TokenIndex;
 use crate::rbac::facts::Facts;
+use crate::rbac::matcher::Reach;
 use crate::rbac::policy::{Attribute, Clause, Pattern};
 
 /// All patterns of all clauses, by attribute.
@@ -20,6 +21,8 @@ pub(super) struct Lookup {
     path: PathIndex,
     headers: HashMap<Box<[u8]>, TextIndex>,
     identity: IdentityIndex,
+    /// The clauses that look at an identity where a match can only refuse, in order.
+    refusing: Vec<usize>,
     token: TokenIndex,
     direct_ip: NetworkIndex,
     remote_ip: NetworkIndex,
@@ -31,8 +34,11 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    /// Adds the clause at `place`.
+    /// Adds the clause at `place`; places only grow.
     pub(super) fn add(&mut self, place: usize, clause: &Clause) {
+        if clause.attribute == Attribute::Identity && clause.reach == Reach::Every {
+            self.refusing.push(place);
+        }
         clause.any.iter().for_each(|pattern| self.pattern(place, clause, pattern));
     }
 
@@ -78,6 +84,13 @@ impl Lookup {
         }
         facts.plain_path().into_iter().for_each(|path| self.path.find(path, &mut found));
         facts.identities.iter().for_each(|id| self.identity.find(id, &mut found));
+        for name in facts.other_names {
+            self.identity.find(name, |clause| {
+                if self.refusing.binary_search(&clause).is_ok() {
+                    found(clause);
+                }
+            });
+        }
         if let Some((issuer, subject)) = facts.token() {
             self.token.find(issuer.as_bytes(), subject.as_bytes(), &mut found);
         }

@@ -127,6 +127,7 @@ fn with_facts<T>(case: &Value, then: impl FnOnce(Option<Facts<'_>>) -> T) -> T {
         authority: text("authority"),
         headers: &headers,
         identities: &identities,
+        other_names: &[],
         direct_ip: ip("source_ip"),
         remote_ip: ip("remote_ip"),
         destination_ip: ip("destination_ip"),

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use super::random::Random;
+use crate::rbac::Engine;
 use crate::rbac::claims::Claim;
+use crate::rbac::decision::Custom;
 use crate::rbac::facts::{Facts, Metadata};
-use crate::rbac::{Engine, decision, plain};
 
 /// How many requests each set of policies is asked about.
 const REQUESTS: u64 = 50;
@@ -24,13 +25,12 @@ fn the_index_decides_as_the_plain_evaluator() {
         };
         for _ in 0..REQUESTS {
             with_request(random, |facts| {
-                let first = |set| plain::first(&engine.policies, set, facts);
                 let (decision, custom) = (engine.decide(facts), engine.custom(facts));
-                assert_eq!(custom, decision::custom(first), "seed {seed}, {facts:?}\n{config:#}");
-                assert_eq!(decision, decision::decide(&engine.policies, first), "seed {seed}, {facts:?}\n{config:#}");
+                assert_eq!(custom, engine.custom_plainly(facts), "seed {seed}, {facts:?}\n{config:#}");
+                assert_eq!(decision, engine.decide_plainly(facts), "seed {seed}, {facts:?}\n{config:#}");
                 allowed += u64::from(decision.outcome.allowed());
                 named += u64::from(!decision.details().is_some_and(|details| details.contains("[none]")));
-                asked += u64::from(custom != decision::Custom::Pass);
+                asked += u64::from(custom != Custom::Pass);
             });
         }
     }
@@ -42,6 +42,8 @@ fn the_index_decides_as_the_plain_evaluator() {
 fn with_request(random: &mut Random, then: impl FnOnce(&Facts<'_>)) {
     let ids: Vec<Vec<u8>> = (0..random.below(3)).map(|_| id(random)).collect();
     let ids: Vec<&[u8]> = ids.iter().map(Vec::as_slice).collect();
+    let others: Vec<Vec<u8>> = (0..random.below(2)).map(|_| id(random)).collect();
+    let others: Vec<&[u8]> = others.iter().map(Vec::as_slice).collect();
     let claims = claims(random);
     let claims: Claim<'_> = serde_json::from_str(&claims).unwrap();
     let lines: Vec<(&[u8], Vec<u8>)> = (0..random.below(4))
@@ -65,6 +67,7 @@ fn with_request(random: &mut Random, then: impl FnOnce(&Facts<'_>)) {
         authority: (!random.chance(9)).then_some(&host),
         headers: &headers,
         identities: &ids,
+        other_names: &others,
         direct_ip: address(random),
         remote_ip: address(random),
         destination_ip: address(random),

@@ -3,6 +3,7 @@
 mod cases;
 mod equal;
 mod expressions;
+mod names;
 mod normal;
 mod pace;
 mod random;
