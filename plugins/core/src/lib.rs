@@ -3,4 +3,6 @@
 //! No host calls, no clock (time is an argument), no I/O and no statics live here; the modules beside this crate
 //! carry facts in and decisions out.
 
+pub mod jwt;
 pub mod rbac;
+pub mod wire;

@@ -1,0 +1,64 @@
+//! The counters of `jwt_authn`, by the names that dashboards know.
+
+/// Something to count; Envoy's names behind `http.<prefix>.jwt_authn.`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Counter {
+    /// A request passed, with a token or without.
+    Allowed,
+    /// A request was answered with a refusal.
+    Denied,
+    /// A CORS preflight passed unchecked.
+    CorsPreflightBypassed,
+    /// A key set was fetched.
+    JwksFetchSuccess,
+    /// A fetch of a key set failed.
+    JwksFetchFailed,
+    /// A signature was not verified because the token was known.
+    JwtCacheHit,
+    /// A token was not known.
+    JwtCacheMiss,
+}
+
+impl Counter {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Allowed,
+        Self::Denied,
+        Self::CorsPreflightBypassed,
+        Self::JwksFetchSuccess,
+        Self::JwksFetchFailed,
+        Self::JwtCacheHit,
+        Self::JwtCacheMiss,
+    ];
+
+    /// The last part of its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::CorsPreflightBypassed => "cors_preflight_bypassed",
+            Self::JwksFetchSuccess => "jwks_fetch_success",
+            Self::JwksFetchFailed => "jwks_fetch_failed",
+            Self::JwtCacheHit => "jwt_cache_hit",
+            Self::JwtCacheMiss => "jwt_cache_miss",
+        }
+    }
+}
+
+/// What was counted.
+#[derive(Debug, Default)]
+pub(crate) struct Counts([u64; Counter::ALL.len()]);
+
+impl Counts {
+    pub(crate) fn add(&mut self, counter: Counter) {
+        if let Some((_, count)) = Counter::ALL.iter().zip(&mut self.0).find(|(one, _)| **one == counter) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// The counters that moved.
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = (Counter, u64)> {
+        Counter::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+}
