@@ -28,8 +28,8 @@
 //! * **Parameters stay encoded where it matters.** When Envoy takes a token out of the query, it decodes the other
 //!   parameters, which lets a value turn into further ones; here delimiters and control characters stay encoded.
 //! * **A claim with control characters gets no header,** since it could add lines of its own.
-//! * **No token left is no token sent.** If the tokens of one rule were all taken out by another one that then failed,
-//!   the request is refused; Envoy would see it as a request without tokens.
+//! * **The rules are walked through once.** Envoy walks a second time to see whether there is no token, by when one
+//!   rule may have taken out what another one failed on; here such a request is refused.
 //! * **Keys are fetched less often than Envoy would** (see `keys`), which changes no decision but one: a token with an unknown
 //!   `kid` may be found good after a fetch that Envoy would not make. This is the second point that accepts more.
 
@@ -50,6 +50,7 @@ mod json;
 mod jwks;
 mod keys;
 mod known_answer;
+mod object;
 mod outputs;
 mod query;
 mod requirement;
@@ -68,8 +69,8 @@ pub use self::algorithm::Hash;
 pub use self::authenticator::Authenticator;
 pub use self::cache::CacheLimits;
 pub use self::config::{
-    ClaimToHeader, Config, ConfigError, HeaderLocation, JwksFetch, JwtRule, Metadata, Policy, Selector, Spec, TargetRef,
-    Workload,
+    ClaimToHeader, Config, ConfigError, HeaderLocation, JwksFetch, JwtRule, Metadata, Policy, Selector, Spec,
+    TargetRef, Workload,
 };
 pub use self::counters::Counter;
 pub use self::decision::{Allow, Changes, Denial, Outcome};

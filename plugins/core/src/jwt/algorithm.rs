@@ -79,7 +79,8 @@ mod tests {
     fn thirteen_names_are_known_and_their_neighbours_are_not() {
         let known = ["RS", "PS", "ES", "HS"].iter().flat_map(|f| ["256", "384", "512"].map(|h| format!("{f}{h}")));
         assert!(known.chain(["EdDSA".to_owned()]).all(|name| Algorithm::from_name(&name).is_some()));
-        for name in ["", "none", "None", "rs256", "RS", "RS1", "RS2566", "ES256K", "EDDSA", "Ed25519", "HS256 ", "é256"] {
+        for name in ["", "none", "None", "rs256", "RS", "RS1", "RS2566", "ES256K", "EDDSA", "Ed25519", "HS256 ", "é256"]
+        {
             assert_eq!(Algorithm::from_name(name), None, "{name}");
         }
     }

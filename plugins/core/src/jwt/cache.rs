@@ -60,11 +60,21 @@ impl Cache {
     /// What a rule made of a token, if it accepted it with this generation of its keys.
     pub(crate) fn effects(&mut self, text: &[u8], rule: usize, generation: u64) -> Option<Arc<Effects>> {
         let accepted = self.tokens.get(text)?.accepted.iter();
-        accepted.into_iter().find(|one| one.rule == rule && one.generation == generation).map(|one| Arc::clone(&one.effects))
+        accepted
+            .into_iter()
+            .find(|one| one.rule == rule && one.generation == generation)
+            .map(|one| Arc::clone(&one.effects))
     }
 
     /// Remembers that a rule accepted a token.
-    pub(crate) fn accept(&mut self, text: &[u8], token: Arc<Token>, rule: usize, generation: u64, effects: Arc<Effects>) {
+    pub(crate) fn accept(
+        &mut self,
+        text: &[u8],
+        token: Arc<Token>,
+        rule: usize,
+        generation: u64,
+        effects: Arc<Effects>,
+    ) {
         if self.limits.tokens == 0 || text.len() > self.limits.bytes / 4 {
             return;
         }

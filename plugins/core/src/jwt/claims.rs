@@ -82,7 +82,8 @@ mod tests {
     #[test]
     fn the_claims_set_of_rfc_7519_section_3_1_is_read() {
         let claims =
-            Claims::parse(b"{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}").unwrap();
+            Claims::parse(b"{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}")
+                .unwrap();
         assert_eq!((claims.issuer.as_str(), claims.expires, claims.not_before), ("joe", 1_300_819_380, 0));
         assert_eq!(claims.members.get("http://example.com/is_root"), Some(&Json::Bool(true)));
     }
@@ -112,7 +113,8 @@ mod tests {
 
     #[test]
     fn types_are_checked_in_envoys_order() {
-        let mut payload = "{\"aud\":1,\"jti\":1,\"exp\":-1,\"nbf\":null,\"iat\":\"x\",\"sub\":null,\"iss\":1}".to_owned();
+        let mut payload =
+            "{\"aud\":1,\"jti\":1,\"exp\":-1,\"nbf\":null,\"iat\":\"x\",\"sub\":null,\"iss\":1}".to_owned();
         for (wrong, text) in [
             ("\"iss\":1", "Jwt payload [iss] field is not a string"),
             ("\"sub\":null,", "Jwt payload [sub] field is not a string"),

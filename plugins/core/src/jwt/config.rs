@@ -5,18 +5,20 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::object;
+
 /// The configuration of the JWT plugin; unknown fields are refused.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// The `RequestAuthentication` objects, unchanged.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub policies: Vec<Policy>,
     /// How key sets are fetched.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::object")]
     pub jwks_fetch: JwksFetch,
     /// Whose policies apply; without it all do.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub workload: Option<Workload>,
     /// The namespace whose policies apply to the workloads of all; only counts with `workload`.
     #[serde(default = "istio_system")]
@@ -34,9 +36,11 @@ impl Config {
             return Ok(Self { root_namespace: istio_system(), ..Self::default() });
         }
         let mut json = serde_json::Deserializer::from_slice(text);
-        let config = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let path = error.path().to_string();
-            ConfigError::new(if path == "." { String::new() } else { path }, error.inner().to_string())
+        let mut track = serde_path_to_error::Track::new();
+        let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+        let config = object::object(tracked).map_err(|error: serde_json::Error| {
+            let path = track.path().to_string();
+            ConfigError::new(if path == "." { String::new() } else { path }, error.to_string())
         })?;
         json.end().map_err(|error| ConfigError::new("", error.to_string()))?;
         Ok(config)
@@ -72,10 +76,10 @@ pub struct Workload {
 #[serde(rename_all = "camelCase")]
 pub struct Policy {
     /// Its name and namespace.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::object")]
     pub metadata: Metadata,
     /// Its specification.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::object")]
     pub spec: Spec,
 }
 
@@ -95,16 +99,16 @@ pub struct Metadata {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Spec {
     /// Which workloads of the namespace; all without it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub selector: Option<Selector>,
     /// Which gateway; the older form with one entry.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     pub target_ref: Option<TargetRef>,
     /// Which gateways.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub target_refs: Vec<TargetRef>,
     /// What is accepted.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub jwt_rules: Vec<JwtRule>,
 }
 
@@ -150,7 +154,7 @@ pub struct JwtRule {
     #[serde(default)]
     pub jwks: Option<String>,
     /// Headers that may hold a token.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub from_headers: Vec<HeaderLocation>,
     /// Query parameters that may hold a token.
     #[serde(default)]
@@ -165,7 +169,7 @@ pub struct JwtRule {
     #[serde(default)]
     pub forward_original_token: bool,
     /// Headers that single claims are passed on in.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::list")]
     pub output_claim_to_headers: Vec<ClaimToHeader>,
     /// How long a fetch of keys may take; 5 s by default.
     #[serde(default)]

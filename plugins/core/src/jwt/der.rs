@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn lengths_are_written_in_the_shortest_form() {
-        for (len, head) in [(0, vec![4, 0]), (127, vec![4, 127]), (128, vec![4, 0x81, 128]), (256, vec![4, 0x82, 1, 0])] {
+        for (len, head) in [(0, vec![4, 0]), (127, vec![4, 127]), (128, vec![4, 0x81, 128]), (256, vec![4, 0x82, 1, 0])]
+        {
             let written = write(4, &[&vec![7; len]]);
             assert!(written.starts_with(&head), "{len}");
             assert_eq!(element(&written, 4), Some((vec![7; len].as_slice(), [].as_slice())));

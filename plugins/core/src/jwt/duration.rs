@@ -47,7 +47,21 @@ mod tests {
 
     #[test]
     fn what_is_no_span_is_refused() {
-        for text in ["", "5", "s", "-5s", "+5s", "5 s", ".s", "1.s", "1.2.3s", "5d", "5S", "18446744073709551616ns", "99999999h"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "-5s",
+            "+5s",
+            "5 s",
+            ".s",
+            "1.s",
+            "1.2.3s",
+            "5d",
+            "5S",
+            "18446744073709551616ns",
+            "99999999h",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

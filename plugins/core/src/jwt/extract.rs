@@ -45,11 +45,16 @@ impl Locations {
             name: location.name.to_ascii_lowercase(),
             prefix: location.prefix.clone(),
         };
-        let keyed = headers.iter().map(lower).map(|location| (format!("{}{}", location.name, location.prefix), location));
+        let keyed =
+            headers.iter().map(lower).map(|location| (format!("{}{}", location.name, location.prefix), location));
         let headers: Vec<_> = keyed.collect::<BTreeMap<_, _>>().into_values().collect();
         if headers.is_empty() && params.is_empty() && cookies.is_empty() {
             let bearer = HeaderLocation { name: AUTHORIZATION.to_owned(), prefix: "Bearer ".to_owned() };
-            return Self { headers: vec![bearer], params: ["access_token".to_owned()].into(), cookies: BTreeSet::new() };
+            return Self {
+                headers: vec![bearer],
+                params: ["access_token".to_owned()].into(),
+                cookies: BTreeSet::new(),
+            };
         }
         Self { headers, params: params.iter().cloned().collect(), cookies: cookies.iter().cloned().collect() }
     }

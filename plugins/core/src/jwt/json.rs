@@ -81,12 +81,18 @@ impl<'de> Visitor<'de> for Depth {
         Ok(Json::Bool(value))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "Envoy's numbers are 64-bit floats, and claims are compared with its")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "Envoy's numbers are 64-bit floats, and claims are compared with its"
+    )]
     fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
         Ok(Json::Number(value as f64))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "Envoy's numbers are 64-bit floats, and claims are compared with its")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "Envoy's numbers are 64-bit floats, and claims are compared with its"
+    )]
     fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
         Ok(Json::Number(value as f64))
     }
@@ -164,7 +170,8 @@ pub(crate) fn write_object(members: &Object, out: &mut String) {
 /// The shortest digits that mean the same number, with an exponent where C's `%.17g` has one.
 fn write_number(number: f64, out: &mut String) {
     let scientific = format!("{number:e}");
-    let exponent = scientific.rsplit_once('e').and_then(|(mantissa, power)| Some((mantissa, power.parse::<i32>().ok()?)));
+    let exponent =
+        scientific.rsplit_once('e').and_then(|(mantissa, power)| Some((mantissa, power.parse::<i32>().ok()?)));
     match exponent {
         Some((mantissa, power)) if !(-4..=17).contains(&power) => {
             let sign = if power < 0 { '-' } else { '+' };
@@ -207,9 +214,30 @@ mod tests {
     #[test]
     fn what_is_not_strict_json_is_refused() {
         for text in [
-            "", "{", "{}x", "{} {}", "{'a':1}", "{a:1}", "{\"a\":1,}", "[1,]", "{\"a\":\"\t\"}", "// x\n{}", "\u{feff}{}", "NaN",
-            "01", "+1", "1e400", "-1e400", "\"\\ud800\"", "{\"a\":1,\"a\":1}", "{\"a\":1,\"\\u0061\":2}",
-            "{\"b\":{\"a\":1,\"a\":1}}", "[{\"a\":1,\"a\":1}]", "\"\\x41\"", "nul", "\u{0}",
+            "",
+            "{",
+            "{}x",
+            "{} {}",
+            "{'a':1}",
+            "{a:1}",
+            "{\"a\":1,}",
+            "[1,]",
+            "{\"a\":\"\t\"}",
+            "// x\n{}",
+            "\u{feff}{}",
+            "NaN",
+            "01",
+            "+1",
+            "1e400",
+            "-1e400",
+            "\"\\ud800\"",
+            "{\"a\":1,\"a\":1}",
+            "{\"a\":1,\"\\u0061\":2}",
+            "{\"b\":{\"a\":1,\"a\":1}}",
+            "[{\"a\":1,\"a\":1}]",
+            "\"\\x41\"",
+            "nul",
+            "\u{0}",
         ] {
             assert_eq!(written(text), None, "{text:?}");
         }
@@ -230,7 +258,10 @@ mod tests {
         for (text, expected) in [
             (r#" { "b" : [ 1 , 2.50 ] , "a" : null } "#, r#"{"a":null,"b":[1,2.5]}"#),
             (r#""<a>&\u0001\u007f\/é""#, "\"\\u003ca\\u003e&\\u0001\\u007f/é\""),
-            ("[1e2,-7,-0.0,1e21,1.5e-7,12345678901234567,18446744073709551615]", "[100,-7,-0,1e+21,1.5e-07,12345678901234568,1.8446744073709552e+19]"),
+            (
+                "[1e2,-7,-0.0,1e21,1.5e-7,12345678901234567,18446744073709551615]",
+                "[100,-7,-0,1e+21,1.5e-07,12345678901234568,1.8446744073709552e+19]",
+            ),
             ("[true,false,\"\"]", "[true,false,\"\"]"),
         ] {
             assert_eq!(written(text).as_deref(), Some(expected));

@@ -21,7 +21,12 @@ impl Trusted {
     /// same with a bit of the text, of the signature and of the digest's name changed. One wrong answer, or none, and
     /// that kind of key is verified in the module. To be called once, at start-up: it costs 48 verifications.
     pub fn probe(host: &dyn Host) -> Self {
-        Self { rsa: answers(host, &RSA), p256: answers(host, &P256), p384: answers(host, &P384), p521: answers(host, &P521) }
+        Self {
+            rsa: answers(host, &RSA),
+            p256: answers(host, &P256),
+            p384: answers(host, &P384),
+            p521: answers(host, &P521),
+        }
     }
 
     pub(crate) fn curve(self, curve: Curve) -> bool {

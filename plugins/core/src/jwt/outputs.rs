@@ -46,10 +46,9 @@ pub struct Identity {
 
 impl Outputs {
     pub(crate) fn new(payload: Option<&str>, claims: &[ClaimToHeader], lists: &[String]) -> Self {
-        let claims = claims.iter().map(|output| ClaimHeader {
-            header: output.header.to_ascii_lowercase(),
-            claim: output.claim.clone(),
-        });
+        let claims = claims
+            .iter()
+            .map(|output| ClaimHeader { header: output.header.to_ascii_lowercase(), claim: output.claim.clone() });
         Self {
             payload: payload.map(str::to_ascii_lowercase),
             claims: claims.collect(),
@@ -66,9 +65,10 @@ impl Outputs {
     pub(crate) fn effects(&self, token: &Token) -> Effects {
         let claims = &token.claims;
         let payload = self.payload.iter().map(|name| (name.clone(), token.payload_section.clone().into_bytes()));
-        let outputs = self.claims.iter().filter_map(|output| {
-            Some((output.header.clone(), header_value(find(&claims.members, &output.claim)?)?))
-        });
+        let outputs = self
+            .claims
+            .iter()
+            .filter_map(|output| Some((output.header.clone(), header_value(find(&claims.members, &output.claim)?)?)));
         let named = !claims.issuer.is_empty() && !claims.subject.is_empty();
         let principal = named.then(|| format!("{}/{}", claims.issuer, claims.subject).into());
         Effects {
@@ -168,7 +168,9 @@ mod tests {
     #[test]
     fn paths_lead_into_objects() {
         let payload = r#"{"a":{"b":{"c":"deep"},"d.e":"x"},"f.g":"y","h":"z"}"#;
-        for (path, expected) in [("a.b.c", Some("deep")), ("a.d.e", None), ("f.g", None), ("h.i", None), ("a.", None), (".", None)] {
+        for (path, expected) in
+            [("a.b.c", Some("deep")), ("a.d.e", None), ("f.g", None), ("h.i", None), ("a.", None), (".", None)]
+        {
             assert_eq!(written(path, payload).as_deref(), expected, "{path}");
         }
         assert_eq!(written("i", payload), None);
@@ -189,7 +191,10 @@ mod tests {
             &*claims(r#"{"scope":" a  b ","permission":"c","roles":"d\te","x":"f g","n":{"scope":"h i"}}"#),
             r#"{"n":{"scope":"h i"},"permission":["c"],"roles":["d\te"],"scope":["a","b"],"x":"f g"}"#
         );
-        assert_eq!(&*claims(r#"{"scope":["a b"],"roles":1,"permission":""}"#), r#"{"permission":[],"roles":1,"scope":["a b"]}"#);
+        assert_eq!(
+            &*claims(r#"{"scope":["a b"],"roles":1,"permission":""}"#),
+            r#"{"permission":[],"roles":1,"scope":["a b"]}"#
+        );
     }
 
     #[test]

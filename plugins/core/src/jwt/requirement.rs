@@ -55,11 +55,17 @@ pub(crate) struct Walk<'a, 'm, H: ?Sized> {
     hidden: Hidden<'a>,
     added: Vec<(String, Vec<u8>)>,
     /// Tokens of this request that were taken apart already.
-    tokens: Vec<(Cow<'a, [u8]>, Result<Arc<Token>, Failure>)>,
+    seen: Vec<Seen<'a>>,
     /// Sets without which a rule cannot say anything.
     missing: BTreeSet<KeySetId>,
     /// Sets of which a newer one might have the key.
     stale: BTreeSet<KeySetId>,
+}
+
+/// A token of this request, and what taking it apart gave.
+struct Seen<'a> {
+    text: Cow<'a, [u8]>,
+    token: Result<Arc<Token>, Failure>,
 }
 
 /// Why one token, or one rule, is not satisfied.
@@ -80,7 +86,7 @@ impl<'a, 'm: 'a, H: Headers + ?Sized> Walk<'a, 'm, H> {
         let names = means.rules.iter().flat_map(|rule| rule.outputs.names());
         let hidden = Hidden { headers: names.collect(), params: BTreeSet::new() };
         let (missing, stale) = (BTreeSet::new(), BTreeSet::new());
-        Self { request, means, hidden, added: Vec::new(), tokens: Vec::new(), missing, stale }
+        Self { request, means, hidden, added: Vec::new(), seen: Vec::new(), missing, stale }
     }
 
     /// Walks through the rules, in their order.
@@ -120,12 +126,12 @@ impl<'a, 'm: 'a, H: Headers + ?Sized> Walk<'a, 'm, H> {
     /// Whether all tokens at a rule's places satisfy it; `None` if there is none. The last one comes first.
     fn satisfy(&mut self, index: usize, rule: &'m Rule) -> Option<Result<Identity, Miss>> {
         let mut identity = None;
-        for Found { text, place } in rule.locations.find(self.request, &self.hidden).into_iter().rev() {
-            match self.accept(index, rule, &text) {
+        for found in rule.locations.find(self.request, &self.hidden).into_iter().rev() {
+            match self.accept(index, rule, &found) {
                 Ok(effects) => {
                     self.added.extend(effects.headers.iter().cloned());
                     identity = Some(Ok(effects.identity.clone()));
-                    match place {
+                    match found.place {
                         Place::Header(name) if rule.strip => drop(self.hidden.headers.insert(name)),
                         Place::Param(name) if rule.strip => drop(self.hidden.params.insert(name)),
                         _ => {}
@@ -138,8 +144,9 @@ impl<'a, 'm: 'a, H: Headers + ?Sized> Walk<'a, 'm, H> {
     }
 
     /// Whether a rule accepts a token, with the checks in Envoy's order.
-    fn accept(&mut self, index: usize, rule: &'m Rule, text: &Cow<'a, [u8]>) -> Result<Arc<Effects>, Miss> {
-        let token = self.token(text)?;
+    fn accept(&mut self, index: usize, rule: &'m Rule, found: &Found<'a>) -> Result<Arc<Effects>, Miss> {
+        let text = found.text.as_ref();
+        let token = self.token(found)?;
         if !rule.issuer.is_empty() && rule.issuer != token.claims.issuer {
             return Err(Failure::UnknownIssuer.into());
         }
@@ -165,13 +172,13 @@ impl<'a, 'm: 'a, H: Headers + ?Sized> Walk<'a, 'm, H> {
         Ok(effects)
     }
 
-    fn token(&mut self, text: &Cow<'a, [u8]>) -> Result<Arc<Token>, Failure> {
-        if let Some((_, token)) = self.tokens.iter().find(|(known, _)| known == text) {
-            return token.clone();
+    fn token(&mut self, found: &Found<'a>) -> Result<Arc<Token>, Failure> {
+        if let Some(seen) = self.seen.iter().find(|seen| seen.text == found.text) {
+            return seen.token.clone();
         }
-        let known = self.means.cache.token(text).map(Ok);
-        let token = known.unwrap_or_else(|| Token::parse(text).map(Arc::new));
-        self.tokens.push((text.clone(), token.clone()));
+        let known = self.means.cache.token(&found.text).map(Ok);
+        let token = known.unwrap_or_else(|| Token::parse(&found.text).map(Arc::new));
+        self.seen.push(Seen { text: found.text.clone(), token: token.clone() });
         token
     }
 

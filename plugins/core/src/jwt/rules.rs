@@ -72,7 +72,10 @@ fn cache_duration(config: &Config) -> Result<Duration, ConfigError> {
     let text = config.jwks_fetch.cache_duration.as_deref().unwrap_or("300s");
     match duration::parse(text) {
         Some(duration) if duration >= Duration::from_secs(1) => Ok(duration),
-        _ => Err(ConfigError::new(PATH, format!("`{}` is no span of at least `1s`, such as `300s`", text.escape_debug()))),
+        _ => Err(ConfigError::new(
+            PATH,
+            format!("`{}` is no span of at least `1s`, such as `300s`", text.escape_debug()),
+        )),
     }
 }
 
@@ -167,7 +170,9 @@ impl Draft<'_> {
             return Err(self.error("jwksUri", "missing; a rule without `issuer` has to say where its keys are"));
         }
         if let Some(jwks) = rule.jwks.as_deref().filter(|jwks| !jwks.is_empty()) {
-            return KeySet::parse(jwks.as_bytes()).map(Keys::Inline).map_err(|error| self.error("jwks", error.to_string()));
+            return KeySet::parse(jwks.as_bytes())
+                .map(Keys::Inline)
+                .map_err(|error| self.error("jwks", error.to_string()));
         }
         let source = match (jwks_uri, &rule.issuer) {
             (Some(uri), _) => Source::Set(uri),
@@ -187,7 +192,10 @@ impl Draft<'_> {
         let text = self.rule.timeout.as_deref().unwrap_or("5s");
         match duration::parse(text) {
             Some(timeout) if timeout >= Duration::from_millis(1) => Ok(timeout),
-            _ => Err(self.error("timeout", format!("`{}` is no span of at least `1ms`, such as `5s`", text.escape_debug()))),
+            _ => {
+                Err(self
+                    .error("timeout", format!("`{}` is no span of at least `1ms`, such as `5s`", text.escape_debug())))
+            }
         }
     }
 }

@@ -72,7 +72,10 @@ mod tests {
 
     #[test]
     fn without_a_workload_everything_applies() {
-        let config = Config::from_json(br#"{"policies":[{"metadata":{"namespace":"b"},"spec":{"selector":{"matchLabels":{"a":"b"}}}}]}"#).unwrap();
+        let config = Config::from_json(
+            br#"{"policies":[{"metadata":{"namespace":"b"},"spec":{"selector":{"matchLabels":{"a":"b"}}}}]}"#,
+        )
+        .unwrap();
         assert!(applies(&config.policies[0], &config));
     }
 }

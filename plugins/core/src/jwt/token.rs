@@ -159,8 +159,7 @@ mod tests {
     /// RFC 7519 section 6.1, and a token in a token (section A.2): nothing unsigned, nothing encrypted.
     #[test]
     fn unsecured_and_nested_tokens_are_refused() {
-        let unsecured =
-            "eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.";
+        let unsecured = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.";
         assert_eq!(failure(unsecured), Some(Failure::Form));
         assert_eq!(failure(&format!("{unsecured}eA")), Some(Failure::AlgUnsupported));
         let inner = token(r#"{"alg":"HS256"}"#, "{}");

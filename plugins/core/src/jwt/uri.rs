@@ -101,9 +101,25 @@ mod tests {
     #[test]
     fn what_no_callout_can_be_made_of_is_refused() {
         for text in [
-            "", "idp", "ftp://idp", "HTTPS://idp", "http://", "http://:80", "http://a:b", "http://a:0", "http://a:+1", "http://a:65536", "http://a:",
-            "http://u@h/", "http://a b", "http://a\r\n", "http://::1/", "http://169.254.169.254/latest",
-            "http://[fe80::1]/", "http://[fd00:ec2::254]/", "http://[::ffff:169.254.169.254]/",
+            "",
+            "idp",
+            "ftp://idp",
+            "HTTPS://idp",
+            "http://",
+            "http://:80",
+            "http://a:b",
+            "http://a:0",
+            "http://a:+1",
+            "http://a:65536",
+            "http://a:",
+            "http://u@h/",
+            "http://a b",
+            "http://a\r\n",
+            "http://::1/",
+            "http://169.254.169.254/latest",
+            "http://[fe80::1]/",
+            "http://[fd00:ec2::254]/",
+            "http://[::ffff:169.254.169.254]/",
         ] {
             assert!(Uri::parse(text).is_err(), "{text}");
         }

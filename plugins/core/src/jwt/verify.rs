@@ -69,7 +69,8 @@ impl Verifier<'_> {
         let hash = algorithm.hash;
         match (key, algorithm.family) {
             (Material::Rsa(key), Family::RsaPkcs1) => {
-                let asked = self.trusted.rsa.then(|| self.host.verify_signature(key.public_key(), hash, signature, text));
+                let asked =
+                    self.trusted.rsa.then(|| self.host.verify_signature(key.public_key(), hash, signature, text));
                 asked.flatten().unwrap_or_else(|| key.verify_pkcs1(hash, signature, text)).into()
             }
             (Material::Rsa(key), Family::RsaPss) => key.verify_pss(hash, signature, text).into(),

@@ -43,7 +43,10 @@ fn a_set_is_fetched_once_and_used_until_it_expires() {
     let (mut sets, id) = sets("http://idp/jwks");
     assert_eq!((state(&sets, T0), sets.due(T0).count()), ("pending", 1));
     let fetch = sets.begin(id, T0).unwrap();
-    assert_eq!((fetch.cluster.as_str(), fetch.authority.as_str(), fetch.path.as_str()), ("outbound|80||idp", "idp", "/jwks"));
+    assert_eq!(
+        (fetch.cluster.as_str(), fetch.authority.as_str(), fetch.path.as_str()),
+        ("outbound|80||idp", "idp", "/jwks")
+    );
     assert_eq!(sets.begin(id, T0), None, "single flight");
     assert_eq!((state(&sets, T0), sets.due(T0).count()), ("pending", 0));
     assert_eq!(sets.finish(&fetch, Some((200, hmac_keys().as_bytes())), after(1)), Progress::Fetched);
@@ -148,7 +151,14 @@ fn an_openid_configuration_leads_to_the_set() {
 
 #[test]
 fn an_openid_configuration_that_leads_nowhere_is_a_failure() {
-    for answer in ["", "[]", "{}", r#"{"jwks_uri":1}"#, r#"{"jwks_uri":"file:///k"}"#, r#"{"jwks_uri":"http://169.254.169.254/"}"#] {
+    for answer in [
+        "",
+        "[]",
+        "{}",
+        r#"{"jwks_uri":1}"#,
+        r#"{"jwks_uri":"file:///k"}"#,
+        r#"{"jwks_uri":"http://169.254.169.254/"}"#,
+    ] {
         let (mut sets, id) = sets("https://idp/.well-known/openid-configuration");
         let fetch = sets.begin(id, T0).unwrap();
         assert_eq!(sets.finish(&fetch, Some((200, answer.as_bytes())), T0), Progress::Failed, "{answer}");
@@ -164,7 +174,12 @@ fn an_openid_configuration_that_leads_nowhere_is_a_failure() {
 
 #[test]
 fn clusters_are_found_by_authority_or_host() {
-    for (uri, cluster) in [("http://idp:8080/", "c8080"), ("https://other/", "c"), ("http://other:81/", "c"), ("https://idp/", "outbound|443||idp")] {
+    for (uri, cluster) in [
+        ("http://idp:8080/", "c8080"),
+        ("https://other/", "c"),
+        ("http://other:81/", "c"),
+        ("https://idp/", "outbound|443||idp"),
+    ] {
         let (mut sets, id) = sets(uri);
         assert_eq!(sets.begin(id, T0).unwrap().cluster, cluster);
     }

@@ -10,7 +10,11 @@ use super::super::{Authenticator, Config, Headers, Host, NoHost, Outcome, Progre
 /// Where we refuse on purpose, and why Envoy does not; or the other way round.
 const DEVIATIONS: &[(&str, u16, &str)] = &[
     // The type of a key must fit the token's `alg`.
-    ("quirk: EC key without alg ignores the token's alg family (header RS256, ES256 signature)", 401, "Jwt verification fails"),
+    (
+        "quirk: EC key without alg ignores the token's alg family (header RS256, ES256 signature)",
+        401,
+        "Jwt verification fails",
+    ),
     ("quirk: Ed25519 key without alg accepts RS256-labelled EdDSA signature", 401, "Jwt verification fails"),
     // An Ed25519 key does not end the search.
     ("quirk: an Ed25519 key ahead of the RSA key ends the search when the token has no kid", 200, ""),
@@ -62,7 +66,8 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 
 fn check(case: &Value, host: &dyn Host, trusted: Trusted) -> Result<(), String> {
     let expect = &case["expect"];
-    let config = serde_json::json!({ "policies": [{ "metadata": {"name": "p"}, "spec": { "jwtRules": case["rules"] } }] });
+    let config =
+        serde_json::json!({ "policies": [{ "metadata": {"name": "p"}, "spec": { "jwtRules": case["rules"] } }] });
     let config = Config::from_json(config.to_string().as_bytes()).map_err(|error| error.to_string())?;
     let mut engine = match (Authenticator::new(&config), expect["config_error"].as_str()) {
         (Ok(engine), None) => engine.with_trusted_host(trusted),
@@ -90,7 +95,11 @@ fn check(case: &Value, host: &dyn Host, trusted: Trusted) -> Result<(), String> 
             }
             if deviation.is_none() {
                 same("rcd", &denial.details, &expect["rcd"])?;
-                same("www-authenticate", &String::from_utf8_lossy(&denial.www_authenticate), &expect["www_authenticate"])?;
+                same(
+                    "www-authenticate",
+                    &String::from_utf8_lossy(&denial.www_authenticate),
+                    &expect["www_authenticate"],
+                )?;
             }
             Ok(())
         }
@@ -106,7 +115,8 @@ fn check(case: &Value, host: &dyn Host, trusted: Trusted) -> Result<(), String> 
                 }
             }
             if let Some(payload) = expect.get("payload") {
-                let claims: Value = identity.and_then(|identity| serde_json::from_str(&identity.claims).ok()).unwrap_or_default();
+                let claims: Value =
+                    identity.and_then(|identity| serde_json::from_str(&identity.claims).ok()).unwrap_or_default();
                 let differs = |(name, value): (&String, &Value)| !same_json(&claims[name], value);
                 if payload.as_object().is_some_and(|payload| payload.iter().any(differs)) {
                     return Err(format!("payload {claims}, expected {payload}"));
@@ -132,7 +142,8 @@ fn same_json(one: &Value, other: &Value) -> bool {
 /// The request as the codec hands it on, which trims values.
 fn request(request: &Value) -> Vec<(String, String)> {
     let pseudo = [("method", ":method"), ("path", ":path"), ("authority", ":authority")];
-    let mut lines: Vec<_> = pseudo.iter().map(|(from, to)| ((*to).to_owned(), text(request, from).to_owned())).collect();
+    let mut lines: Vec<_> =
+        pseudo.iter().map(|(from, to)| ((*to).to_owned(), text(request, from).to_owned())).collect();
     lines.push((":scheme".to_owned(), "http".to_owned()));
     for line in request["headers"].as_array().into_iter().flatten() {
         let part = |index: usize| line[index].as_str().unwrap_or_default();
@@ -141,7 +152,13 @@ fn request(request: &Value) -> Vec<(String, String)> {
     lines
 }
 
-fn decide(engine: &mut Authenticator, request: &[(String, String)], now: Duration, host: &dyn Host, case: &Value) -> Outcome {
+fn decide(
+    engine: &mut Authenticator,
+    request: &[(String, String)],
+    now: Duration,
+    host: &dyn Host,
+    case: &Value,
+) -> Outcome {
     for _ in 0..3 {
         let outcome = engine.check(request, now, host);
         let Outcome::NeedKeys(sets) = &outcome else { return outcome };
@@ -160,8 +177,15 @@ fn decide(engine: &mut Authenticator, request: &[(String, String)], now: Duratio
 
 fn upstream(request: &[(String, String)], changes: &super::super::Changes, expect: &Value) -> Result<(), String> {
     for (name, expected) in expect["headers_upstream"].as_object().into_iter().flatten() {
-        let kept = request.values(name).filter(|_| !changes.remove.contains(name)).map(|value| String::from_utf8_lossy(value).into_owned());
-        let added = changes.add.iter().filter(|(added, _)| added == name).map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+        let kept = request
+            .values(name)
+            .filter(|_| !changes.remove.contains(name))
+            .map(|value| String::from_utf8_lossy(value).into_owned());
+        let added = changes
+            .add
+            .iter()
+            .filter(|(added, _)| added == name)
+            .map(|(_, value)| String::from_utf8_lossy(value).into_owned());
         let found: Vec<_> = kept.chain(added).collect();
         let right = match expected.as_str() {
             None => found.is_empty(),

@@ -1,7 +1,7 @@
 //! ECDSA keys and signatures (FIPS 186-5) on the curves of RFC 7518.
 
-use super::Hash;
 use super::super::der::{self, oid};
+use super::Hash;
 
 /// A curve of RFC 7518.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::Hash;
 use super::super::der;
+use super::Hash;
 
 /// Sizes of a modulus that are taken, in bits. Envoy takes 512 to 16384; below 1024 anybody can find the private key,
 /// above 8192 one token costs a worker milliseconds.

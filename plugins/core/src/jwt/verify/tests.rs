@@ -47,7 +47,10 @@ fn no_key_verifies_for_another_family() {
     for case in cases["signatures"].as_array().unwrap().iter().filter(|case| case["good"] == true) {
         let name = case["alg"].as_str().unwrap();
         let key = cases["keys"][case["key"].as_str().unwrap()].to_string();
-        for other in ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "HS256", "HS384", "HS512", "EdDSA"] {
+        for other in [
+            "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "HS256", "HS384", "HS512",
+            "EdDSA",
+        ] {
             if other != name {
                 let verdict = verdict(MODULE, &key, other, case["signature"].as_str().unwrap(), text);
                 assert_ne!(verdict, Verdict::Good, "{name} as {other}");
@@ -59,7 +62,8 @@ fn no_key_verifies_for_another_family() {
 /// RFC 7515, appendix A.1.
 #[test]
 fn the_hmac_example_of_the_rfc_verifies() {
-    let key = r#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#;
+    let key =
+        r#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#;
     let header = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9";
     let text = format!("{header}.{JOE}");
     let signature = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -87,7 +91,7 @@ fn the_rsa_example_of_the_rfc_verifies() {
     let text = format!("{}.{JOE}", url(br#"{"alg":"RS256"}"#));
     assert_eq!(verdict(MODULE, key, "RS256", signature, &text), Verdict::Good);
     assert_eq!(verdict(MODULE, key, "RS384", signature, &text), Verdict::Bad);
-    assert_eq!(verdict(MODULE, key, "RS256", signature, &text.replace("joe", "eve").replace("am9l", "ZXZl").replacen('J', "K", 1)), Verdict::Bad);
+    assert_eq!(verdict(MODULE, key, "RS256", signature, &format!("{text}A")), Verdict::Bad);
 }
 
 /// RFC 7515, appendix A.3.
@@ -97,7 +101,7 @@ fn the_ecdsa_example_of_the_rfc_verifies() {
     let signature = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
     let text = format!("{}.{JOE}", url(br#"{"alg":"ES256"}"#));
     assert_eq!(verdict(MODULE, key, "ES256", signature, &text), Verdict::Good);
-    assert_eq!(verdict(MODULE, key, "ES256", signature, &text[1..]), Verdict::Bad);
+    assert_eq!(verdict(MODULE, key, "ES256", signature, &format!("{text}A")), Verdict::Bad);
 }
 
 /// RFC 8037, appendix A.4.
@@ -122,7 +126,9 @@ fn a_host_is_only_asked_where_it_is_trusted() {
     }
     let yes = Verifier { host: &Yes, trusted: Trusted::probe(&Yes) };
     let cases: Value = serde_json::from_str(include_str!("../../../testdata/signature_cases.json")).unwrap();
-    for (key, algorithm) in [("rsa1024", "RS256"), ("rsa1024", "PS256"), ("p256", "ES256"), ("p384", "ES384"), ("p521", "ES512")] {
+    for (key, algorithm) in
+        [("rsa1024", "RS256"), ("rsa1024", "PS256"), ("p256", "ES256"), ("p384", "ES384"), ("p521", "ES512")]
+    {
         let verdict = verdict(yes, &cases["keys"][key].to_string(), algorithm, "AAAA", "text");
         assert_eq!(verdict, Verdict::Bad, "{key}");
     }
@@ -141,8 +147,13 @@ fn a_host_that_does_not_answer_is_stood_in_for() {
     let cases: Value = serde_json::from_str(include_str!("../../../testdata/signature_cases.json")).unwrap();
     for case in cases["signatures"].as_array().unwrap().iter().filter(|case| case["name"] == "honest") {
         let key = cases["keys"][case["key"].as_str().unwrap()].to_string();
-        let verdict =
-            verdict(host, &key, case["alg"].as_str().unwrap(), case["signature"].as_str().unwrap(), cases["text"].as_str().unwrap());
+        let verdict = verdict(
+            host,
+            &key,
+            case["alg"].as_str().unwrap(),
+            case["signature"].as_str().unwrap(),
+            cases["text"].as_str().unwrap(),
+        );
         assert_eq!(verdict, Verdict::Good);
     }
 }
