@@ -41,22 +41,21 @@ pub(crate) struct Hidden<'a> {
 impl Locations {
     /// The places a rule names; without any, `Authorization: Bearer` and the query parameter `access_token`.
     pub(crate) fn new(headers: &[HeaderLocation], params: &[String], cookies: &[String]) -> Self {
-        let lower = |location: &HeaderLocation| HeaderLocation {
-            name: location.name.to_ascii_lowercase(),
-            prefix: location.prefix.clone(),
-        };
-        let keyed =
-            headers.iter().map(lower).map(|location| (format!("{}{}", location.name, location.prefix), location));
-        let headers: Vec<_> = keyed.collect::<BTreeMap<_, _>>().into_values().collect();
         if headers.is_empty() && params.is_empty() && cookies.is_empty() {
             let bearer = HeaderLocation { name: AUTHORIZATION.to_owned(), prefix: "Bearer ".to_owned() };
-            return Self {
-                headers: vec![bearer],
-                params: ["access_token".to_owned()].into(),
-                cookies: BTreeSet::new(),
-            };
+            return Self::new(&[bearer], &["access_token".to_owned()], &[]);
         }
-        Self { headers, params: params.iter().cloned().collect(), cookies: cookies.iter().cloned().collect() }
+        let mut keyed = BTreeMap::new();
+        for HeaderLocation { name, prefix } in headers {
+            let name = name.to_ascii_lowercase();
+            keyed.insert(format!("{name}{prefix}"), HeaderLocation { name, prefix: prefix.clone() });
+        }
+        let (mut places, headers) = ([BTreeSet::new(), BTreeSet::new()], keyed.into_values().collect());
+        for (place, names) in places.iter_mut().zip([params, cookies]) {
+            place.extend(names.iter().cloned());
+        }
+        let [params, cookies] = places;
+        Self { headers, params, cookies }
     }
 
     /// All tokens at the places, in their order: headers, parameters, cookies.
