@@ -7,7 +7,7 @@ use super::config::{Config, ConfigError};
 use super::counters::{Counter, Counts};
 use super::decision::{Allow, Changes, Denial, Outcome};
 use super::facts::{self, Headers};
-use super::keys::{Fetch, KeySetId, KeySets, Known, Progress};
+use super::keys::{Fetch, KeySetId, KeySets, Progress};
 use super::known_answer::Trusted;
 use super::requirement::{End, Means, Walk};
 use super::rules::{self, Rule};
@@ -92,10 +92,10 @@ impl Authenticator {
         progress
     }
 
-    /// Whether a request that waits for a set may be checked again.
+    /// Whether a request that waits for a set may be checked again: no fetch of it is under way, and none is needed.
     #[must_use]
-    pub fn is_known(&self, id: KeySetId, now: Duration) -> bool {
-        !matches!(self.sets.known(id.0, now), Known::Pending)
+    pub fn is_settled(&self, id: KeySetId, now: Duration) -> bool {
+        self.sets.is_settled(id.0, now)
     }
 
     /// What was counted since the last call.

@@ -133,6 +133,12 @@ impl KeySets {
         }
     }
 
+    /// Whether nothing will change soon: no fetch is under way, and none is needed.
+    pub(crate) fn is_settled(&self, index: usize, now: Duration) -> bool {
+        let under_way = self.sets.get(index).is_some_and(|remote| remote.is_under_way(now));
+        !under_way && !matches!(self.known(index, now), Known::Pending)
+    }
+
     /// Whether it is worth waiting for a newer set than the one that is known.
     pub(crate) fn may_renew(&self, index: usize, now: Duration) -> bool {
         self.sets.get(index).is_some_and(|remote| {

@@ -195,10 +195,10 @@ fn a_token_waits_for_its_keys_and_no_other_does() {
     assert_eq!(denied(check(&mut engine, &[("authorization", &expired)])).failure, Failure::Expired);
     let Outcome::NeedKeys(sets) = check(&mut engine, &line) else { panic!("no wait") };
     let fetch = engine.begin_fetch(sets[0], NOW).unwrap();
-    assert!(!engine.is_known(sets[0], NOW) && engine.begin_fetch(sets[0], NOW).is_none());
+    assert!(!engine.is_settled(sets[0], NOW) && engine.begin_fetch(sets[0], NOW).is_none());
     assert!(matches!(check(&mut engine, &line), Outcome::NeedKeys(_)), "a second request waits for the same fetch");
     assert_eq!(engine.finish_fetch(&fetch, Some((200, hmac_keys().as_bytes())), NOW), Progress::Fetched);
-    assert!(engine.is_known(sets[0], NOW));
+    assert!(engine.is_settled(sets[0], NOW));
     assert_eq!(principal(&allowed(check(&mut engine, &line))), Some("i/s"));
     let later = NOW + Duration::from_secs(300);
     assert!(
@@ -233,6 +233,7 @@ fn an_unknown_key_id_waits_for_a_newer_set_and_then_no_more() {
     let new = old.replace("\"kid\":\"k\"", "\"kid\":\"new\"");
     let fetch = |engine: &mut Authenticator, keys: &str, now| {
         let fetch = engine.begin_fetch(super::super::KeySetId(0), now).unwrap();
+        assert!(!engine.is_settled(fetch.id, now), "who waits for a newer set waits for this fetch");
         engine.finish_fetch(&fetch, Some((200, keys.as_bytes())), now);
     };
     fetch(&mut engine, &old, NOW);
