@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::callout::{CalloutId, CalloutRequest};
 use crate::exchange::ExchangeId;
 use crate::headers::HeaderMap;
+use crate::tcp::{TcpEffect, TcpId};
 
 /// Something that the owner of the sockets has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,13 @@ pub enum Effect {
     },
     /// Forget a callout; its answer is not wanted any more.
     CancelCallout(CalloutId),
+    /// Do something for a TCP connection.
+    Tcp {
+        /// Which connection.
+        id: TcpId,
+        /// What.
+        effect: TcpEffect,
+    },
 }
 
 /// A part of a message.

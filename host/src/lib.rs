@@ -43,6 +43,7 @@ pub mod prometheus;
 mod properties;
 pub mod services;
 pub mod shared;
+mod tcp;
 pub mod test;
 pub mod trace;
 mod trace_line;

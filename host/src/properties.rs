@@ -29,17 +29,17 @@ impl VmState {
             b"xds" => self.xds(rest, out),
             b"request" => self.request(rest, out),
             b"response" => self.response(rest, out),
-            b"connection" => self.exchange()?.connection.property(rest, out),
-            b"connection_id" => number(out, self.exchange()?.connection.id),
-            b"source" => address(rest, self.exchange()?.connection.source, out),
-            b"destination" => address(rest, self.exchange()?.connection.destination, out),
+            b"connection" => self.connection()?.property(rest, out),
+            b"connection_id" => number(out, self.connection()?.id),
+            b"source" => address(rest, self.connection()?.source, out),
+            b"destination" => address(rest, self.connection()?.destination, out),
             b"filter_state" => {
                 let name = rest.ok_or(Status::SerializationFailure)?;
                 let name = name.strip_prefix(b"wasm.").ok_or(Status::NotFound)?;
-                self.exchange()?.stored(name, out)
+                stored(self.filter_state()?, name, out)
             }
             // A name of several segments can be stored, but never be read back.
-            _ if rest.is_none() => self.exchange()?.stored(first, out),
+            _ if rest.is_none() => stored(self.filter_state()?, first, out),
             _ => Err(Status::NotFound),
         }
     }
@@ -50,6 +50,21 @@ impl VmState {
 
     fn exchange(&self) -> Result<&Exchange, Status> {
         self.stream().map(|(exchange, _)| exchange).ok_or(Status::NotFound)
+    }
+
+    /// The client's connection, of an exchange or by itself.
+    fn connection(&self) -> Result<&Connection, Status> {
+        match self.tcp() {
+            Some((tcp, _)) => Ok(&tcp.connection),
+            None => Ok(&self.exchange()?.connection),
+        }
+    }
+
+    fn filter_state(&self) -> Result<&[(Bytes, Bytes)], Status> {
+        match self.tcp() {
+            Some((tcp, _)) => Ok(&tcp.filter_state),
+            None => Ok(&self.exchange()?.filter_state),
+        }
     }
 
     fn xds(&self, rest: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
@@ -133,21 +148,19 @@ impl VmState {
     }
 }
 
-impl Exchange {
-    /// Stores a value under a name of any form.
-    pub(crate) fn set_filter_state(&mut self, name: &[u8], value: &[u8]) {
-        let value = Bytes::copy_from_slice(value);
-        match self.filter_state.iter_mut().find(|(have, _)| have == name) {
-            Some((_, present)) => *present = value,
-            None => self.filter_state.push((Bytes::copy_from_slice(name), value)),
-        }
+/// Stores a value under a name of any form.
+pub(crate) fn store(filter_state: &mut Vec<(Bytes, Bytes)>, name: &[u8], value: &[u8]) {
+    let value = Bytes::copy_from_slice(value);
+    match filter_state.iter_mut().find(|(have, _)| have == name) {
+        Some((_, present)) => *present = value,
+        None => filter_state.push((Bytes::copy_from_slice(name), value)),
     }
+}
 
-    fn stored(&self, name: &[u8], out: &mut Vec<u8>) -> Found {
-        let (_, value) = self.filter_state.iter().find(|(have, _)| have == name).ok_or(Status::NotFound)?;
-        out.extend_from_slice(value);
-        Ok(())
-    }
+fn stored(filter_state: &[(Bytes, Bytes)], name: &[u8], out: &mut Vec<u8>) -> Found {
+    let (_, value) = filter_state.iter().find(|(have, _)| have == name).ok_or(Status::NotFound)?;
+    out.extend_from_slice(value);
+    Ok(())
 }
 
 impl Half {

@@ -21,6 +21,7 @@ use crate::memory::Memory;
 use crate::metrics::MetricIds;
 use crate::options::Options;
 use crate::services::{LogRecord, Services};
+use crate::tcp::{Tcp, TcpId};
 use crate::trace_line::TraceLine;
 
 /// The state of one worker: it travels into the guest that is running and comes back with its answer.
@@ -32,6 +33,8 @@ pub struct VmState {
     /// One root context per plugin, in the order of the chain.
     pub(crate) roots: Vec<Root>,
     pub(crate) exchanges: Exchanges,
+    pub(crate) tcp: IdMap<TcpId, Box<Tcp>>,
+    pub(crate) last_tcp: u64,
     pub(crate) pending: IdMap<CalloutId, Pending>,
     /// When callouts are given up, soonest first.
     pub(crate) deadlines: BTreeSet<(Duration, CalloutId)>,
@@ -71,6 +74,8 @@ pub(crate) enum Owner {
     Root(usize),
     /// A plugin's context of one exchange.
     Stream(ExchangeId, usize),
+    /// A plugin's context of one TCP connection.
+    Tcp(TcpId, usize),
 }
 
 /// One plugin's root context.
@@ -112,6 +117,8 @@ pub(crate) enum Deferred {
     Close(ExchangeId),
     Reply(ExchangeId, usize, Box<LocalReply>),
     Done(usize),
+    ContinueTcp(TcpId, usize),
+    CloseTcp(TcpId),
 }
 
 /// How often a worker's guests were entered and called back; costs nothing to keep.
@@ -139,6 +146,8 @@ impl VmState {
             vms: Vec::new(),
             roots: Vec::new(),
             exchanges: Exchanges::default(),
+            tcp: IdMap::default(),
+            last_tcp: 0,
             pending: IdMap::default(),
             deadlines: BTreeSet::new(),
             last_callout: 0,
@@ -174,6 +183,7 @@ impl VmState {
                 let root = self.exchanges.get(exchange).and_then(|exchange| exchange.filters.get(filter));
                 (root.and_then(|filter| self.roots.get(filter.root)), true)
             }
+            Some(Owner::Tcp(..)) => (self.root().and_then(|root| self.roots.get(root)), true),
             None => (None, false),
         };
         let (plugin, root_id) = root.map_or(("", ""), |root| (&root.name, &root.root_id));
@@ -195,7 +205,7 @@ impl VmState {
     pub(crate) fn stream(&self) -> Option<(&Exchange, usize)> {
         match self.actor()? {
             Owner::Stream(exchange, filter) => Some((self.exchanges.get(exchange)?, filter)),
-            Owner::Root(_) => None,
+            Owner::Root(_) | Owner::Tcp(..) => None,
         }
     }
 
@@ -203,7 +213,23 @@ impl VmState {
     pub(crate) fn stream_mut(&mut self) -> Option<(&mut Exchange, usize)> {
         match self.actor()? {
             Owner::Stream(exchange, filter) => Some((self.exchanges.get_mut(exchange)?, filter)),
-            Owner::Root(_) => None,
+            Owner::Root(_) | Owner::Tcp(..) => None,
+        }
+    }
+
+    /// The TCP connection that the guest acts on, with its filter's place.
+    pub(crate) fn tcp(&self) -> Option<(&Tcp, usize)> {
+        match self.actor()? {
+            Owner::Tcp(id, filter) => Some((self.tcp.get(&id)?, filter)),
+            Owner::Root(_) | Owner::Stream(..) => None,
+        }
+    }
+
+    /// As [`tcp`](Self::tcp), to change it.
+    pub(crate) fn tcp_mut(&mut self) -> Option<(&mut Tcp, usize)> {
+        match self.actor()? {
+            Owner::Tcp(id, filter) => Some((self.tcp.get_mut(&id)?, filter)),
+            Owner::Root(_) | Owner::Stream(..) => None,
         }
     }
 
@@ -212,6 +238,7 @@ impl VmState {
         match self.actor()? {
             Owner::Root(root) => Some(root),
             Owner::Stream(exchange, filter) => Some(self.exchanges.get(exchange)?.filters.get(filter)?.root),
+            Owner::Tcp(id, filter) => Some(self.tcp.get(&id)?.filters.get(filter)?.root),
         }
     }
 

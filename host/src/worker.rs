@@ -11,6 +11,7 @@ mod lint;
 mod parts;
 mod plugin;
 mod reply;
+mod tcp;
 mod vms;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use crate::finding::Finding;
 use crate::headers::{HeaderMap, Side};
 use crate::length::length;
 use crate::services::Services;
+use crate::tcp::Peer;
 use crate::trace_line::TraceLine;
 use crate::vm::{Owner, Root, VmData, VmState};
 use home::Home;
@@ -36,6 +38,7 @@ pub use crate::connection::{Connection, Protocol, Tls};
 pub use crate::effect::{Effect, Item, UpstreamFailure};
 pub use crate::exchange::{ExchangeId, LocalReply};
 pub use crate::options::{EndStyle, Options};
+pub use crate::tcp::{TcpEffect, TcpId};
 pub use crate::vm::Counters;
 pub use error::StartError;
 pub use parts::Worker;
@@ -149,6 +152,36 @@ impl Worker {
         self.state.exchanges.get(id).map_or(0, |exchange| exchange.backlog(Direction::Response))
     }
 
+    /// Begins a TCP connection. Its first effect is [`TcpEffect::Connect`], as soon as all filters let it pass.
+    pub fn open_tcp(&mut self, connection: Connection) -> TcpId {
+        self.tcp_begin(connection)
+    }
+
+    /// The upstream of a TCP connection is connected; before, nothing of what the client sends reaches a filter.
+    pub fn tcp_connected(&mut self, id: TcpId) {
+        self.tcp_reached(id);
+    }
+
+    /// Bytes of the client have come; with `end`, no more will.
+    pub fn tcp_from_downstream(&mut self, id: TcpId, data: Bytes, end: bool) {
+        self.tcp_downstream_in(id, data, end);
+    }
+
+    /// Bytes of the upstream have come; with `end`, no more will.
+    pub fn tcp_from_upstream(&mut self, id: TcpId, data: Bytes, end: bool) {
+        self.tcp_upstream_in(id, data, end);
+    }
+
+    /// The client of a TCP connection is gone.
+    pub fn tcp_downstream_gone(&mut self, id: TcpId) {
+        self.tcp_over(id, Peer::Remote);
+    }
+
+    /// The upstream of a TCP connection is gone, or was never there.
+    pub fn tcp_upstream_gone(&mut self, id: TcpId) {
+        self.tcp_over(id, Peer::Local);
+    }
+
     /// A callout has ended.
     pub fn callout_answered(&mut self, id: CalloutId, outcome: CalloutOutcome) {
         let Some(pending) = self.state.unexpect(id) else { return };
@@ -194,6 +227,10 @@ impl Worker {
         for id in self.state.exchanges.ids() {
             self.end(id);
         }
+        let connections: Vec<TcpId> = self.state.tcp.keys().copied().collect();
+        for id in connections {
+            self.tcp_over(id, Peer::Local);
+        }
         for index in 0..self.state.roots.len() {
             let Some((vm, context)) = self.state.roots.get(index).map(|root| (root.vm, root.context)) else { continue };
             if context == 0 {
@@ -211,16 +248,16 @@ impl Worker {
         }
     }
 
-    /// Exchanges that have not ended.
+    /// Exchanges and TCP connections that have not ended.
     #[must_use]
     pub fn open_exchanges(&self) -> usize {
-        self.state.exchanges.len()
+        self.state.exchanges.len() + self.state.tcp.len()
     }
 
     /// Contexts of exchanges that the guests still know, over all VMs.
     #[must_use]
     pub fn open_contexts(&self) -> usize {
-        let streams = |vm: &VmData| vm.contexts.values().filter(|owner| matches!(owner, Owner::Stream(..))).count();
+        let streams = |vm: &VmData| vm.contexts.values().filter(|owner| !matches!(owner, Owner::Root(_))).count();
         self.state.vms.iter().map(streams).sum()
     }
 

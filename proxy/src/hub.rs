@@ -123,6 +123,8 @@ impl Hub {
                 }
                 (self.start_callout)(self, id, request);
             }
+            // Listeners are for HTTP: no TCP connection begins here.
+            Effect::Tcp { .. } => {}
             Effect::CancelCallout(id) => {
                 if let Some(task) = self.callouts.borrow_mut().remove(&id) {
                     task.abort();

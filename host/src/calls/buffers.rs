@@ -12,15 +12,15 @@ use crate::vm::VmState;
 pub(crate) fn get_bytes(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
     let [kind, start, max, out, out_len] = take(arguments)?;
     let (kind, start, max) = (buffer_kind(kind)?, size(start), size(max));
-    if let Some(direction) = body(kind) {
-        let whole = window(state, direction).ok_or(Status::NotFound)?.map_or(0, Buffer::len);
+    if kind.is_shown_in_pieces() {
+        let whole = window(state, kind).ok_or(Status::NotFound)?.map_or(0, Buffer::len);
         let len = whole.saturating_sub(start).min(max);
         if len == 0 {
             return give_block(memory, 0, 0, out, out_len);
         }
         let block = state.allocate(memory, len)?;
         let mut at = block;
-        for slice in window(state, direction).flatten().into_iter().flat_map(|buffer| buffer.slices(start, len)) {
+        for slice in window(state, kind).flatten().into_iter().flat_map(|buffer| buffer.slices(start, len)) {
             memory.write(at, slice)?;
             at += slice.len() as u64;
         }
@@ -35,9 +35,10 @@ pub(crate) fn get_bytes(state: &mut VmState, memory: &mut dyn Memory, arguments:
 pub(crate) fn get_status(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
     let [kind, out_len, out_flags] = take(arguments)?;
     let kind = buffer_kind(kind)?;
-    let len = match body(kind) {
-        Some(direction) => window(state, direction).ok_or(Status::NotFound)?.map_or(0, Buffer::len),
-        None => flat(state, kind)?.len(),
+    let len = if kind.is_shown_in_pieces() {
+        window(state, kind).ok_or(Status::NotFound)?.map_or(0, Buffer::len)
+    } else {
+        flat(state, kind)?.len()
     };
     memory.write_usize(out_len, len as u64)?;
     give_u32(memory, 0, out_flags)
@@ -47,6 +48,11 @@ pub(crate) fn set_bytes(state: &mut VmState, memory: &mut dyn Memory, arguments:
     let [kind, start, len, bytes, bytes_len] = take(arguments)?;
     let kind = buffer_kind(kind)?;
     let bytes = memory.read(bytes, bytes_len)?;
+    if let Some(upstream) = line(kind) {
+        let (tcp, place) = state.tcp_mut().ok_or(Status::BadArgument)?;
+        let window = tcp.window_mut(place, upstream).ok_or(Status::BadArgument)?;
+        return window.replace(size(start), size(len), bytes).then_some(()).ok_or(Status::BadArgument);
+    }
     let direction = body(kind).ok_or(Status::BadArgument)?;
     let (exchange, place) = state.stream_mut().ok_or(Status::BadArgument)?;
     if exchange.ending {
@@ -71,9 +77,30 @@ const fn body(kind: BufferKind) -> Option<Direction> {
     }
 }
 
+/// Whose bytes of a TCP connection these are: the upstream's or the client's.
+const fn line(kind: BufferKind) -> Option<bool> {
+    match kind {
+        BufferKind::DownstreamData => Some(false),
+        BufferKind::UpstreamData => Some(true),
+        _ => None,
+    }
+}
+
+impl BufferKind {
+    /// Bodies and the bytes of connections are kept as they came.
+    const fn is_shown_in_pieces(self) -> bool {
+        body(self).is_some() || line(self).is_some()
+    }
+}
+
 /// What the guest sees of a body: nothing for no exchange, an absent buffer outside of its time.
 #[expect(clippy::option_option, reason = "no exchange and no buffer are different answers")]
-fn window(state: &VmState, direction: Direction) -> Option<Option<&Buffer>> {
+fn window(state: &VmState, kind: BufferKind) -> Option<Option<&Buffer>> {
+    if let Some(upstream) = line(kind) {
+        let (tcp, place) = state.tcp()?;
+        return tcp.window(place, upstream).map(Some);
+    }
+    let direction = body(kind)?;
     let (exchange, place) = state.stream()?;
     let flow = exchange.filters.get(place)?.flow(direction);
     Some(flow.body_open().then_some(&flow.window))
@@ -94,7 +121,7 @@ fn flat(state: &VmState, kind: BufferKind) -> Result<Bytes, Status> {
             let delivery = state.running.delivery.as_ref().filter(|delivery| state.root() == Some(delivery.root));
             delivery.map(|delivery| delivery.body.clone()).ok_or(Status::NotFound)
         }
-        // No foreign function keeps its argument, no stream of TCP or gRPC is modelled yet.
+        // No foreign function keeps its argument, no stream of gRPC is modelled yet.
         _ => Err(Status::NotFound),
     }
 }

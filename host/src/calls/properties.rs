@@ -3,6 +3,7 @@
 use super::{Answer, give, take};
 use crate::abi::Status;
 use crate::memory::Memory;
+use crate::properties::store;
 use crate::vm::VmState;
 
 pub(crate) fn get(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
@@ -20,7 +21,11 @@ pub(crate) fn get(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64
 pub(crate) fn set(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
     let [path, path_len, value, value_len] = take(arguments)?;
     let (path, value) = (memory.read(path, path_len)?, memory.read(value, value_len)?);
+    if let Some((tcp, _)) = state.tcp_mut() {
+        store(&mut tcp.filter_state, path, value);
+        return Ok(());
+    }
     let (exchange, _) = state.stream_mut().ok_or(Status::NotFound)?;
-    exchange.set_filter_state(path, value);
+    store(&mut exchange.filter_state, path, value);
     Ok(())
 }

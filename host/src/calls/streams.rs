@@ -15,7 +15,7 @@ pub(crate) fn continue_stream(state: &mut VmState, _: &mut dyn Memory, arguments
     match StreamKind::from_u32(number(kind)) {
         Some(StreamKind::Request) => go_on(state, Direction::Request),
         Some(StreamKind::Response) => go_on(state, Direction::Response),
-        Some(StreamKind::Downstream) => {}
+        Some(StreamKind::Downstream) => go_on_reading(state),
         Some(StreamKind::Upstream) => return Err(Status::Unimplemented),
         None => return Err(Status::BadArgument),
     }
@@ -31,7 +31,11 @@ pub(crate) fn close_stream(state: &mut VmState, _: &mut dyn Memory, arguments: &
                 state.deferred.push_back(Deferred::Close(id));
             }
         }
-        Some(StreamKind::Downstream | StreamKind::Upstream) => {}
+        Some(StreamKind::Downstream | StreamKind::Upstream) => {
+            if let Some(Owner::Tcp(id, _)) = state.actor() {
+                state.deferred.push_back(Deferred::CloseTcp(id));
+            }
+        }
         None => return Err(Status::BadArgument),
     }
     Ok(())
@@ -85,9 +89,16 @@ fn go_on(state: &mut VmState, direction: Direction) {
     state.deferred.push_back(Deferred::Continue(id, place, direction));
 }
 
+/// Lets the bytes of a TCP client, or its new connection, go on; the window stays in the guest's reach.
+fn go_on_reading(state: &mut VmState) {
+    if let Some(Owner::Tcp(id, place)) = state.actor() {
+        state.deferred.push_back(Deferred::ContinueTcp(id, place));
+    }
+}
+
 fn stream(state: &VmState) -> Option<(ExchangeId, usize)> {
     match state.actor()? {
         Owner::Stream(id, place) => Some((id, place)),
-        Owner::Root(_) => None,
+        Owner::Root(_) | Owner::Tcp(..) => None,
     }
 }

@@ -36,6 +36,8 @@ pub struct Bootstrap {
     pub plugins: Vec<Plugin>,
     /// The cluster that requests go to.
     pub upstream: Cluster,
+    /// Whether the listener passes TCP on to the upstream; the plugins are network filters then.
+    pub tcp: bool,
     /// The clusters that plugins call.
     pub clusters: Vec<Cluster>,
     /// How many bytes a connection buffers; Envoy's own 1 MiB if nothing is said.
@@ -78,6 +80,7 @@ impl Bootstrap {
             admin: free,
             plugins: Vec::new(),
             upstream,
+            tcp: false,
             clusters: Vec::new(),
             buffer_limit: None,
             route_name: String::new(),
@@ -87,18 +90,24 @@ impl Bootstrap {
 
     /// The configuration as JSON, which Envoy reads like YAML.
     pub fn render(&self) -> Value {
-        let mut filters: Vec<_> = self.plugins.iter().map(Plugin::render).collect();
-        filters.push(json!({
-            "name": "envoy.filters.http.router",
-            "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", json!({})),
-        }));
         let clusters: Vec<_> =
             std::iter::once(&self.upstream).chain(&self.clusters).map(|c| c.render(self.buffer_limit)).collect();
         let mut listener = json!({
             "name": LISTENER,
             "address": address(self.listener),
-            "filter_chains": [{"filters": [self.connection_manager(filters)]}],
+            "filter_chains": [{"filters": if self.tcp { self.network_filters() } else { vec![self.connection_manager()] }}],
         });
+        if self.tcp {
+            // A client says by it where it comes from.
+            put(
+                &mut listener,
+                "listener_filters",
+                json!([{
+                    "name": "envoy.filters.listener.proxy_protocol",
+                    "typed_config": typed("envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol", json!({})),
+                }]),
+            );
+        }
         limit(&mut listener, self.buffer_limit);
         let tags = self.stats_tags.iter().map(|tag| json!({"tag_name": tag.name(), "regex": tag.pattern()}));
         json!({
@@ -110,7 +119,24 @@ impl Bootstrap {
         })
     }
 
-    fn connection_manager(&self, filters: Vec<Value>) -> Value {
+    fn network_filters(&self) -> Vec<Value> {
+        let mut filters: Vec<_> = self.plugins.iter().map(|plugin| plugin.render("network")).collect();
+        filters.push(json!({
+            "name": "envoy.filters.network.tcp_proxy",
+            "typed_config": typed(
+                "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                json!({"stat_prefix": STATS, "cluster": self.upstream.name}),
+            ),
+        }));
+        filters
+    }
+
+    fn connection_manager(&self) -> Value {
+        let mut filters: Vec<_> = self.plugins.iter().map(|plugin| plugin.render("http")).collect();
+        filters.push(json!({
+            "name": "envoy.filters.http.router",
+            "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", json!({})),
+        }));
         json!({
             "name": "envoy.filters.network.http_connection_manager",
             "typed_config": typed(
@@ -136,7 +162,8 @@ impl Bootstrap {
 }
 
 impl Plugin {
-    fn render(&self) -> Value {
+    /// As a filter of that kind, `http` or `network`.
+    fn render(&self, kind: &str) -> Value {
         let mut vm = json!({
             "vm_id": self.vm_id,
             "runtime": "envoy.wasm.runtime.v8",
@@ -165,8 +192,8 @@ impl Plugin {
             put(&mut config, "allow_on_headers_stop_iteration", json!(true));
         }
         json!({
-            "name": "envoy.filters.http.wasm",
-            "typed_config": typed("envoy.extensions.filters.http.wasm.v3.Wasm", json!({"config": config})),
+            "name": format!("envoy.filters.{kind}.wasm"),
+            "typed_config": typed(&format!("envoy.extensions.filters.{kind}.wasm.v3.Wasm"), json!({"config": config})),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Drives a real Envoy as the facade asks.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,10 +16,11 @@ use super::files;
 use super::http1::Http1;
 use super::http2::Http2;
 use super::process::{Options, Process};
+use super::tcp;
 use crate::prometheus::metric_name;
 use crate::test::{
-    Cluster, Code, Driver, Failure, Headers, Leaks, LogLine, PluginSetup, Response, Samples, Setup, StartError,
-    TraceLine,
+    Cluster, Code, Driver, Failure, Headers, Leaks, LogLine, PluginSetup, Response, Samples, Setup, StartError, TcpRead,
+    TcpWait, TraceLine,
 };
 
 /// An answer that was due is on its way for no longer than this.
@@ -35,10 +37,12 @@ const FLUSHED: Duration = Duration::from_millis(250);
 struct Engine {
     process: Process,
     conversations: HashMap<u64, Conversation>,
+    clients: HashMap<u64, tcp::Client>,
     clusters: Vec<String>,
     http2: bool,
     patience: Duration,
     _servers: Vec<Backend>,
+    tcp_server: Option<tcp::Server>,
 }
 
 /// Starts an Envoy, the servers of its clusters, and waits until it is ready.
@@ -60,7 +64,14 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         servers.push(server);
         Ok(config::Cluster { name: cluster.name().to_owned(), address })
     };
-    let mut bootstrap = Bootstrap::new(serve(&setup.upstream)?);
+    let tcp_server = setup.tcp.map(tcp::Server::start).transpose();
+    let tcp_server = tcp_server.map_err(|error| refusal(format!("no server for TCP: {error}")))?;
+    let upstream = match &tcp_server {
+        Some(server) => config::Cluster { name: setup.upstream.name().to_owned(), address: server.address() },
+        None => serve(&setup.upstream)?,
+    };
+    let mut bootstrap = Bootstrap::new(upstream);
+    bootstrap.tcp = tcp_server.is_some();
     bootstrap.clusters = setup.clusters.iter().map(serve).collect::<Result<_, _>>()?;
     bootstrap.plugins = setup.plugins.into_iter().map(plugin).collect::<Result<_, _>>()?;
     bootstrap.buffer_limit = setup.buffer_limit;
@@ -72,10 +83,12 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
     Ok(Box::new(Engine {
         process,
         conversations: HashMap::new(),
+        clients: HashMap::new(),
         clusters: setup.clusters.iter().map(|cluster| cluster.name().to_owned()).collect(),
         http2: setup.http2,
         patience: setup.patience,
         _servers: servers,
+        tcp_server,
     }))
 }
 
@@ -122,7 +135,11 @@ impl Engine {
     fn open_requests(&self) -> Leaks {
         let active = |name: String| self.process.stat(&name).and_then(|count| count.try_into().ok()).unwrap_or(0);
         Leaks {
-            exchanges: active(format!("http.{STATS}.downstream_rq_active")),
+            exchanges: active(if self.tcp_server.is_some() {
+                format!("tcp.{STATS}.downstream_cx_active")
+            } else {
+                format!("http.{STATS}.downstream_rq_active")
+            }),
             callouts: self.clusters.iter().map(|name| active(format!("cluster.{name}.upstream_rq_active"))).sum(),
             ..Leaks::default()
         }
@@ -170,6 +187,32 @@ impl Driver for Engine {
         conversation.end(&Headers::new());
         conversation.poll(self.patience);
         conversation.finish(self.patience).map_err(|failure| self.judge(failure))
+    }
+
+    fn connect(&mut self, number: u64, source: SocketAddr) -> Result<(), Failure> {
+        if self.tcp_server.is_none() {
+            return Err(Failure::Refused("this proxy is for HTTP: build it with `.tcp(..)`".to_owned()));
+        }
+        let client = tcp::Client::open(self.process.listener(), source, self.patience)?;
+        self.clients.insert(number, client);
+        Ok(())
+    }
+
+    fn tcp_send(&mut self, number: u64, data: Bytes, end: bool) -> Result<(), Failure> {
+        self.clients.get_mut(&number).ok_or_else(unknown)?.send(&data, end);
+        Ok(())
+    }
+
+    fn tcp_reset(&mut self, number: u64) {
+        if let Some(client) = self.clients.remove(&number) {
+            client.reset();
+        }
+    }
+
+    fn tcp_read(&mut self, number: u64, until: TcpWait) -> Result<TcpRead, Failure> {
+        let patience = self.patience;
+        let read = self.clients.get_mut(&number).ok_or_else(unknown)?.read(until, DUE, patience);
+        read.map_err(|failure| self.judge(failure))
     }
 
     fn waiting(&mut self, number: u64) -> bool {

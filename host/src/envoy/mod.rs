@@ -15,5 +15,6 @@ mod http1;
 mod http2;
 pub mod log;
 pub mod process;
+mod tcp;
 
 pub(crate) use driver::start;

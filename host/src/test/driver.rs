@@ -1,12 +1,14 @@
 //! What an engine must be able to do for the facade.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::failure::Failure;
 use super::message::{Headers, Response};
+use super::tcp::{TcpRead, TcpWait};
 use super::{Finding, LogLevel, TraceLine};
 
 /// A started proxy with its plugins, its upstream and its clusters.
@@ -34,6 +36,29 @@ pub trait Driver {
 
     /// Whether the response has not ended, after everything that is due now was delivered; moves no clock.
     fn waiting(&mut self, number: u64) -> bool;
+
+    /// Begins a TCP connection that comes from that address; needs a setup with a TCP upstream.
+    fn connect(&mut self, number: u64, source: SocketAddr) -> Result<(), Failure> {
+        let _ = (number, source);
+        Err(Failure::Refused("this engine has no TCP connections".to_owned()))
+    }
+
+    /// Sends bytes of a TCP client; with `end`, the last ones. After the connection's end they go nowhere.
+    fn tcp_send(&mut self, number: u64, data: Bytes, end: bool) -> Result<(), Failure> {
+        let _ = (data, end);
+        self.tcp_read(number, TcpWait::Now).map(drop)
+    }
+
+    /// Cuts a TCP connection from the client's side, and forgets it.
+    fn tcp_reset(&mut self, number: u64) {
+        let _ = number;
+    }
+
+    /// Waits, and hands over what a TCP client got since the last time.
+    fn tcp_read(&mut self, number: u64, until: TcpWait) -> Result<TcpRead, Failure> {
+        let _ = (number, until);
+        Err(Failure::Refused("this engine has no TCP connections".to_owned()))
+    }
 
     /// Lets time pass, and everything happen that is due in it.
     fn advance(&mut self, time: Duration);

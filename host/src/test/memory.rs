@@ -1,6 +1,9 @@
 //! The engine behind the facade that runs in the test's own process, on a clock that the test turns.
 
+mod tcp;
+
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +12,7 @@ use bytes::Bytes;
 use super::setup::Code as CodeSetup;
 use super::{
     Answer, Arrival, Cluster, Driver, Ending, Failure, Finding, Headers, Leaks, LogLine, PluginSetup, Response,
-    Samples, Setup, StartError, StatsTag, TraceLine,
+    Samples, Setup, StartError, StatsTag, TcpRead, TcpServer, TcpWait, TraceLine,
 };
 use crate::abi::MetricKind;
 use crate::clock::Clock;
@@ -19,8 +22,9 @@ use crate::prometheus::Page;
 use crate::services::{LogRecord, Services};
 use crate::worker::{
     CalloutId, CalloutOutcome, CalloutRequest, Code, Connection, Effect, EndStyle, ExchangeId, Item, Options, Plugin,
-    Protocol, UpstreamFailure, Worker,
+    Protocol, TcpId, UpstreamFailure, Worker,
 };
+use tcp::{TcpDue, Wire};
 
 /// The wall clock of a test starts on 2026-01-01, so that dates look like dates.
 const EPOCH: Duration = Duration::from_secs(1_767_225_600);
@@ -76,6 +80,9 @@ pub(super) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         protocol: if setup.http2 { Protocol::Http2 } else { Protocol::Http11 },
         talks: HashMap::new(),
         numbers: HashMap::new(),
+        tcp: setup.tcp,
+        wires: HashMap::new(),
+        tcp_numbers: HashMap::new(),
         agenda: BTreeMap::new(),
         scheduled: 0,
         logs,
@@ -120,6 +127,10 @@ struct Engine {
     protocol: Protocol,
     talks: HashMap<u64, Talk>,
     numbers: HashMap<(usize, ExchangeId), u64>,
+    /// The upstream, if this is a TCP proxy.
+    tcp: Option<TcpServer>,
+    wires: HashMap<u64, Wire>,
+    tcp_numbers: HashMap<(usize, TcpId), u64>,
     /// What servers will do, by time and then in the order in which it was decided.
     agenda: BTreeMap<(Duration, u64), Due>,
     scheduled: u64,
@@ -156,6 +167,7 @@ enum Due {
     Upstream(u64, Answer),
     Unreachable(u64),
     Callout(usize, CalloutId, CalloutOutcome),
+    Tcp(u64, TcpDue),
 }
 
 impl Engine {
@@ -216,6 +228,7 @@ impl Engine {
                     worker.callout_answered(id, outcome);
                 }
             }
+            Due::Tcp(number, due) => self.tcp_happen(number, due),
         }
     }
 
@@ -261,6 +274,7 @@ impl Engine {
             }
             Effect::Callout { id, request } => self.call_out(worker, id, request),
             Effect::CancelCallout(_) => {}
+            Effect::Tcp { id, effect } => self.tcp_effect(worker, id, effect),
         }
     }
 
@@ -540,6 +554,23 @@ impl Driver for Engine {
             (TalkState::Ended, Some(response)) => Ok(response),
             (_, response) => Err(Failure::Reset(response.map(Box::new))),
         }
+    }
+
+    fn connect(&mut self, number: u64, source: SocketAddr) -> Result<(), Failure> {
+        self.tcp_open(number, source)
+    }
+
+    fn tcp_send(&mut self, number: u64, data: Bytes, end: bool) -> Result<(), Failure> {
+        self.tcp_client_sends(number, data, end);
+        Ok(())
+    }
+
+    fn tcp_reset(&mut self, number: u64) {
+        self.tcp_client_leaves(number);
+    }
+
+    fn tcp_read(&mut self, number: u64, until: TcpWait) -> Result<TcpRead, Failure> {
+        self.tcp_client_reads(number, until)
     }
 
     fn waiting(&mut self, number: u64) -> bool {

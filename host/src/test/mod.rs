@@ -10,6 +10,8 @@ mod message;
 mod proxy;
 mod request;
 mod setup;
+mod tcp;
+mod tcp_client;
 
 #[cfg(any(feature = "native", feature = "wasm"))]
 mod memory;
@@ -30,3 +32,5 @@ pub use message::{Headers, Request, Response};
 pub use proxy::{Exchange, Proxy};
 pub use request::RequestBuilder;
 pub use setup::{Arrival, Builder, Cluster, Code, Engine, PluginSetup, Setup};
+pub use tcp::{TcpAction, TcpEnding, TcpEvent, TcpRead, TcpSeen, TcpServer, TcpTurn, TcpWait};
+pub use tcp_client::TcpClient;

@@ -1,8 +1,11 @@
 //! The front door of the facade: a proxy that runs, and the exchanges in it.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::net::SocketAddr;
 #[cfg(any(feature = "wasm", feature = "envoy"))]
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +15,8 @@ use super::failure::{Failure, StartError};
 use super::message::{Headers, Request, Response};
 use super::request::RequestBuilder;
 use super::setup::{Builder, Cluster, Engine, Setup};
+use super::tcp::{TcpSeen, TcpServer};
+use super::tcp_client::TcpClient;
 use super::{Finding, TraceLine};
 
 /// A proxy with plugins in it, between the test as a client and the test as the upstream.
@@ -60,9 +65,11 @@ use super::{Finding, TraceLine};
 /// # }
 /// ```
 pub struct Proxy {
-    driver: Box<dyn Driver>,
+    /// Shared with the TCP clients.
+    driver: Rc<RefCell<Box<dyn Driver>>>,
     engine: Engine,
     upstream: Cluster,
+    tcp: Option<TcpServer>,
     clusters: Vec<Cluster>,
     http2: bool,
     opened: u64,
@@ -107,8 +114,9 @@ impl Proxy {
         let upstream = setup.upstream.clone();
         let clusters = setup.clusters.clone();
         let http2 = setup.http2;
-        let driver = start_engine(setup)?;
-        Ok(Self { driver, engine, upstream, clusters, http2, opened: 0 })
+        let tcp = setup.tcp.clone();
+        let driver = Rc::new(RefCell::new(start_engine(setup)?));
+        Ok(Self { driver, engine, upstream, tcp, clusters, http2, opened: 0 })
     }
 
     /// What runs the plugins.
@@ -131,9 +139,27 @@ impl Proxy {
         RequestBuilder::new(self, method, path)
     }
 
+    /// Makes a TCP connection from 127.0.0.1; the proxy is one that was built with
+    /// [`tcp`](super::Builder::tcp).
+    pub fn connect(&mut self) -> Result<TcpClient, Failure> {
+        self.connect_from(([127, 0, 0, 1], 40_000).into())
+    }
+
+    /// Makes a TCP connection that comes from that address: in Envoy by its PROXY protocol.
+    pub fn connect_from(&mut self, source: SocketAddr) -> Result<TcpClient, Failure> {
+        self.opened += 1;
+        self.driver.borrow_mut().connect(self.opened, source)?;
+        Ok(TcpClient::new(Rc::clone(&self.driver), self.opened))
+    }
+
+    /// The TCP connections that reached the upstream, in the order of their beginning.
+    pub fn upstream_connections(&self) -> Vec<TcpSeen> {
+        self.tcp.as_ref().map(TcpServer::connections).unwrap_or_default()
+    }
+
     /// Sends a piece of a request's body; with `end`, the last.
     pub fn send_data(&mut self, exchange: &Exchange, data: impl Into<Bytes>, end: bool) -> Result<(), Failure> {
-        self.driver.data(exchange.number, data.into(), end)
+        self.driver.borrow_mut().data(exchange.number, data.into(), end)
     }
 
     /// Sends a request's trailers, which end it.
@@ -142,12 +168,12 @@ impl Proxy {
         exchange: &Exchange,
         trailers: impl IntoIterator<Item = (N, V)>,
     ) -> Result<(), Failure> {
-        self.driver.trailers(exchange.number, trailers.into_iter().collect())
+        self.driver.borrow_mut().trailers(exchange.number, trailers.into_iter().collect())
     }
 
     /// Waits for the response.
     pub fn finish(&mut self, exchange: Exchange) -> Result<Response, Failure> {
-        self.driver.finish(exchange.number)
+        self.driver.borrow_mut().finish(exchange.number)
     }
 
     /// Waits for all the responses, each in the place of its exchange.
@@ -157,17 +183,17 @@ impl Proxy {
 
     /// Goes away as a client that closes its connection does.
     pub fn abort(&mut self, exchange: Exchange) {
-        self.driver.abort(exchange.number);
+        self.driver.borrow_mut().abort(exchange.number);
     }
 
     /// Whether the response has not ended yet, though everything that was due has happened.
     pub fn waiting(&mut self, exchange: &Exchange) -> bool {
-        self.driver.waiting(exchange.number)
+        self.driver.borrow_mut().waiting(exchange.number)
     }
 
     /// Lets time pass: at once in memory, really in Envoy.
     pub fn advance(&mut self, time: Duration) {
-        self.driver.advance(time);
+        self.driver.borrow_mut().advance(time);
     }
 
     /// What the upstream saw, in order of arrival.
@@ -182,12 +208,12 @@ impl Proxy {
 
     /// What the plugins logged so far.
     pub fn logs(&mut self) -> Vec<LogLine> {
-        self.driver.logs()
+        self.driver.borrow_mut().logs()
     }
 
     /// The value of a counter or gauge of the plugins; nothing if none of them defined it.
     pub fn metric(&mut self, name: &str) -> Option<u64> {
-        self.driver.metric(name)
+        self.driver.borrow_mut().metric(name)
     }
 
     /// The samples of a histogram of the plugins; nothing if none of them defined it.
@@ -203,17 +229,17 @@ impl Proxy {
 
     /// The calls between proxy and plugins so far; needs [`Builder::trace`](super::Builder::trace).
     pub fn trace(&mut self) -> Vec<TraceLine> {
-        self.driver.trace()
+        self.driver.borrow_mut().trace()
     }
 
     /// The mistakes that the engine noticed; a real Envoy notices none.
     pub fn findings(&mut self) -> Vec<Finding> {
-        self.driver.findings()
+        self.driver.borrow_mut().findings()
     }
 
     /// What is still open; a real Envoy does not tell how many contexts a plugin holds.
     pub fn leaks(&mut self) -> Leaks {
-        self.driver.leaks()
+        self.driver.borrow_mut().leaks()
     }
 
     pub(super) fn speaks_http2(&self) -> bool {
@@ -222,7 +248,7 @@ impl Proxy {
 
     pub(super) fn open(&mut self, headers: Headers, end: bool) -> Result<Exchange, Failure> {
         self.opened += 1;
-        self.driver.open(self.opened, headers, end)?;
+        self.driver.borrow_mut().open(self.opened, headers, end)?;
         Ok(Exchange { number: self.opened })
     }
 }

@@ -14,6 +14,7 @@ use super::answer::Answer;
 use super::failure::StartError;
 use super::message::{Headers, Request};
 use super::proxy::Proxy;
+use super::tcp::{TcpEvent, TcpServer, TcpTurn};
 use super::{FailPolicy, Faults};
 use crate::prometheus::StatsTag;
 
@@ -66,6 +67,8 @@ pub struct Setup {
     pub plugins: Vec<PluginSetup>,
     /// Where requests go that no plugin answers.
     pub upstream: Cluster,
+    /// Where TCP connections go; with it, the proxy is one for TCP and takes no requests.
+    pub tcp: Option<TcpServer>,
     /// What plugins can call; their names differ.
     pub clusters: Vec<Cluster>,
     /// Number of workers; exchanges are spread over them.
@@ -208,6 +211,7 @@ pub struct Builder {
     engine: Engine,
     plugins: Vec<Draft>,
     upstream: Cluster,
+    tcp: Option<TcpServer>,
     clusters: Vec<Cluster>,
     workers: usize,
     http2: bool,
@@ -240,6 +244,7 @@ impl Builder {
             engine,
             plugins: vec![Draft::new(module)],
             upstream: Cluster::new("upstream", |_| Answer::new(200).body("upstream")),
+            tcp: None,
             clusters: Vec::new(),
             workers: 1,
             http2: false,
@@ -331,6 +336,24 @@ impl Builder {
     /// An upstream that cannot be reached.
     pub fn unreachable_upstream(mut self) -> Self {
         self.upstream = Cluster::unreachable("upstream");
+        self
+    }
+
+    /// Makes the proxy one for TCP, and says what its upstream does; [`Proxy::connect`] then makes connections.
+    pub fn tcp(mut self, script: impl Fn(TcpEvent<'_>, &mut TcpTurn) + Send + Sync + 'static) -> Self {
+        self.tcp = Some(TcpServer::new(script));
+        self
+    }
+
+    /// Makes the proxy one for TCP, with an upstream that sends back what it gets and finishes when the client has.
+    pub fn tcp_echo(mut self) -> Self {
+        self.tcp = Some(TcpServer::echo());
+        self
+    }
+
+    /// Makes the proxy one for TCP, with an upstream that cannot be reached.
+    pub fn unreachable_tcp(mut self) -> Self {
+        self.tcp = Some(TcpServer::unreachable());
         self
     }
 
@@ -427,6 +450,7 @@ impl Builder {
             engine,
             plugins: plugins?,
             upstream: self.upstream,
+            tcp: self.tcp,
             clusters: self.clusters,
             workers: self.workers,
             http2: self.http2,

@@ -13,6 +13,7 @@ use crate::filter::{Buffer, Direction, Flow};
 use crate::headers::HeaderMap;
 use crate::length::length;
 use crate::options::EndStyle;
+use crate::tcp::Peer;
 use crate::vm::{Deferred, Owner};
 
 /// A body that a full stop held back beyond the limit is released in pieces of this size.
@@ -468,6 +469,8 @@ impl Worker {
                     }
                 }
                 Deferred::Done(root) => self.delete_root(root),
+                Deferred::ContinueTcp(id, place) => self.read_on(id, place + 1),
+                Deferred::CloseTcp(id) => self.tcp_over(id, Peer::Local),
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::abi::StopKind;
 use crate::exchange::ExchangeId;
 use crate::filter::Direction;
 use crate::finding::{Finding, FindingKind};
+use crate::tcp::TcpId;
 
 impl Worker {
     fn report(&mut self, id: ExchangeId, place: usize, callback: &'static str, kind: FindingKind, message: String) {
@@ -56,6 +57,30 @@ impl Worker {
             };
             self.report(id, last, "", FindingKind::ContentLength, message);
         }
+    }
+
+    /// A pause of the upstream's last bytes: no callback of theirs comes any more, and nothing else releases them.
+    pub(crate) fn lint_held_end(&mut self, id: TcpId, place: usize) {
+        let message = "the end of the upstream's bytes was paused; Envoy never shows it again";
+        self.report_tcp(id, place, "proxy_on_upstream_data", message);
+    }
+
+    /// Bytes of a client that a plugin held until the connection was over.
+    pub(crate) fn lint_lost(&mut self, id: TcpId) {
+        let Some(tcp) = self.state.tcp.get(&id) else { return };
+        let bytes = tcp.downstream.window.len();
+        let holder = tcp.filters.iter().rposition(|filter| filter.downstream_open);
+        if let Some(place) = holder.filter(|_| bytes > 0) {
+            let message = format!("the connection ended while the plugin held {bytes} bytes of the client");
+            self.report_tcp(id, place, "", &message);
+        }
+    }
+
+    fn report_tcp(&mut self, id: TcpId, place: usize, callback: &'static str, message: &str) {
+        let filter = self.state.tcp.get(&id).and_then(|tcp| tcp.filters.get(place));
+        let root = filter.and_then(|filter| self.state.roots.get(filter.root));
+        let plugin = root.map_or("", |root| &root.name).to_owned();
+        self.state.report(Finding { kind: FindingKind::LeftWaiting, plugin, callback, message: message.to_owned() });
     }
 
     /// A stream that is over although a plugin held it, with nobody having gone away.

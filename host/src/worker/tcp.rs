@@ -1,0 +1,289 @@
+//! TCP connections through the filters, stopped and released as Envoy's network filter manager does.
+//!
+//! The filters of a direction share one buffer: what one of them holds, those before it see again with the next
+//! bytes. Nothing is read from a client before its upstream is connected, as Envoy's `tcp_proxy` has it; and what is
+//! held of the upstream's bytes only moves when more of them come.
+
+use bytes::Bytes;
+
+use super::parts::Worker;
+use super::plugin::FailPolicy;
+use crate::callback::Callback;
+use crate::connection::Connection;
+use crate::effect::Effect;
+use crate::filter::Buffer;
+use crate::length::length;
+use crate::tcp::{Line, Peer, Stage, Tcp, TcpEffect, TcpFilter, TcpId};
+use crate::vm::Owner;
+
+impl Worker {
+    pub(super) fn tcp_begin(&mut self, connection: Connection) -> TcpId {
+        self.state.last_tcp += 1;
+        let id = TcpId(self.state.last_tcp);
+        self.state.tcp.insert(id, Box::new(Tcp::new(connection, self.plugins.len())));
+        self.read_on(id, 0);
+        id
+    }
+
+    /// The upstream is there: reading begins.
+    pub(super) fn tcp_reached(&mut self, id: TcpId) {
+        if let Some(tcp) = self.tcp_mut(id).filter(|tcp| tcp.stage == Stage::Connecting) {
+            tcp.stage = Stage::Connected;
+            self.read_downstream(id);
+        }
+    }
+
+    pub(super) fn tcp_downstream_in(&mut self, id: TcpId, data: Bytes, end: bool) {
+        let Some(tcp) = self.tcp_mut(id) else { return };
+        come(&mut tcp.downstream, data, end);
+        self.read_downstream(id);
+    }
+
+    pub(super) fn tcp_upstream_in(&mut self, id: TcpId, data: Bytes, end: bool) {
+        let Some(tcp) = self.tcp_mut(id) else { return };
+        come(&mut tcp.upstream, data, end);
+        self.read_upstream(id);
+    }
+
+    /// One of the peers is gone.
+    pub(super) fn tcp_over(&mut self, id: TcpId, by: Peer) {
+        let Some(tcp) = self.tcp_mut(id) else { return };
+        tcp.ending = true;
+        self.state.effects.push_back(Effect::Tcp { id, effect: TcpEffect::Close });
+        for place in 0..self.plugins.len() {
+            if let Some((vm, context)) = self.tcp_context(id, place) {
+                self.call(vm, Callback::DownstreamClose { context, peer: by as u32 });
+            }
+        }
+        for place in 0..self.plugins.len() {
+            if let Some((vm, context)) = self.tcp_context(id, place) {
+                self.call(vm, Callback::Done { context });
+                self.call(vm, Callback::Log { context });
+                self.call(vm, Callback::Delete { context });
+                if let Some(data) = self.state.vms.get_mut(vm) {
+                    data.contexts.remove(&context);
+                }
+            }
+        }
+        self.state.tcp.remove(&id);
+    }
+
+    /// Shows a new connection, and the bytes that there are, to the filters from `from` on.
+    pub(super) fn read_on(&mut self, id: TcpId, from: usize) {
+        for place in from..self.plugins.len() {
+            let Some(filter) = self.tcp_filter(id, place) else { return };
+            if !std::mem::replace(&mut filter.met, true)
+                && !self.tcp_ask(id, place, |context, _| Callback::NewConnection { context })
+            {
+                return;
+            }
+            let Some(tcp) = self.tcp_mut(id) else { return };
+            if !tcp.downstream.has_news() {
+                continue;
+            }
+            let Some(filter) = tcp.filters.get_mut(place) else { return };
+            filter.downstream_open = true;
+            let goes_on = self.tcp_ask(id, place, |context, tcp| Callback::DownstreamData {
+                context,
+                size: length(tcp.downstream.window.len()),
+                end: tcp.downstream.end,
+            });
+            if !goes_on {
+                return;
+            }
+            if let Some(filter) = self.tcp_filter(id, place) {
+                filter.downstream_open = false;
+            }
+        }
+        self.leave_upstream(id);
+    }
+
+    /// What is behind the filters, Envoy's `tcp_proxy`: connects, and then sends on.
+    fn leave_upstream(&mut self, id: TcpId) {
+        let Some(tcp) = self.tcp_mut(id) else { return };
+        match tcp.stage {
+            Stage::Ahead => {
+                tcp.stage = Stage::Connecting;
+                self.state.effects.push_back(Effect::Tcp { id, effect: TcpEffect::Connect });
+            }
+            Stage::Connecting => {}
+            Stage::Connected => {
+                let Some((data, end)) = leave(&mut tcp.downstream) else { return };
+                self.tcp_send(id, data, end, TcpEffect::ToUpstream);
+                self.read_downstream(id);
+                self.tcp_settle(id, Peer::Remote);
+            }
+        }
+    }
+
+    /// Reads from the client, as far as there is room.
+    fn read_downstream(&mut self, id: TcpId) {
+        let limit = self.state.options.buffer_limit;
+        let Some(tcp) = self.tcp_mut(id).filter(|tcp| tcp.stage == Stage::Connected) else { return };
+        if tcp.downstream.read(limit) {
+            self.read_on(id, 0);
+            self.tcp_settle(id, Peer::Remote);
+        }
+    }
+
+    /// Reads from the upstream, as far as there is room.
+    fn read_upstream(&mut self, id: TcpId) {
+        let limit = self.state.options.buffer_limit;
+        let Some(tcp) = self.tcp_mut(id) else { return };
+        if tcp.upstream.read(limit) {
+            self.write_on(id);
+            self.tcp_settle(id, Peer::Local);
+        }
+    }
+
+    /// Shows the upstream's bytes to the filters, from the last to the first.
+    fn write_on(&mut self, id: TcpId) {
+        for place in (0..self.plugins.len()).rev() {
+            let Some(filter) = self.tcp_filter(id, place) else { return };
+            filter.upstream_open = true;
+            let goes_on = self.tcp_ask(id, place, |context, tcp| Callback::UpstreamData {
+                context,
+                size: length(tcp.upstream.window.len()),
+                end: tcp.upstream.end,
+            });
+            let Some(tcp) = self.tcp_mut(id) else { return };
+            let end = tcp.upstream.end;
+            if let Some(filter) = tcp.filters.get_mut(place).filter(|_| goes_on) {
+                filter.upstream_open = false;
+            }
+            if !goes_on && end {
+                self.lint_held_end(id, place);
+            }
+            if end && let Some((vm, context)) = self.tcp_context(id, place) {
+                self.call(vm, Callback::UpstreamClose { context, peer: Peer::Unknown as u32 });
+            }
+            if !goes_on {
+                return;
+            }
+        }
+        let Some((data, end)) = self.tcp_mut(id).and_then(|tcp| leave(&mut tcp.upstream)) else { return };
+        self.tcp_send(id, data, end, TcpEffect::ToDownstream);
+    }
+
+    /// Closes a connection both halves of which have ended, whether or not a filter still holds something.
+    ///
+    /// `by` is who ended the second half.
+    fn tcp_settle(&mut self, id: TcpId, by: Peer) {
+        let Some(tcp) = self.tcp_mut(id) else { return };
+        // Envoy's downstream connection has read and written its ends, or its upstream connection has.
+        let downstream_is_over = tcp.downstream.end && tcp.upstream.ended;
+        let upstream_is_over = tcp.upstream.end && tcp.downstream.ended;
+        if downstream_is_over {
+            self.lint_lost(id);
+            self.tcp_over(id, by);
+        } else if upstream_is_over {
+            self.lint_lost(id);
+            self.tcp_over(id, Peer::Local);
+        }
+    }
+
+    /// Calls a filter; whether it lets pass what it was called for.
+    fn tcp_ask(&mut self, id: TcpId, place: usize, callback: impl Fn(u32, &Tcp) -> Callback) -> bool {
+        let Some(filter) = self.tcp_filter(id, place) else { return false };
+        if filter.bypassed {
+            return true;
+        }
+        let (root, context, generation) = (filter.root, filter.context, filter.generation);
+        let Some(vm) = self.state.roots.get(root).map(|root| root.vm) else { return false };
+        let alive = if context == 0 {
+            self.revive(vm)
+        } else {
+            self.state.vms.get(vm).is_some_and(|data| !data.failed && data.generation == generation)
+        };
+        let context = match context {
+            _ if !alive => None,
+            0 => self.tcp_create(id, place, vm),
+            known => Some(known),
+        };
+        let Some(context) = context else { return self.tcp_failed(id, place) };
+        let Some(callback) = self.state.tcp.get(&id).map(|tcp| callback(context, tcp)) else { return false };
+        let answer = self.call(vm, callback);
+        if self.tcp_mut(id).is_none() {
+            return false;
+        }
+        match answer {
+            Some(answer) => answer == 0,
+            None => self.tcp_failed(id, place),
+        }
+    }
+
+    /// Tells the guest about the connection.
+    fn tcp_create(&mut self, id: TcpId, place: usize, vm: usize) -> Option<u32> {
+        let root = self.tcp_filter(id, place)?.root;
+        let root = self.state.roots.get(root)?.context;
+        let data = self.state.vms.get_mut(vm)?;
+        let context = data.ids.context();
+        data.contexts.insert(context, Owner::Tcp(id, place));
+        let generation = data.generation;
+        let filter = self.tcp_filter(id, place)?;
+        filter.context = context;
+        filter.generation = generation;
+        self.call(vm, Callback::ContextCreate { context, root })?;
+        Some(context)
+    }
+
+    /// What becomes of the connection of a plugin that has failed; whether it goes on.
+    fn tcp_failed(&mut self, id: TcpId, place: usize) -> bool {
+        let policy = self.plugins.get(place).map_or(FailPolicy::Closed, |plugin| plugin.fail);
+        if policy == FailPolicy::Open {
+            if let Some(filter) = self.tcp_filter(id, place) {
+                filter.bypassed = true;
+            }
+            return true;
+        }
+        self.tcp_over(id, Peer::Local);
+        false
+    }
+
+    /// The context of a filter that knows of the connection and can be called.
+    fn tcp_context(&self, id: TcpId, place: usize) -> Option<(usize, u32)> {
+        let filter = self.state.tcp.get(&id)?.filters.get(place)?;
+        let vm = self.state.roots.get(filter.root)?.vm;
+        let data = self.state.vms.get(vm)?;
+        let callable = filter.context != 0 && !filter.bypassed && !data.failed && data.generation == filter.generation;
+        callable.then_some((vm, filter.context))
+    }
+
+    fn tcp_send(&mut self, id: TcpId, data: Buffer, end: bool, effect: fn(Bytes, bool) -> TcpEffect) {
+        let mut chunks = data.into_chunks();
+        if end && chunks.is_empty() {
+            chunks.push(Bytes::new());
+        }
+        let last = chunks.len();
+        for (at, chunk) in chunks.into_iter().enumerate() {
+            let effect = effect(chunk, end && at + 1 == last);
+            self.state.effects.push_back(Effect::Tcp { id, effect });
+        }
+    }
+
+    /// A connection that is not over.
+    fn tcp_mut(&mut self, id: TcpId) -> Option<&mut Tcp> {
+        self.state.tcp.get_mut(&id).map(AsMut::as_mut).filter(|tcp| !tcp.ending)
+    }
+
+    fn tcp_filter(&mut self, id: TcpId, place: usize) -> Option<&mut TcpFilter> {
+        self.tcp_mut(id)?.filters.get_mut(place)
+    }
+}
+
+/// Bytes have come in one direction.
+fn come(line: &mut Line, data: Bytes, end: bool) {
+    if !line.end && !line.unread_end {
+        line.unread.push(data);
+        line.unread_end = end;
+    }
+}
+
+/// What leaves in one direction, if there is something.
+fn leave(line: &mut Line) -> Option<(Buffer, bool)> {
+    if line.ended || !line.has_news() {
+        return None;
+    }
+    line.ended = line.end;
+    Some((line.window.take(), line.end))
+}
