@@ -56,6 +56,8 @@ const PACKAGES: &[&str] = &[
     "shared-state",
     "sse-filter",
     "stream-upper",
+    "tcp-allow-list",
+    "tcp-probe",
     "two-callouts",
 ];
 

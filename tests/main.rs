@@ -27,6 +27,7 @@ mod request_metrics;
 mod rewrite_json;
 mod sse_filter;
 mod stream_upper;
+mod tcp_allow_list;
 mod two_callouts;
 
 // How modules are built.
@@ -44,6 +45,7 @@ mod labels;
 mod replies;
 mod responses;
 mod shared_state;
+mod tcp;
 mod waiting;
 
 // What holds whatever happens.
@@ -51,6 +53,7 @@ mod concurrency;
 mod faults;
 mod policies;
 mod random;
+mod tcp_traces;
 mod traces;
 
 include!(concat!(env!("OUT_DIR"), "/every_module_has_a_scenario.rs"));

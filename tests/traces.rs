@@ -103,8 +103,8 @@ fn difference(ours: &[String], envoys: &[String]) -> String {
 /// The reference traces of Envoy 1.40, on both engines that run modules: `callback(arguments)=answer`, where an
 /// answer of 0 is left out; a callback without an end is marked with `!`.
 ///
-/// T11 and T12 (gRPC) and T13 (TCP) are missing: the SDK has neither yet.
-mod reference {
+/// T11 and T12 (gRPC) are missing: the SDK has none yet. T13 (TCP) is in `tcp_traces.rs`.
+pub(crate) mod reference {
     use std::time::Duration;
 
     use wasmplugin_host::test::{Answer, Builder, Engine, Proxy, Request, TraceLine};
@@ -113,15 +113,15 @@ mod reference {
     use crate::wat_guest::{PAUSE, TRAP, answer, ask, ask_another, go_on, module};
 
     /// A moment in which everything that is on its way arrives.
-    const MOMENT: Duration = Duration::from_millis(50);
+    pub(crate) const MOMENT: Duration = Duration::from_millis(50);
 
-    fn guest(bodies: &[(&str, &str)]) -> impl Fn(Engine) -> Builder + use<> {
+    pub(crate) fn guest(bodies: &[(&str, &str)]) -> impl Fn(Engine) -> Builder + use<> {
         let module = module(bodies);
         move |engine| Proxy::on(engine).module(&module).name("guest").trace(true)
     }
 
     /// Runs a drive on both engines and compares what is called after the start.
-    fn check(build: impl Fn(Engine) -> Builder, drive: impl Fn(&mut Proxy), expected: &str) {
+    pub(crate) fn check(build: impl Fn(Engine) -> Builder, drive: impl Fn(&mut Proxy), expected: &str) {
         for engine in [Engine::Wasm, Engine::Envoy] {
             let mut proxy = build(engine).start().unwrap_or_else(|error| panic!("{error}"));
             let start = proxy.trace().len();

@@ -22,6 +22,12 @@ const CALLBACKS: &[(&str, usize, Option<i32>)] = &[
     ("response_body", 3, Some(0)),
     ("response_trailers", 2, Some(0)),
     ("http_call_response", 5, None),
+    ("new_connection", 1, Some(0)),
+    ("downstream_data", 3, Some(0)),
+    ("upstream_data", 3, Some(0)),
+    ("downstream_connection_close", 2, None),
+    ("upstream_connection_close", 2, None),
+    ("tick", 1, None),
     ("log", 1, None),
     ("done", 1, Some(1)),
     ("delete", 1, None),
@@ -75,6 +81,10 @@ pub(crate) fn module(bodies: &[(&str, &str)]) -> PathBuf {
             (func $send_local_response (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
         (import "env" "proxy_http_call"
             (func $http_call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_close_stream" (func $close_stream (param i32) (result i32)))
+        (import "env" "proxy_set_tick_period_milliseconds" (func $set_tick_period (param i32) (result i32)))
+        (import "env" "proxy_set_buffer_bytes" (func $set_buffer_bytes (param i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_get_buffer_status" (func $get_buffer_status (param i32 i32 i32) (result i32)))
         (memory (export "memory") 1)
         (data (i32.const 0) "service\00another")
         (data (i32.const 512) "answered by the plugin")

@@ -42,6 +42,8 @@ pub(crate) struct Tcp {
     /// From the upstream to the client.
     pub(crate) upstream: Line,
     pub(crate) stage: Stage,
+    /// The client is gone, which nobody looks at before the upstream is connected.
+    pub(crate) gone: bool,
     /// Its last callbacks run.
     pub(crate) ending: bool,
 }
@@ -96,6 +98,7 @@ impl Tcp {
             downstream: Line::default(),
             upstream: Line::default(),
             stage: Stage::Ahead,
+            gone: false,
             ending: false,
         }
     }

@@ -172,9 +172,9 @@ impl Worker {
         self.tcp_upstream_in(id, data, end);
     }
 
-    /// The client of a TCP connection is gone.
+    /// The client of a TCP connection is gone; before the upstream is connected, nobody notices, as in Envoy.
     pub fn tcp_downstream_gone(&mut self, id: TcpId) {
-        self.tcp_over(id, Peer::Remote);
+        self.tcp_left(id);
     }
 
     /// The upstream of a TCP connection is gone, or was never there.

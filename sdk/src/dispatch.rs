@@ -11,6 +11,7 @@ use crate::plugin::{Configured, Factory, Past};
 use crate::reply::{self, Reply};
 use crate::runtime::{self, IdMap};
 use crate::sys::{self, BufferKind};
+use crate::tcp::Wire;
 use crate::{callout, logger, shown, time};
 
 /// One configured use of the plugin: the root context of the specification.
@@ -18,6 +19,12 @@ struct Root {
     id: u32,
     factory: Factory,
     instance: Option<Configured>,
+}
+
+/// What the dispatcher keeps of a stream.
+enum Kept {
+    Exchange(Rc<Exchange>),
+    Wire(Rc<Wire>),
 }
 
 struct Dispatcher {
@@ -28,8 +35,8 @@ struct Dispatcher {
     sole_root: Cell<u32>,
     /// The roots of exchanges that began while there were several.
     parents: RefCell<IdMap<u32>>,
-    /// The exchanges whose handler waits, or has waited.
-    waiting: RefCell<IdMap<Rc<Exchange>>>,
+    /// The exchanges whose handler waits, or has waited, and the TCP connections that a plugin works on.
+    waiting: RefCell<IdMap<Kept>>,
     /// The exchanges that were answered without a wait.
     answered: RefCell<IdMap<()>>,
     /// Exchanges that must be reset, as soon as a callback comes that survives it.
@@ -120,7 +127,7 @@ pub(crate) fn request_headers(context: u32, end: bool) -> Action {
     };
     let (action, waiting) = instance.0.request_headers(context, root, end);
     DISPATCHER.with(|dispatcher| match (waiting, action) {
-        (Some(exchange), _) => drop(dispatcher.waiting.borrow_mut().insert(context, exchange)),
+        (Some(exchange), _) => drop(dispatcher.waiting.borrow_mut().insert(context, Kept::Exchange(exchange))),
         (None, Action::Pause) => drop(dispatcher.answered.borrow_mut().insert(context, ())),
         (None, Action::Continue) => {}
     });
@@ -171,7 +178,7 @@ fn is_answered(context: u32) -> bool {
 }
 
 /// The plugin that an exchange belongs to, and its root.
-fn plugin_of(context: u32) -> (u32, Option<Configured>) {
+pub(crate) fn plugin_of(context: u32) -> (u32, Option<Configured>) {
     DISPATCHER.with(|dispatcher| {
         let parent = dispatcher.parents.borrow().get(&context).copied();
         let root = parent.unwrap_or_else(|| dispatcher.sole_root.get());
@@ -182,7 +189,24 @@ fn plugin_of(context: u32) -> (u32, Option<Configured>) {
 
 /// The exchange, if its handler waits or has waited.
 fn waiting(context: u32) -> Option<Rc<Exchange>> {
-    DISPATCHER.with(|dispatcher| dispatcher.waiting.borrow().get(&context).cloned())
+    DISPATCHER.with(|dispatcher| match dispatcher.waiting.borrow().get(&context) {
+        Some(Kept::Exchange(exchange)) => Some(Rc::clone(exchange)),
+        Some(Kept::Wire(_)) | None => None,
+    })
+}
+
+/// The TCP connection, if a plugin works on it.
+pub(crate) fn wire(context: u32) -> Option<Rc<Wire>> {
+    DISPATCHER.with(|dispatcher| match dispatcher.waiting.borrow().get(&context) {
+        Some(Kept::Wire(wire)) => Some(Rc::clone(wire)),
+        Some(Kept::Exchange(_)) | None => None,
+    })
+}
+
+/// Keeps a TCP connection until the host deletes its context.
+pub(crate) fn keep_wire(context: u32, wire: Rc<Wire>) {
+    let earlier = DISPATCHER.with(|dispatcher| dispatcher.waiting.borrow_mut().insert(context, Kept::Wire(wire)));
+    drop(earlier);
 }
 
 /// Has an exchange reset from the next tick.
@@ -214,19 +238,19 @@ pub(crate) fn tick(root: u32) {
 pub(crate) fn log(context: u32) {
     runtime::enter(context);
     if let Some(instance) = plugin_of(context).1 {
-        instance.0.log(&LogEntry::new());
+        instance.0.log(context, &LogEntry::new());
     }
 }
 
 pub(crate) fn delete(context: u32) {
     runtime::enter(context);
     // What is taken out is dropped after the tables are free again: a plugin's `Drop` may do anything.
-    let exchange = DISPATCHER.with(|dispatcher| {
+    let kept = DISPATCHER.with(|dispatcher| {
         take(&mut dispatcher.parents.borrow_mut(), context);
         take(&mut dispatcher.answered.borrow_mut(), context);
         take(&mut dispatcher.waiting.borrow_mut(), context)
     });
-    if exchange.is_some() {
+    if kept.is_some() {
         runtime::cancel(context);
     }
     if let Some(root) = forget_root(context) {
@@ -263,11 +287,22 @@ pub fn census() -> String {
 
 /// The plugin has panicked, and nothing of it will be called again: answers everybody who waits for it.
 pub(crate) fn last_words() {
-    let waiting: Vec<_> = DISPATCHER.with(|dispatcher| match dispatcher.waiting.try_borrow() {
-        Ok(waiting) => waiting.values().filter(|exchange| exchange.is_stopped()).cloned().collect(),
-        Err(_) => Vec::new(),
+    let mut exchanges = Vec::new();
+    let mut wires = Vec::new();
+    DISPATCHER.with(|dispatcher| {
+        let Ok(waiting) = dispatcher.waiting.try_borrow() else { return };
+        for kept in waiting.values() {
+            match kept {
+                Kept::Exchange(exchange) if exchange.is_stopped() => exchanges.push(Rc::clone(exchange)),
+                Kept::Wire(wire) if wire.undecided() => wires.push(Rc::clone(wire)),
+                Kept::Exchange(_) | Kept::Wire(_) => {}
+            }
+        }
     });
-    for exchange in waiting {
+    for exchange in exchanges {
         exchange.reply(&Reply::new(503).details("plugin_panic"));
+    }
+    for wire in wires {
+        wire.close();
     }
 }

@@ -38,6 +38,11 @@ pub enum ErrorKind {
     ///
     /// Envoy does with `allow_on_headers_stop_iteration: true` in the plugin's `PluginConfig`.
     BodyHidden,
+    /// A direction of a TCP connection brings more before its end than the plugin is willing to keep.
+    TooManyBytes {
+        /// The limit that the plugin gave, in bytes.
+        limit: usize,
+    },
     /// There is no body to work on: the message ended with its headers.
     NoBody,
     /// Other workers changed a shared value again and again while the plugin wanted to.
@@ -81,6 +86,7 @@ impl fmt::Display for Error {
                 "the proxy shows no body while the headers wait: \
                  set `allow_on_headers_stop_iteration: true` in the plugin's configuration of the proxy",
             ),
+            ErrorKind::TooManyBytes { limit } => write!(f, "more than the limit of {limit} bytes came before the end"),
             ErrorKind::NoBody => f.write_str("the message has no body"),
             ErrorKind::Contended => f.write_str("a shared value was changed by others too often to be written"),
             ErrorKind::Unsupported { function } => {

@@ -76,13 +76,20 @@ exports! {
 /// What a native host may call besides; a module leaves these out, so that the proxy need not enter it for nothing.
 #[cfg(not(target_arch = "wasm32"))]
 mod unused {
+    use crate::tcp::callbacks;
+
     exports! {
         fn proxy_on_vm_start(_root: u32, _size: usize) -> bool { true }
         fn proxy_on_done(_context: u32) -> bool { true }
         fn proxy_on_queue_ready(_root: u32, _queue: u32) {}
-        fn proxy_on_new_connection(_context: u32) -> u32 { 0 }
-        fn proxy_on_downstream_data(_context: u32, _size: usize, _end: bool) -> u32 { 0 }
-        fn proxy_on_upstream_data(_context: u32, _size: usize, _end: bool) -> u32 { 0 }
+        // The macro defines these three in modules with a TCP plugin.
+        fn proxy_on_new_connection(context: u32) -> u32 { callbacks::new_connection(context) }
+        fn proxy_on_downstream_data(context: u32, size: usize, end: bool) -> u32 {
+            callbacks::downstream_data(context, size, end)
+        }
+        fn proxy_on_upstream_data(context: u32, size: usize, end: bool) -> u32 {
+            callbacks::upstream_data(context, size, end)
+        }
         fn proxy_on_downstream_connection_close(_context: u32, _peer: u32) {}
         fn proxy_on_upstream_connection_close(_context: u32, _peer: u32) {}
         fn proxy_on_grpc_receive_initial_metadata(_root: u32, _token: u32, _headers: u32) {}

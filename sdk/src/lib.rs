@@ -19,6 +19,7 @@ pub mod shared;
 pub mod signature;
 pub mod sse;
 pub mod sys;
+pub mod tcp;
 pub mod time;
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -49,6 +50,7 @@ pub use plugin::Http;
 pub use reply::Reply;
 pub use request::Request;
 pub use response::Response;
+pub use tcp::Tcp;
 
 /// What the macros need; not an interface.
 #[doc(hidden)]
@@ -56,9 +58,10 @@ pub mod __private {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::describe::{About, description};
     pub use crate::dispatch::census;
-    pub use crate::registration::{instance, parsed, register};
+    pub use crate::registration::{instance, parsed, register, tcp_instance};
     #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
     pub use crate::schema::{SchemaOf, WithSchema, WithoutSchema};
+    pub use crate::tcp::callbacks as tcp;
 }
 
 #[cfg(test)]

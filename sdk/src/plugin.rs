@@ -19,6 +19,7 @@ use crate::log_entry::LogEntry;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::runtime;
+use crate::tcp::Wire;
 
 /// A plugin that works on HTTP exchanges; implement what you need, the rest lets everything pass.
 ///
@@ -123,7 +124,14 @@ pub(crate) enum Past<'a> {
 pub(crate) trait Instance {
     fn request_headers(&self, context: u32, root: u32, end: bool) -> (Action, Option<Rc<Exchange>>);
     fn response_headers(&self, context: u32, past: Past<'_>, end: bool) -> Action;
-    fn log(&self, entry: &LogEntry);
+    fn log(&self, context: u32, entry: &LogEntry);
+
+    /// A TCP client has connected. The connection is returned if there will be something to do for it.
+    fn new_connection(&self, context: u32, root: u32) -> (Action, Option<Rc<Wire>>) {
+        // A module with a plugin for HTTP does not export this callback, and then everything passes.
+        let _ = (context, root);
+        (Action::Continue, None)
+    }
 }
 
 /// Makes any plugin an [`Instance`]. `F` is the future of its handler.
@@ -262,7 +270,7 @@ impl<P: Http, F: Future<Output = Result<Done>> + 'static> Instance for Adapter<P
         }
     }
 
-    fn log(&self, entry: &LogEntry) {
+    fn log(&self, _context: u32, entry: &LogEntry) {
         self.plugin.on_log(entry);
     }
 }

@@ -5,6 +5,7 @@ use crate::dispatch;
 #[cfg(target_arch = "wasm32")]
 use crate::last_words;
 use crate::plugin::{Configured, Http};
+use crate::tcp::{self, Tcp};
 
 /// Makes a type the plugin of this crate; the crate is a `cdylib` (and an `rlib`, for native tests).
 ///
@@ -14,6 +15,9 @@ use crate::plugin::{Configured, Http};
 ///   `TryFrom<Config>` (or `From`), whose error may name a place with [`ConfigError::at`]. A plugin that is its own
 ///   configuration names itself: `plugin!(Limit, config = Limit)`. Unknown fields are refused.
 ///
+/// A plugin for TCP says so: `plugin!(AllowList: Tcp)`, `plugin!(AllowList: Tcp, config = Config)`; what says nothing
+/// is one for HTTP.
+///
 /// Where the type of the configuration has a `schemars::JsonSchema`, the build puts the schema into the finished module,
 /// as a section that is never loaded. To keep it out of the module's code, derive it natively:
 /// `#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]`.
@@ -21,13 +25,33 @@ use crate::plugin::{Configured, Http};
 /// On Wasm it defines the entry point. Natively it defines `pub fn register()`, which a native host calls.
 #[macro_export]
 macro_rules! plugin {
+    ($plugin:ident : Tcp) => {
+        $crate::__tcp_exports!();
+        $crate::__plain!(tcp_instance, $plugin);
+    };
+    ($plugin:ident : Tcp, config = $config:ty) => {
+        $crate::__tcp_exports!();
+        $crate::__configured!(tcp_instance, $plugin, $config);
+    };
     ($plugin:ident $($fields:tt)?) => {
+        $crate::__plain!(instance, $plugin $($fields)?);
+    };
+    ($plugin:ty, config = $config:ty) => {
+        $crate::__configured!(instance, $plugin, $config);
+    };
+}
+
+/// A plugin without configuration, put behind the dispatcher by the function of that name.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __plain {
+    ($instance:ident, $($plugin:tt)+) => {
         $crate::__entry!();
 
         /// Makes this crate's plugin the one of the current thread; a native host calls it.
         pub fn register() {
             $crate::__private::register(|configuration| {
-                $crate::__private::instance($crate::config::none(configuration).map(|()| $plugin $($fields)?))
+                $crate::__private::$instance($crate::config::none(configuration).map(|()| $($plugin)+))
             });
         }
 
@@ -36,17 +60,23 @@ macro_rules! plugin {
         #[cfg(not(target_arch = "wasm32"))]
         pub fn wasmplugin_description() -> ::std::string::String {
             $crate::__private::description($crate::__about!(), ::core::option::Option::Some($crate::config::NO_FIELDS.into()), |configuration| {
-                $crate::__private::instance($crate::config::none(configuration).map(|()| $plugin $($fields)?))
+                $crate::__private::$instance($crate::config::none(configuration).map(|()| $($plugin)+))
             })
         }
     };
-    ($plugin:ty, config = $config:ty) => {
+}
+
+/// A plugin with a configuration, put behind the dispatcher by the function of that name.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __configured {
+    ($instance:ident, $plugin:ty, $config:ty) => {
         $crate::__entry!();
 
         /// Makes this crate's plugin the one of the current thread; a native host calls it.
         pub fn register() {
             $crate::__private::register(|configuration| {
-                $crate::__private::instance(
+                $crate::__private::$instance(
                     $crate::config::json::<$config>(configuration)
                         .and_then($crate::__private::parsed::<$config, $plugin>),
                 )
@@ -62,7 +92,7 @@ macro_rules! plugin {
             // The first trait is found where the type has a schema, the second otherwise.
             let schema = (&$crate::__private::SchemaOf::<$config>::new()).schema();
             $crate::__private::description($crate::__about!(), schema, |configuration| {
-                $crate::__private::instance(
+                $crate::__private::$instance(
                     $crate::config::json::<$config>(configuration)
                         .and_then($crate::__private::parsed::<$config, $plugin>),
                 )
@@ -80,6 +110,31 @@ macro_rules! __about {
             name: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),
             license: env!("CARGO_PKG_LICENSE"),
+        }
+    };
+}
+
+/// The callbacks about TCP: a module with a plugin for HTTP does not carry them.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __tcp_exports {
+    () => {
+        #[cfg(target_arch = "wasm32")]
+        mod __tcp_exports {
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_new_connection(context: u32) -> u32 {
+                $crate::__private::tcp::new_connection(context)
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_downstream_data(context: u32, size: usize, end: bool) -> u32 {
+                $crate::__private::tcp::downstream_data(context, size, end)
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_upstream_data(context: u32, size: usize, end: bool) -> u32 {
+                $crate::__private::tcp::upstream_data(context, size, end)
+            }
         }
     };
 }
@@ -128,10 +183,15 @@ pub fn instance<P: Http>(plugin: Result<P, ConfigError>) -> Result<Configured, C
     plugin.map(Configured::new)
 }
 
+/// Puts a TCP plugin behind the dispatcher.
+pub fn tcp_instance<P: Tcp>(plugin: Result<P, ConfigError>) -> Result<Configured, ConfigError> {
+    plugin.map(tcp::configured)
+}
+
 /// Makes a plugin of its configuration.
 pub fn parsed<C, P>(config: C) -> Result<P, ConfigError>
 where
-    P: Http + TryFrom<C, Error: Into<ConfigError>>,
+    P: TryFrom<C, Error: Into<ConfigError>>,
 {
     P::try_from(config).map_err(Into::into)
 }

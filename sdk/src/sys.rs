@@ -106,6 +106,8 @@ pub enum MapKind {
 pub enum BufferKind {
     RequestBody = 0,
     ResponseBody = 1,
+    DownstreamData = 2,
+    UpstreamData = 3,
     CalloutBody = 4,
     VmConfiguration = 6,
     PluginConfiguration = 7,
@@ -128,6 +130,8 @@ pub enum MetricKind {
 pub enum StreamKind {
     Request = 0,
     Response = 1,
+    Downstream = 2,
+    Upstream = 3,
 }
 
 mod import {

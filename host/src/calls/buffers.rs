@@ -98,7 +98,7 @@ impl BufferKind {
 fn window(state: &VmState, kind: BufferKind) -> Option<Option<&Buffer>> {
     if let Some(upstream) = line(kind) {
         let (tcp, place) = state.tcp()?;
-        return tcp.window(place, upstream).map(Some);
+        return Some(tcp.window(place, upstream));
     }
     let direction = body(kind)?;
     let (exchange, place) = state.stream()?;

@@ -38,6 +38,7 @@ struct Engine {
     process: Process,
     conversations: HashMap<u64, Conversation>,
     clients: HashMap<u64, tcp::Client>,
+    upstream: String,
     clusters: Vec<String>,
     http2: bool,
     patience: Duration,
@@ -84,6 +85,7 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         process,
         conversations: HashMap::new(),
         clients: HashMap::new(),
+        upstream: setup.upstream.name().to_owned(),
         clusters: setup.clusters.iter().map(|cluster| cluster.name().to_owned()).collect(),
         http2: setup.http2,
         patience: setup.patience,
@@ -135,10 +137,10 @@ impl Engine {
     fn open_requests(&self) -> Leaks {
         let active = |name: String| self.process.stat(&name).and_then(|count| count.try_into().ok()).unwrap_or(0);
         Leaks {
-            exchanges: active(if self.tcp_server.is_some() {
-                format!("tcp.{STATS}.downstream_cx_active")
-            } else {
-                format!("http.{STATS}.downstream_rq_active")
+            exchanges: active(match self.tcp_server {
+                // The `tcp_proxy` does not count what is open; a connection that is has one to the upstream.
+                Some(_) => format!("cluster.{}.upstream_cx_active", self.upstream),
+                None => format!("http.{STATS}.downstream_rq_active"),
             }),
             callouts: self.clusters.iter().map(|name| active(format!("cluster.{name}.upstream_rq_active"))).sum(),
             ..Leaks::default()

@@ -29,7 +29,19 @@ impl Worker {
     pub(super) fn tcp_reached(&mut self, id: TcpId) {
         if let Some(tcp) = self.tcp_mut(id).filter(|tcp| tcp.stage == Stage::Connecting) {
             tcp.stage = Stage::Connected;
+            if tcp.gone {
+                return self.tcp_over(id, Peer::Remote);
+            }
             self.read_downstream(id);
+        }
+    }
+
+    /// The client is gone; the proxy notices when it reads.
+    pub(super) fn tcp_left(&mut self, id: TcpId) {
+        let Some(tcp) = self.tcp_mut(id) else { return };
+        tcp.gone = true;
+        if tcp.stage == Stage::Connected {
+            self.tcp_over(id, Peer::Remote);
         }
     }
 
@@ -45,7 +57,7 @@ impl Worker {
         self.read_upstream(id);
     }
 
-    /// One of the peers is gone.
+    /// The connection is over: each filter in turn hears of it, logs it and forgets it.
     pub(super) fn tcp_over(&mut self, id: TcpId, by: Peer) {
         let Some(tcp) = self.tcp_mut(id) else { return };
         tcp.ending = true;
@@ -53,10 +65,6 @@ impl Worker {
         for place in 0..self.plugins.len() {
             if let Some((vm, context)) = self.tcp_context(id, place) {
                 self.call(vm, Callback::DownstreamClose { context, peer: by as u32 });
-            }
-        }
-        for place in 0..self.plugins.len() {
-            if let Some((vm, context)) = self.tcp_context(id, place) {
                 self.call(vm, Callback::Done { context });
                 self.call(vm, Callback::Log { context });
                 self.call(vm, Callback::Delete { context });
@@ -249,16 +257,18 @@ impl Worker {
         callable.then_some((vm, filter.context))
     }
 
+    /// Sends everything in one piece, as a socket would.
     fn tcp_send(&mut self, id: TcpId, data: Buffer, end: bool, effect: fn(Bytes, bool) -> TcpEffect) {
         let mut chunks = data.into_chunks();
-        if end && chunks.is_empty() {
-            chunks.push(Bytes::new());
-        }
-        let last = chunks.len();
-        for (at, chunk) in chunks.into_iter().enumerate() {
-            let effect = effect(chunk, end && at + 1 == last);
-            self.state.effects.push_back(Effect::Tcp { id, effect });
-        }
+        let whole = match chunks.pop() {
+            None => Bytes::new(),
+            Some(only) if chunks.is_empty() => only,
+            Some(last) => {
+                chunks.push(last);
+                chunks.concat().into()
+            }
+        };
+        self.state.effects.push_back(Effect::Tcp { id, effect: effect(whole, end) });
     }
 
     /// A connection that is not over.
