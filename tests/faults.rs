@@ -12,7 +12,7 @@ use wasmplugin_host::test::{Builder, Engine, Failure, Proxy, TraceLine};
 use crate::drives::{COURSES, Course, Drive, Ended};
 
 /// All statuses of the ABI but `Ok`, the two numbers that it leaves out, and one that nobody knows.
-const STATUSES: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 77];
+pub(crate) const STATUSES: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 77];
 
 /// Only so many occurrences of a host call fail one at a time.
 const OCCURRENCES: u32 = 8;
@@ -123,7 +123,7 @@ fn same(one: &Ended, other: &Ended) -> bool {
 }
 
 /// A callback that began and never ended has trapped.
-fn trap(proxy: &mut Proxy) -> Option<String> {
+pub(crate) fn trap(proxy: &mut Proxy) -> Option<String> {
     let mut running = Vec::new();
     for line in proxy.trace() {
         match line {

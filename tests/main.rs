@@ -9,6 +9,7 @@
 
 mod drives;
 mod engines;
+mod tcp_drives;
 mod wat_guest;
 
 // One module per plugin and example, with its name.
@@ -53,6 +54,7 @@ mod concurrency;
 mod faults;
 mod policies;
 mod random;
+mod tcp_faults;
 mod tcp_traces;
 mod traces;
 

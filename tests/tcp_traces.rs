@@ -1,8 +1,11 @@
 //! The calls between proxy and plugin for TCP connections, on both engines that run modules: T13 and its neighbours.
 
-use wasmplugin_host::test::{Proxy, TcpClient, TcpEvent};
+use wasmplugin_host::test::{Engine, Proxy, TcpClient, TcpEvent};
+use wasmplugin_host::trace::comparable;
 
+use crate::tcp_drives::DRIVES;
 use crate::traces::reference::{MOMENT, check, guest};
+use crate::traces::{difference, without_early_ticks};
 
 /// Sends pieces one by one, and waits for each to come back.
 fn echo(client: &mut TcpClient, pieces: &[&'static str]) {
@@ -304,5 +307,20 @@ fn a_trap_closes() {
                 _ => "context_create(2,1) new_connection(2) downstream_data(2,3,0) upstream_data(2,3,0)!",
             },
         );
+    }
+}
+
+#[test]
+fn every_drive_has_the_trace_that_envoy_has() {
+    for drive in DRIVES {
+        let trace = |engine| {
+            let mut proxy = drive.on(engine).start().unwrap();
+            let start = proxy.trace().len();
+            let _ = drive.run(&mut proxy);
+            let lines = proxy.trace().split_off(start);
+            without_early_ticks(comparable(lines)).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let (ours, envoys) = (trace(Engine::Wasm), trace(Engine::Envoy));
+        assert!(ours == envoys, "{}\n{}", drive.mode, difference(&ours, &envoys));
     }
 }

@@ -45,7 +45,7 @@ fn next(proxy: &mut Proxy, seen: &mut usize, drive: &str) -> Vec<String> {
 
 /// Envoy's timers count in whole milliseconds and come a bit too early: then the SDK looks at its watch and asks for
 /// the rest. Such ticks are left out, and how long a tick takes does not matter.
-fn without_early_ticks(lines: Vec<TraceLine>) -> Vec<TraceLine> {
+pub(crate) fn without_early_ticks(lines: Vec<TraceLine>) -> Vec<TraceLine> {
     let mut kept = Vec::new();
     let mut tick: Option<Vec<TraceLine>> = None;
     for mut line in lines {
@@ -86,7 +86,7 @@ fn every_drive_has_the_trace_that_envoy_has() {
 }
 
 /// The lines around the first difference; `<` is ours, `>` is Envoy's.
-fn difference(ours: &[String], envoys: &[String]) -> String {
+pub(crate) fn difference(ours: &[String], envoys: &[String]) -> String {
     let same = ours.iter().zip(envoys).take_while(|(one, other)| one == other).count();
     let mut text = String::new();
     for line in ours.get(same.saturating_sub(6)..same).unwrap_or_default() {

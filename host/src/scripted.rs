@@ -134,6 +134,11 @@ impl Calls<'_> {
         self.taken(status)
     }
 
+    pub(crate) fn set_property(&mut self, name: &str, value: &str) -> u32 {
+        let ([name, len], [value, value_len]) = (self.put(name.as_bytes()), self.put(value.as_bytes()));
+        self.raw("proxy_set_property", &[name, len, value, value_len])
+    }
+
     pub(crate) fn effective(&mut self, context: u32) -> u32 {
         self.raw("proxy_set_effective_context", &[context.into()])
     }

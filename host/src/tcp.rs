@@ -149,6 +149,11 @@ impl Line {
         true
     }
 
+    /// Bytes that wait.
+    pub(crate) const fn backlog(&self) -> usize {
+        self.window.len() + self.unread.len()
+    }
+
     /// Whether the filters have something to look at.
     pub(crate) const fn has_news(&self) -> bool {
         !self.window.is_empty() || self.end

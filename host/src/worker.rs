@@ -172,6 +172,13 @@ impl Worker {
         self.tcp_upstream_in(id, data, end);
     }
 
+    /// Bytes of a TCP connection, of both peers, that filters hold back or that are not read yet; a proxy stops reading
+    /// beyond its own limit.
+    #[must_use]
+    pub fn tcp_backlog(&self, id: TcpId) -> usize {
+        self.state.tcp.get(&id).map_or(0, |tcp| tcp.downstream.backlog() + tcp.upstream.backlog())
+    }
+
     /// The client of a TCP connection is gone; before the upstream is connected, nobody notices, as in Envoy.
     pub fn tcp_downstream_gone(&mut self, id: TcpId) {
         self.tcp_left(id);

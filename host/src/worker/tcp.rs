@@ -297,3 +297,6 @@ fn leave(line: &mut Line) -> Option<(Buffer, bool)> {
     line.ended = line.end;
     Some((line.window.take(), line.end))
 }
+
+#[cfg(test)]
+mod tests;

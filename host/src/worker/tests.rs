@@ -65,6 +65,7 @@ impl Bench {
                 Effect::ResetDownstream { .. } => self.client.push("reset".to_owned()),
                 Effect::Callout { id, .. } => self.callouts.push(id),
                 Effect::CancelCallout(_) => {}
+                Effect::Tcp { .. } => {}
             }
         }
     }

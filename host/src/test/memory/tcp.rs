@@ -14,6 +14,8 @@ pub(super) struct Wire {
     id: TcpId,
     /// The worker knows of it.
     alive: bool,
+    /// The client has cut it, and does not look any more.
+    left: bool,
     /// Its place in the upstream's record, once it got there.
     server: Option<usize>,
     /// What the client has not asked for yet.
@@ -44,7 +46,7 @@ impl Engine {
         };
         let id = place.open_tcp(connection);
         self.tcp_numbers.insert((worker, id), number);
-        let wire = Wire { worker, id, alive: true, server: None, received: Vec::new(), ending: None };
+        let wire = Wire { worker, id, alive: true, left: false, server: None, received: Vec::new(), ending: None };
         self.wires.insert(number, wire);
         self.settle();
         Ok(())
@@ -76,7 +78,9 @@ impl Engine {
             }
             TcpEffect::Close => {
                 self.tcp_numbers.remove(&(worker, id));
-                if let Some(wire) = self.wires.get_mut(&number) {
+                if self.wires.get(&number).is_some_and(|wire| wire.left) {
+                    self.wires.remove(&number);
+                } else if let Some(wire) = self.wires.get_mut(&number) {
                     wire.alive = false;
                     wire.ending.get_or_insert(TcpEnding::Finished);
                 }
@@ -125,9 +129,13 @@ impl Engine {
     }
 
     pub(super) fn tcp_client_leaves(&mut self, number: u64) {
+        match self.wires.get_mut(&number) {
+            // The worker may notice later; until then it is there.
+            Some(wire) if wire.alive => wire.left = true,
+            _ => drop(self.wires.remove(&number)),
+        }
         self.tcp_tell_worker(number, Worker::tcp_downstream_gone);
         self.settle();
-        self.wires.remove(&number);
     }
 
     pub(super) fn tcp_client_reads(&mut self, number: u64, until: TcpWait) -> Result<TcpRead, Failure> {

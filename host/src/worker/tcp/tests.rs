@@ -1,0 +1,182 @@
+//! What the model promises about TCP connections beyond the reference traces, with scripted guests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::abi::Status;
+use crate::callback::Callback;
+use crate::clock::Clock;
+use crate::lint::FindingKind;
+use crate::scripted::{Calls, Script};
+use crate::services::Services;
+use crate::worker::{Connection, Effect, FailPolicy, Options, Plugin, TcpEffect, TcpId, Worker};
+
+const DOWNSTREAM: u64 = 2;
+const UPSTREAM: u64 = 3;
+
+fn worker(plugins: &[Plugin], options: Options) -> Worker {
+    let services = Services::new(Clock::manual(Duration::ZERO), Box::new(|_| ()));
+    Worker::start(plugins, Arc::new(services), Options { lint: true, ..options }).unwrap()
+}
+
+fn script(body: impl Fn(Callback, &mut Calls<'_>) -> Result<u32, String> + Send + Sync + 'static) -> Plugin {
+    Script::new(body).plugin("p")
+}
+
+/// The effects so far: what goes where, in words.
+fn effects(worker: &mut Worker) -> Vec<String> {
+    let text = |data: Bytes, end| String::from_utf8_lossy(&data).into_owned() + if end { "|" } else { "" };
+    std::iter::from_fn(|| worker.next_effect())
+        .map(|effect| match effect {
+            Effect::Tcp { effect: TcpEffect::Connect, .. } => "connect".to_owned(),
+            Effect::Tcp { effect: TcpEffect::Close, .. } => "close".to_owned(),
+            Effect::Tcp { effect: TcpEffect::ToUpstream(data, end), .. } => "up ".to_owned() + &text(data, end),
+            Effect::Tcp { effect: TcpEffect::ToDownstream(data, end), .. } => "down ".to_owned() + &text(data, end),
+            other => format!("{other:?}"),
+        })
+        .collect()
+}
+
+fn connected(worker: &mut Worker) -> TcpId {
+    let id = worker.open_tcp(Connection { source: Some(([10, 0, 0, 1], 5000).into()), ..Connection::default() });
+    assert_eq!(effects(worker), ["connect"]);
+    worker.tcp_connected(id);
+    id
+}
+
+#[test]
+fn nothing_is_read_before_the_upstream_is_there() {
+    let plugin = script(|callback, _| match callback {
+        Callback::DownstreamData { size: 3, end: true, .. } => Ok(0),
+        Callback::DownstreamData { .. } => Err("too early".to_owned()),
+        callback => Ok(callback.assumed()),
+    });
+    let mut worker = worker(&[plugin], Options::default());
+    let id = worker.open_tcp(Connection::default());
+    worker.tcp_from_downstream(id, "a".into(), false);
+    worker.tcp_from_downstream(id, "bc".into(), true);
+    assert_eq!(effects(&mut worker), ["connect"]);
+    worker.tcp_connected(id);
+    assert_eq!(effects(&mut worker), ["up abc|"]);
+}
+
+#[test]
+fn buffers_are_writable_and_gone_after_a_continue() {
+    let plugin = script(|callback, calls| match callback {
+        Callback::DownstreamData { .. } => {
+            assert_eq!(calls.body(DOWNSTREAM), Ok("abc".into()));
+            assert_eq!(calls.body(UPSTREAM), Ok(Bytes::new()));
+            assert_eq!(calls.set_body(DOWNSTREAM, 0, 1, "X"), 0);
+            assert_eq!(calls.set_body(DOWNSTREAM, 1, 1, "?"), Status::BadArgument as u32);
+            assert_eq!(calls.set_body(DOWNSTREAM, 3, 0, "Y"), 0);
+            assert_eq!(calls.set_body(UPSTREAM, 0, 0, "?"), Status::BadArgument as u32);
+            Ok(0)
+        }
+        Callback::UpstreamData { .. } => {
+            assert_eq!(calls.set_body(DOWNSTREAM, 0, 0, "?"), Status::BadArgument as u32);
+            assert_eq!(calls.set_body(UPSTREAM, 0, 99, "instead"), 0);
+            Ok(0)
+        }
+        callback => Ok(callback.assumed()),
+    });
+    let mut worker = worker(&[plugin], Options::default());
+    let id = connected(&mut worker);
+    worker.tcp_from_downstream(id, "abc".into(), false);
+    worker.tcp_from_upstream(id, "def".into(), false);
+    assert_eq!(effects(&mut worker), ["up XbcY", "down instead"]);
+}
+
+#[test]
+fn a_full_window_is_not_filled_further() {
+    let plugin = script(|callback, _| match callback {
+        Callback::DownstreamData { size, .. } => Ok((size < 12).into()),
+        callback => Ok(callback.assumed()),
+    });
+    let mut worker = worker(&[plugin], Options { buffer_limit: 5, ..Options::default() });
+    let id = connected(&mut worker);
+    worker.tcp_from_downstream(id, "abc".into(), false);
+    worker.tcp_from_downstream(id, "defg".into(), false);
+    assert_eq!(worker.tcp_backlog(id), 7);
+    worker.tcp_from_downstream(id, "hijklmnop".into(), false);
+    assert_eq!(worker.tcp_backlog(id), 16, "the last piece waits outside");
+    assert!(effects(&mut worker).is_empty(), "the plugin waits for more than there is room for");
+}
+
+#[test]
+fn a_trap_closes_or_passes_as_the_policy_says() {
+    for (fail, after, next) in [
+        (FailPolicy::Closed, vec!["close"], vec!["close"]),
+        (FailPolicy::Open, vec!["up abc"], vec!["connect"]),
+        (FailPolicy::Reload, vec!["close"], vec!["close"]),
+    ] {
+        let plugin = script(|callback, _| match callback {
+            Callback::DownstreamData { .. } => Err("trap".to_owned()),
+            callback => Ok(callback.assumed()),
+        });
+        let mut worker = worker(&[Plugin { fail, ..plugin }], Options::default());
+        let id = connected(&mut worker);
+        worker.tcp_from_downstream(id, "abc".into(), false);
+        assert_eq!(effects(&mut worker), after, "{fail:?}");
+        worker.open_tcp(Connection::default());
+        assert_eq!(effects(&mut worker), next, "{fail:?}");
+        worker.stop();
+        assert_eq!((worker.open_exchanges(), worker.open_contexts()), (0, 0));
+    }
+}
+
+#[test]
+fn plugins_of_one_connection_share_its_properties() {
+    let first = script(|callback, calls| match callback {
+        Callback::NewConnection { .. } => {
+            assert_eq!(calls.property("source\0address"), Ok("10.0.0.1:5000".into()));
+            assert_eq!(calls.property("request\0path"), Err(Status::NotFound));
+            assert_eq!(calls.reply(403, &[], "no"), 0, "a local reply means nothing here");
+            Ok(calls.set_property("seen", "yes"))
+        }
+        callback => Ok(callback.assumed()),
+    });
+    let second = script(|callback, calls| match callback {
+        Callback::NewConnection { .. } => {
+            assert_eq!(calls.property("seen"), Ok("yes".into()));
+            Ok(0)
+        }
+        callback => Ok(callback.assumed()),
+    });
+    connected(&mut worker(&[first, second], Options::default()));
+}
+
+#[test]
+fn what_is_held_for_good_is_found() {
+    let plugin = script(|callback, _| match callback {
+        Callback::DownstreamData { .. } | Callback::UpstreamData { .. } => Ok(1),
+        callback => Ok(callback.assumed()),
+    });
+    let mut worker = worker(&[plugin], Options::default());
+    let id = connected(&mut worker);
+    worker.tcp_from_upstream(id, "bye".into(), true);
+    let findings = worker.take_findings();
+    assert!(findings.iter().any(|finding| finding.message.contains("never shows it again")), "{findings:?}");
+    assert!(findings.iter().all(|finding| finding.kind == FindingKind::LeftWaiting));
+}
+
+#[test]
+fn a_closed_connection_is_over_once() {
+    let plugin = script(|callback, calls| match callback {
+        Callback::DownstreamData { .. } | Callback::DownstreamClose { .. } | Callback::Log { .. } => {
+            assert_eq!(calls.raw("proxy_close_stream", &[DOWNSTREAM]), 0);
+            assert_eq!(calls.raw("proxy_continue_stream", &[DOWNSTREAM]), 0);
+            Ok(1)
+        }
+        callback => Ok(callback.assumed()),
+    });
+    let mut worker = worker(&[plugin], Options::default());
+    let id = connected(&mut worker);
+    worker.tcp_from_downstream(id, "abc".into(), false);
+    worker.tcp_from_downstream(id, "def".into(), true);
+    worker.tcp_from_upstream(id, "ghi".into(), true);
+    worker.tcp_upstream_gone(id);
+    assert_eq!(effects(&mut worker), ["close"]);
+    assert_eq!((worker.open_exchanges(), worker.open_contexts()), (0, 0));
+}
