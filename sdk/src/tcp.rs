@@ -3,10 +3,10 @@
 //! ```
 //! use std::rc::Rc;
 //!
-//! use wasmplugin::tcp::{Connection, ConnectionHead, TcpFlow};
+//! use wasmplugin::tcp::Connection;
 //! use wasmplugin::{Done, Result, Tcp};
 //!
-//! /// Lets only clients pass that speak SSH, and not on Sundays.
+//! /// Lets only clients pass that speak SSH.
 //! struct SshOnly;
 //!
 //! impl Tcp for SshOnly {
