@@ -118,7 +118,6 @@ fn both((one, other): (Result<Done>, Result<Done>)) -> Result<Done> {
     one.and(other)
 }
 
-#[expect(clippy::panic, reason = "that is what it is for")]
 async fn panics(connection: Connection) -> Result<Done> {
     let mut client = connection.into_downstream()?;
     while let Some(bytes) = client.read(1024).await? {
