@@ -230,7 +230,7 @@ on_every_engine! { tcp_probe as "tcp-probe";
     }
 
     fn an_end_of_the_upstream_that_cannot_be_held_closes(proxy) {
-        let mut proxy = mode(proxy, "late-upstream").tcp(|event, turn| if event == TcpEvent::Connected {
+        let mut proxy = mode(proxy, "very-late-upstream").tcp(|event, turn| if event == TcpEvent::Connected {
             turn.send("secret");
             turn.finish();
         }).start()?;

@@ -33,6 +33,7 @@ enum Mode {
     PeekDeadline,
     SlowUpstream,
     LateUpstream,
+    VeryLateUpstream,
     Banner,
     Refuse,
 }
@@ -84,11 +85,8 @@ impl Tcp for Probe {
                 client.pass()
             }
             Mode::SlowUpstream => slow_upstream(connection.into_upstream()?).await,
-            Mode::LateUpstream => {
-                let (client, upstream) = connection.into_halves()?;
-                time::sleep(WAIT).await;
-                both((client.pass(), upstream.pass()))
-            }
+            Mode::LateUpstream => passes_after(WAIT, connection).await,
+            Mode::VeryLateUpstream => passes_after(WAIT * 20, connection).await,
             Mode::Banner => {
                 let mut upstream = connection.into_upstream()?;
                 upstream.write("banner ");
@@ -125,6 +123,12 @@ async fn panics(connection: Connection) -> Result<Done> {
         client.write(bytes);
     }
     client.pass()
+}
+
+async fn passes_after(wait: Duration, connection: Connection) -> Result<Done> {
+    let (client, upstream) = connection.into_halves()?;
+    time::sleep(wait).await;
+    both((client.pass(), upstream.pass()))
 }
 
 async fn upper(mut client: Downstream) -> Result<Done> {
