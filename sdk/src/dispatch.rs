@@ -250,6 +250,9 @@ pub(crate) fn delete(context: u32) {
         take(&mut dispatcher.answered.borrow_mut(), context);
         take(&mut dispatcher.waiting.borrow_mut(), context)
     });
+    if let Some(Kept::Wire(wire)) = &kept {
+        wire.forget();
+    }
     if kept.is_some() {
         runtime::cancel(context);
     }

@@ -129,6 +129,8 @@ impl fmt::Debug for Connection {
 macro_rules! half {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
+        ///
+        /// A direction that is dropped without a decision closes the connection.
         #[must_use = "a direction waits until it is passed or closed"]
         pub struct $name {
             wire: Rc<Wire>,
@@ -177,6 +179,12 @@ macro_rules! half {
             pub fn close(self) -> Result<Done> {
                 self.wire.close();
                 Ok(Done::new())
+            }
+        }
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                self.wire.dropped(Self::SIDE);
             }
         }
 

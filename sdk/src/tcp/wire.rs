@@ -60,6 +60,8 @@ pub(crate) struct Wire {
     /// The host was told to wait with that.
     stopped: Cell<bool>,
     closed: Cell<bool>,
+    /// The plugin has dropped a direction that it had not decided about.
+    abandoned: Cell<bool>,
     inside: Cell<Option<Inside>>,
     downstream: Line,
     upstream: Line,
@@ -72,6 +74,7 @@ impl Wire {
             opened: Cell::new(false),
             stopped: Cell::new(false),
             closed: Cell::new(false),
+            abandoned: Cell::new(false),
             inside: Cell::new(None),
             downstream: Line::default(),
             upstream: Line::default(),
@@ -191,7 +194,20 @@ impl Wire {
     /// Whether there is something that nobody has decided.
     pub(crate) fn undecided(&self) -> bool {
         let passing = self.opened.get() && self.downstream.passing.get() && self.upstream.passing.get();
-        !passing && !self.closed.get()
+        self.abandoned.get() || (!passing && !self.closed.get())
+    }
+
+    /// The plugin holds a direction no more. Without a decision nobody will ever make one: the connection is closed.
+    pub(crate) fn dropped(&self, side: Side) {
+        if !self.line(side).passing.get() && !self.closed.get() {
+            self.abandoned.set(true);
+            self.close();
+        }
+    }
+
+    /// The host has deleted the connection: there is nothing left to close.
+    pub(crate) fn forget(&self) {
+        self.closed.set(true);
     }
 
     /// Sends bytes on, behind those that were sent before and in the place of those that were taken.
