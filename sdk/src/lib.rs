@@ -36,9 +36,9 @@ mod plugin;
 mod registration;
 mod reply;
 mod runtime;
-mod shown;
 #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
 mod schema;
+mod shown;
 
 pub use callout::Cluster;
 pub use done::Done;

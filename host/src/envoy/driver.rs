@@ -19,8 +19,8 @@ use super::process::{Options, Process};
 use super::tcp;
 use crate::prometheus::metric_name;
 use crate::test::{
-    Cluster, Code, Driver, Failure, Headers, Leaks, LogLine, PluginSetup, Response, Samples, Setup, StartError, TcpRead,
-    TcpWait, TraceLine,
+    Cluster, Code, Driver, Failure, Headers, Leaks, LogLine, PluginSetup, Response, Samples, Setup, StartError,
+    TcpRead, TcpWait, TraceLine,
 };
 
 /// An answer that was due is on its way for no longer than this.
