@@ -61,7 +61,7 @@ on_every_engine! { probe as "probe";
     fn an_unknown_cluster_is_an_error_that_says_so(proxy) {
         let mut proxy = proxy.start()?;
         let answer = proxy.get("/call-unknown").send()?;
-        assert_eq!(answer.text(), "callout to cluster `nowhere`: the host does not know the cluster, or refuses the request");
+        assert_eq!(answer.text(), "callout to cluster `nowhere`: the host does not know the cluster; check its name against the proxy's clusters");
         Ok(())
     }
 

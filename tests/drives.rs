@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wasmplugin_host::test::{Answer, Builder, Failure, Proxy, Request, Response};
+use wasmplugin_host::test::{Answer, Builder, Failure, GrpcAnswer, Proxy, Request, Response};
 
 use crate::engines::Plugin;
 
@@ -48,6 +48,16 @@ pub(crate) const COURSES: &[Course] = &[
         plugin: Plugin { package: "two-callouts", register: two_callouts::register },
         setup: with_two_clusters,
         drives: TWO_CALLOUTS,
+    },
+    Course {
+        plugin: Plugin { package: "callout-probe", register: callout_probe::register },
+        setup: with_oracle,
+        drives: CALLOUT_PROBE,
+    },
+    Course {
+        plugin: Plugin { package: "grpc-auth", register: grpc_auth::register },
+        setup: with_grpc_auth,
+        drives: GRPC_AUTH,
     },
     Course { plugin: Plugin { package: "hello", register: hello::register }, setup: |proxy| proxy, drives: HELLO },
     Course {
@@ -114,6 +124,35 @@ fn with_two_clusters(proxy: Builder) -> Builder {
         .config(json!({"user": "user", "quota": "quota", "deadline": "200ms"}))
         .cluster("user", |_: &Request| Answer::new(200).body("ada").after(DELAY * 2))
         .cluster("quota", |_: &Request| Answer::new(200).body("7").after(DELAY))
+}
+
+/// A service that repeats each message of a stream, and answers a call as the header `x-tenant` and the path ask.
+fn with_oracle(proxy: Builder) -> Builder {
+    proxy
+        .grpc_stream_cluster("oracle", |call: &Request| match (call.path(), call.is_complete()) {
+            ("/example.Oracle/Ask", false) => GrpcAnswer::more(),
+            ("/example.Oracle/Ask", true) => GrpcAnswer::message("\n\u{3}yes").after(DELAY),
+            (_, true) => GrpcAnswer::status(0, "").trailer("x-last", "!").after(DELAY * 2),
+            (_, false) => {
+                let last = call.messages().pop().unwrap_or_default();
+                GrpcAnswer::more().metadata("x-first", "hi").and_message(last).after(DELAY)
+            }
+        })
+        .cluster("service", |_: &Request| Answer::new(200).body("fine").after(DELAY))
+}
+
+fn with_grpc_auth(proxy: Builder) -> Builder {
+    proxy.config(json!({"cluster": "auth", "timeout": "250ms"})).grpc_cluster("auth", |call: &Request| {
+        let says = |token: &[u8]| call.messages().iter().any(|m| m.windows(token.len()).any(|bytes| bytes == token));
+        match () {
+            () if says(b"Bearer good") => {
+                GrpcAnswer::message(&b"\x1a\x11\x12\x0f\x0a\x0d\x0a\x06X-User\x12\x03ada"[..]).after(DELAY)
+            }
+            () if says(b"Bearer hang") => GrpcAnswer::never(),
+            () if says(b"Bearer error") => GrpcAnswer::status(13, "no database"),
+            () => GrpcAnswer::message(&b"\x0a\x02\x08\x07"[..]),
+        }
+    })
 }
 
 /// Sends a request in pieces that arrive one by one.
@@ -303,6 +342,36 @@ const EXTERNAL_AUTH: &[Drive] = &[
         |proxy| proxy.get("/").header("authorization", "Bearer hang").send(),
         nothing_reached_the_upstream
     ),
+];
+
+/// The plugin has heard something, or has said why not.
+fn has_outcome(proxy: &Proxy, _: &Ended) -> bool {
+    proxy.upstream_requests().iter().all(|request| request.header("x-outcome").is_some())
+}
+
+const CALLOUT_PROBE: &[Drive] = &[
+    drive!("unary call", |proxy| proxy.get("/unary").send(), has_outcome),
+    drive!("unary call with retries", |proxy| proxy.get("/unary-retry").send(), has_outcome),
+    drive!("unary call that is given up", |proxy| proxy.get("/unary-late").send(), has_outcome),
+    drive!("stream", |proxy| proxy.get("/stream").send(), has_outcome),
+    drive!("stream that is given up", |proxy| proxy.get("/stream-left").send(), has_outcome),
+    drive!("messages that pile up", |proxy| proxy.get("/stream-small").send(), has_outcome),
+    drive!("hedged request", |proxy| proxy.get("/hedge").send(), has_outcome),
+];
+
+const GRPC_AUTH: &[Drive] = &[
+    drive!(
+        "consent",
+        |proxy| proxy.get("/").header("authorization", "Bearer good").header("x-user", "mallory").send(),
+        |proxy, _| marked(proxy, "x-user", "ada")
+    ),
+    drive!("refusal", |proxy| proxy.post("/").body("hello").send(), nothing_reached_the_upstream),
+    drive!(
+        "error",
+        |proxy| proxy.get("/").header("authorization", "Bearer error").send(),
+        nothing_reached_the_upstream
+    ),
+    drive!("hang", |proxy| proxy.get("/").header("authorization", "Bearer hang").send(), nothing_reached_the_upstream),
 ];
 
 const TWO_CALLOUTS: &[Drive] = &[drive!("both answers", |proxy| proxy.get("/").send(), |proxy, _| {

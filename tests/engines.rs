@@ -38,10 +38,12 @@ impl Plugin {
 
 /// All that is built to Wasm, in one run of cargo.
 const PACKAGES: &[&str] = &[
+    "callout-probe",
     "cel-gate",
     "configured-headers",
     "external-auth",
     "foreign",
+    "grpc-auth",
     "hello",
     "labelled-counter",
     "labels",

@@ -17,6 +17,9 @@ pub(crate) const STATUSES: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 77]
 /// Only so many occurrences of a host call fail one at a time.
 const OCCURRENCES: u32 = 8;
 
+/// What sends a callout.
+const CALLOUTS: &[&str] = &["env.proxy_http_call", "env.proxy_grpc_call", "env.proxy_grpc_stream"];
+
 /// Where no answer is possible, because the one host call that would carry it always fails.
 struct Exception {
     call: &'static str,
@@ -66,7 +69,7 @@ fn usual(course: &Course, drive: &Drive) -> Usual {
                 *usual.calls.entry(name.to_owned()).or_default() += 1;
             }
             TraceLine::Enter { name, .. } => *usual.callbacks.entry(name).or_default() += 1,
-            TraceLine::Return { name, value: Some(0) } if name == "env.proxy_http_call" => usual.callouts += 1,
+            TraceLine::Return { name, value: Some(0) } if CALLOUTS.contains(&name.as_str()) => usual.callouts += 1,
             _ => {}
         }
     }
@@ -104,7 +107,7 @@ fn wrong(course: &Course, drive: &Drive, usual: &Usual, faults: Faults, once: bo
     }
     // Until every timeout has come, a callout that nobody waits for any more is still open.
     proxy.advance(Duration::from_secs(10));
-    if course.plugin.package == "probe" {
+    if matches!(course.plugin.package, "probe" | "callout-probe") {
         let census = proxy.get("/census").send().map(|response| response.text());
         if census.as_deref() != Ok("0 exchanges, 0 tasks, 0 callouts, 0 timers") {
             return Some(format!("left behind: {census:?}"));
@@ -251,7 +254,14 @@ fn every_callout_may_end_in_every_way() {
 }
 
 /// Callbacks of the root: what waits for them waits for ever once the plugin has trapped, as in Envoy.
-const ROOTS: &[&str] = &["proxy_on_tick", "proxy_on_http_call_response"];
+const ROOTS: &[&str] = &[
+    "proxy_on_tick",
+    "proxy_on_http_call_response",
+    "proxy_on_grpc_receive_initial_metadata",
+    "proxy_on_grpc_receive",
+    "proxy_on_grpc_receive_trailing_metadata",
+    "proxy_on_grpc_close",
+];
 
 /// The end of an exchange, which the client does not see any more.
 const ENDS: &[&str] = &["proxy_on_log", "proxy_on_done", "proxy_on_delete"];

@@ -17,6 +17,7 @@ mod cel_gate;
 mod configured_headers;
 mod external_auth;
 mod foreign;
+mod grpc_auth;
 mod hello;
 mod labelled_counter;
 mod path_guard;
@@ -38,6 +39,7 @@ mod toolchains;
 // What the SDK promises to every plugin, shown with the `probe`.
 mod bodies;
 mod buffered;
+mod callout_probe;
 mod callouts;
 mod configuration;
 mod duplex;

@@ -103,14 +103,16 @@ pub(crate) fn difference(ours: &[String], envoys: &[String]) -> String {
 /// The reference traces of Envoy 1.40, on both engines that run modules: `callback(arguments)=answer`, where an
 /// answer of 0 is left out; a callback without an end is marked with `!`.
 ///
-/// T11 and T12 (gRPC) are missing: the SDK has none yet. T13 (TCP) is in `tcp_traces.rs`.
+/// T13 (TCP) is in `tcp_traces.rs`.
 pub(crate) mod reference {
     use std::time::Duration;
 
-    use wasmplugin_host::test::{Answer, Builder, Engine, Proxy, Request, TraceLine};
+    use wasmplugin_host::test::{Answer, Builder, Engine, GrpcAnswer, Proxy, Request, TraceLine};
     use wasmplugin_host::trace::comparable;
 
-    use crate::wat_guest::{PAUSE, TRAP, answer, ask, ask_another, go_on, module};
+    use crate::wat_guest::{
+        CALL, GET_STATUS, OPEN, PAUSE, TRAP, answer, ask, ask_another, close_and_cancel, go_on, module, send,
+    };
 
     /// A moment in which everything that is on its way arrives.
     pub(crate) const MOMENT: Duration = Duration::from_millis(50);
@@ -159,7 +161,7 @@ pub(crate) mod reference {
 
     fn word(name: &str, arguments: &[u64]) -> String {
         // What a reply and a callout consist of is not what these traces are about.
-        if matches!(name, "http_call" | "send_local_response") {
+        if matches!(name, "http_call" | "send_local_response" | "grpc_call" | "grpc_stream") {
             return name.to_owned();
         }
         let arguments: Vec<_> = arguments.iter().map(u64::to_string).collect();
@@ -335,6 +337,94 @@ pub(crate) mod reference {
             "context_create(2,1) request_headers(2,6,1)=1 http_call http_call
              http_call_response(1,8,3,4,0) http_call_response(1,4,3,4,0) set_effective_context(2) continue_stream(0)
              response_headers(2,2,1) log(2) done(2)=1 delete(2)",
+        );
+    }
+
+    /// A guest that begins so, and lets the request go on when the call ends.
+    fn calls(begins: &str, ends: &str) -> impl Fn(Engine) -> Builder + use<> {
+        let begins = format!("{begins} {PAUSE}");
+        let (received, closed) = (go_on(2, 0), format!("{GET_STATUS} {ends} {}", go_on(2, 0)));
+        let unary = begins.contains("$grpc_call");
+        let received = if unary { received.as_str() } else { "" };
+        let guest = guest(&[("request_headers", &begins), ("grpc_receive", received), ("grpc_close", &closed)]);
+        move |engine| guest(engine).upstream(|_| Answer::new(204))
+    }
+
+    const GOES_ON: &str =
+        "set_effective_context(2) continue_stream(0) response_headers(2,2,1) log(2) done(2)=1 delete(2)";
+
+    #[test]
+    fn t11_a_unary_call() {
+        let calls = calls(CALL, "");
+        let begin = "context_create(2,1) request_headers(2,6,1)=1 grpc_call";
+        check(
+            |engine| calls(engine).grpc_cluster("service", |_| GrpcAnswer::message(vec![0; 70]).metadata("x", "1")),
+            get,
+            &format!("{begin} grpc_receive(1,5,70) {GOES_ON}"),
+        );
+        for (answer, status) in [
+            (GrpcAnswer::status(7, "nope msg").trailer("x", "1"), 7),
+            (GrpcAnswer::status(0, ""), 13),
+            (GrpcAnswer::never(), 14),
+            (GrpcAnswer::reset(), 14),
+            (GrpcAnswer::more().and_message("part").cut(), 13),
+        ] {
+            check(
+                |engine| {
+                    let answer = answer.clone();
+                    calls(engine).grpc_cluster("service", move |_| answer.clone())
+                },
+                get,
+                &format!("{begin} grpc_close(1,5,{status}) get_status(0,0,0) {GOES_ON}"),
+            );
+        }
+        check(
+            |engine| calls(engine).unreachable_cluster("service"),
+            get,
+            &format!("{begin} grpc_close(1,5,14) get_status(0,0,0) {GOES_ON}"),
+        );
+    }
+
+    #[test]
+    fn t12_a_stream() {
+        let begins = format!("{OPEN} {} {}", send(6, 0), send(6, 1));
+        let calls = calls(&begins, &format!("{} {}", send(6, 0), close_and_cancel(6)));
+        let begin = "context_create(2,1) request_headers(2,6,1)=1 grpc_stream grpc_send(6,0,5,0) grpc_send(6,0,5,1)";
+        let end = format!("get_status(0,0,0) grpc_send(6,0,5,0) grpc_close(6) grpc_cancel(6)=1 {GOES_ON}");
+        check(
+            |engine| {
+                calls(engine).grpc_stream_cluster("service", |call| match call.is_complete() {
+                    false => GrpcAnswer::more().metadata("x", "1").and_message("message"),
+                    true => GrpcAnswer::status(0, "").trailer("x", "1"),
+                })
+            },
+            get,
+            &format!(
+                "{begin} grpc_receive_initial_metadata(1,6,4) grpc_receive(1,6,7) grpc_receive(1,6,7)
+                 grpc_receive_trailing_metadata(1,6,2) grpc_close(1,6,0) {end}"
+            ),
+        );
+        check(
+            |engine| calls(engine).grpc_cluster("service", |_| GrpcAnswer::status(7, "nope")),
+            get,
+            &format!(
+                "{begin} grpc_receive_initial_metadata(1,6,3) grpc_receive_trailing_metadata(1,6,2) grpc_close(1,6,7) {end}"
+            ),
+        );
+        check(
+            |engine| calls(engine).grpc_cluster("service", |_| GrpcAnswer::more().and_message("part").cut()),
+            get,
+            &format!(
+                "{begin} grpc_receive_initial_metadata(1,6,3) grpc_receive(1,6,4) grpc_receive_trailing_metadata(1,6,0)
+                 grpc_close(1,6,13) {end}"
+            ),
+        );
+        check(
+            |engine| calls(engine).unreachable_cluster("service"),
+            get,
+            &format!(
+                "{begin} grpc_receive_initial_metadata(1,6,0) grpc_receive_trailing_metadata(1,6,4) grpc_close(1,6,14) {end}"
+            ),
         );
     }
 

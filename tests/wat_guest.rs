@@ -28,6 +28,10 @@ const CALLBACKS: &[(&str, usize, Option<i32>)] = &[
     ("downstream_connection_close", 2, None),
     ("upstream_connection_close", 2, None),
     ("tick", 1, None),
+    ("grpc_receive_initial_metadata", 3, None),
+    ("grpc_receive", 3, None),
+    ("grpc_receive_trailing_metadata", 3, None),
+    ("grpc_close", 3, None),
     ("log", 1, None),
     ("done", 1, Some(1)),
     ("delete", 1, None),
@@ -53,6 +57,29 @@ fn ask_at(name: u32) -> String {
         "(drop (call $http_call (i32.const {name}) (i32.const 7) (i32.const 64) (i32.const {length})
             (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1000) (i32.const 32)))"
     )
+}
+
+/// Makes a unary gRPC call `a.B/C` with a message of five bytes to the cluster `service`.
+pub(crate) const CALL: &str =
+    "(drop (call $grpc_call (i32.const 0) (i32.const 7) (i32.const 600) (i32.const 3) (i32.const 603)
+    (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 512) (i32.const 5) (i32.const 1000) (i32.const 32)))";
+
+/// Opens a gRPC stream `a.B/C` to the cluster `service`.
+pub(crate) const OPEN: &str =
+    "(drop (call $grpc_stream (i32.const 0) (i32.const 7) (i32.const 600) (i32.const 3) (i32.const 603)
+    (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 32)))";
+
+/// Sends five bytes on the stream of that token; with `end`, the last.
+pub(crate) fn send(token: u32, end: u32) -> String {
+    format!("(drop (call $grpc_send (i32.const {token}) (i32.const 512) (i32.const 5) (i32.const {end})))")
+}
+
+/// Reads the status that came with the last callback.
+pub(crate) const GET_STATUS: &str = "(drop (call $get_status (i32.const 32) (i32.const 36) (i32.const 40)))";
+
+/// Ends, and then cancels, the stream of that token.
+pub(crate) fn close_and_cancel(token: u32) -> String {
+    format!("(drop (call $grpc_close (i32.const {token}))) (drop (call $grpc_cancel (i32.const {token})))")
 }
 
 /// Answers 403 with a body of that length.
@@ -85,7 +112,16 @@ pub(crate) fn module(bodies: &[(&str, &str)]) -> PathBuf {
         (import "env" "proxy_set_tick_period_milliseconds" (func $set_tick_period (param i32) (result i32)))
         (import "env" "proxy_set_buffer_bytes" (func $set_buffer_bytes (param i32 i32 i32 i32 i32) (result i32)))
         (import "env" "proxy_get_buffer_status" (func $get_buffer_status (param i32 i32 i32) (result i32)))
+        (import "env" "proxy_grpc_call"
+            (func $grpc_call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_grpc_stream"
+            (func $grpc_stream (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_grpc_send" (func $grpc_send (param i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_grpc_cancel" (func $grpc_cancel (param i32) (result i32)))
+        (import "env" "proxy_grpc_close" (func $grpc_close (param i32) (result i32)))
+        (import "env" "proxy_get_status" (func $get_status (param i32 i32 i32) (result i32)))
         (memory (export "memory") 1)
+        (data (i32.const 600) "a.BC")
         (data (i32.const 0) "service\00another")
         (data (i32.const 512) "answered by the plugin")
         (func (export "proxy_abi_version_0_2_1"))

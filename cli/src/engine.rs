@@ -210,7 +210,7 @@ fn compiled(plugin: &Plugin) -> Result<wasmplugin_host::worker::Plugin> {
 }
 
 fn bootstrap(chain: &Chain) -> Result<config::Bootstrap> {
-    let cluster = |name: &str, address| config::Cluster { name: name.to_owned(), address };
+    let cluster = |name: &str, address| config::Cluster { name: name.to_owned(), address, http2: false };
     let mut bootstrap = config::Bootstrap::new(cluster(UPSTREAM, chain.upstream));
     bootstrap.listener = chain.listen;
     bootstrap.admin = chain.admin;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::abi::{BufferKind, MapKind};
+use crate::grpc::GrpcCall;
 use crate::headers::HeaderMap;
 
 /// Names one callout within a worker.
@@ -97,6 +99,8 @@ pub(crate) struct Pending {
     pub(crate) generation: u32,
     pub(crate) token: u32,
     pub(crate) deadline: Option<Duration>,
+    /// Where it stands, if it is a gRPC callout.
+    pub(crate) grpc: Option<Box<GrpcCall>>,
 }
 
 /// The answer whose callback is running.
@@ -104,7 +108,40 @@ pub(crate) struct Pending {
 pub(crate) struct Delivery {
     /// The plugin that asked.
     pub(crate) root: usize,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-    pub(crate) trailers: HeaderMap,
+    pub(crate) what: Delivered,
+}
+
+/// What can be read while an answer's callback runs.
+#[derive(Debug)]
+pub(crate) enum Delivered {
+    /// A whole answer to an HTTP callout.
+    Http { headers: HeaderMap, body: Bytes, trailers: HeaderMap },
+    /// The headers of a gRPC stream.
+    InitialMetadata(HeaderMap),
+    /// A message of a gRPC callout.
+    Message(Bytes),
+    /// The trailers of a gRPC stream.
+    TrailingMetadata(HeaderMap),
+    /// Only a status.
+    Nothing,
+}
+
+impl Delivery {
+    pub(crate) fn map(&self, kind: MapKind) -> Option<&HeaderMap> {
+        match (&self.what, kind) {
+            (Delivered::Http { headers, .. }, MapKind::CalloutHeaders) => Some(headers),
+            (Delivered::Http { trailers, .. }, MapKind::CalloutTrailers) => Some(trailers),
+            (Delivered::InitialMetadata(map), MapKind::GrpcInitialMetadata)
+            | (Delivered::TrailingMetadata(map), MapKind::GrpcTrailingMetadata) => Some(map),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn buffer(&self, kind: BufferKind) -> Option<&Bytes> {
+        match (&self.what, kind) {
+            (Delivered::Http { body, .. }, BufferKind::CalloutBody)
+            | (Delivered::Message(body), BufferKind::GrpcMessage) => Some(body),
+            _ => None,
+        }
+    }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::callout::{CalloutId, CalloutRequest};
 use crate::exchange::ExchangeId;
+use crate::grpc::GrpcRequest;
 use crate::headers::HeaderMap;
 use crate::tcp::{TcpEffect, TcpId};
 
@@ -40,6 +41,23 @@ pub enum Effect {
         id: CalloutId,
         /// What to ask.
         request: CalloutRequest,
+    },
+    /// Begin a gRPC callout, and answer with [`Worker::grpc_headers`](crate::worker::Worker::grpc_headers) and its
+    /// neighbours.
+    Grpc {
+        /// Which callout.
+        id: CalloutId,
+        /// What to ask.
+        request: GrpcRequest,
+    },
+    /// Send a piece of a gRPC callout's request, framed as it travels.
+    GrpcData {
+        /// Which callout.
+        id: CalloutId,
+        /// A whole message with its prefix; empty only with the end.
+        data: Bytes,
+        /// Whether the request ends with it.
+        end: bool,
     },
     /// Forget a callout; its answer is not wanted any more.
     CancelCallout(CalloutId),

@@ -1,7 +1,7 @@
 //! Every host call of the Proxy-Wasm ABI 0.1.0, 0.2.0 and 0.2.1, in one table that both doors walk.
 
 use crate::abi::{AbiVersion, Status};
-use crate::calls::{buffers, callouts, foreign, general, header_maps, metrics, properties, shared, streams};
+use crate::calls::{buffers, callouts, foreign, general, grpc, header_maps, metrics, properties, shared, streams};
 use crate::memory::Memory;
 use crate::trace_line::TraceLine;
 use crate::vm::VmState;
@@ -176,17 +176,12 @@ pub(crate) const TABLE: &[Import] = &[
         "proxy_grpc_call",
         ALL,
         [Pointer, Size, Pointer, Size, Pointer, Size, Pointer, Size, Pointer, Size, Number, Out],
-        callouts::grpc_call,
+        grpc::call,
     ),
-    import!(
-        "proxy_grpc_stream",
-        ALL,
-        [Pointer, Size, Pointer, Size, Pointer, Size, Pointer, Size, Out],
-        callouts::grpc_stream,
-    ),
-    import!("proxy_grpc_send", ALL, [Number, Pointer, Size, Number], callouts::grpc_send),
-    import!("proxy_grpc_cancel", ALL, [Number], callouts::grpc_cancel),
-    import!("proxy_grpc_close", ALL, [Number], callouts::grpc_close),
+    import!("proxy_grpc_stream", ALL, [Pointer, Size, Pointer, Size, Pointer, Size, Pointer, Size, Out], grpc::stream,),
+    import!("proxy_grpc_send", ALL, [Number, Pointer, Size, Number], grpc::send),
+    import!("proxy_grpc_cancel", ALL, [Number], grpc::cancel),
+    import!("proxy_grpc_close", ALL, [Number], grpc::close),
     import!("proxy_get_shared_data", ALL, [Pointer, Size, Out, Out, Out], shared::get),
     import!("proxy_set_shared_data", ALL, [Pointer, Size, Pointer, Size, Number], shared::set),
     import!("proxy_register_shared_queue", ALL, [Pointer, Size, Out], shared::register_queue),

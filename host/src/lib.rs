@@ -23,6 +23,8 @@ pub mod fault;
 mod filter;
 mod finding;
 mod foreign;
+mod grpc;
+mod grpc_service;
 pub mod guest;
 pub mod headers;
 pub mod id_map;

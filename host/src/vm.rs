@@ -1,6 +1,6 @@
 //! What a running guest can reach: the worker's contexts, exchanges and callouts, and which of them it acts on.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::effect::Effect;
 use crate::exchange::{Exchange, ExchangeId, Exchanges, LocalReply};
 use crate::filter::Direction;
 use crate::finding::Finding;
+use crate::grpc::GrpcCall;
 use crate::id_map::IdMap;
 use crate::ids::Ids;
 use crate::limits::Limits;
@@ -38,6 +39,8 @@ pub struct VmState {
     pub(crate) pending: IdMap<CalloutId, Pending>,
     /// When callouts are given up, soonest first.
     pub(crate) deadlines: BTreeSet<(Duration, CalloutId)>,
+    /// The gRPC callouts by root and token.
+    pub(crate) grpc_tokens: HashMap<(usize, u32), CalloutId>,
     pub(crate) last_callout: u64,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) running: Running,
@@ -150,6 +153,7 @@ impl VmState {
             last_tcp: 0,
             pending: IdMap::default(),
             deadlines: BTreeSet::new(),
+            grpc_tokens: HashMap::new(),
             last_callout: 0,
             effects: VecDeque::new(),
             running: Running::default(),
@@ -296,7 +300,27 @@ impl VmState {
         if let Some(deadline) = pending.deadline {
             self.deadlines.insert((deadline, id));
         }
+        if pending.grpc.is_some() {
+            self.grpc_tokens.insert((pending.root, pending.token), id);
+        }
         self.pending.insert(id, pending);
+    }
+
+    /// The gRPC callout of this token, of the plugin that the guest acts for.
+    pub(crate) fn grpc_id(&self, token: u32) -> Option<CalloutId> {
+        self.grpc_tokens.get(&(self.root()?, token)).copied()
+    }
+
+    /// Forgets a token that the guest will not use again.
+    pub(crate) fn forget_grpc(&mut self, token: u32) {
+        if let Some(root) = self.root() {
+            self.grpc_tokens.remove(&(root, token));
+        }
+    }
+
+    /// Where a gRPC callout stands, if it goes on.
+    pub(crate) fn grpc_call(&mut self, id: CalloutId) -> Option<&mut GrpcCall> {
+        self.pending.get_mut(&id)?.grpc.as_deref_mut()
     }
 
     /// Takes a callout off the list; nothing if nobody waits for it.
@@ -304,6 +328,9 @@ impl VmState {
         let pending = self.pending.remove(&id)?;
         if let Some(deadline) = pending.deadline {
             self.deadlines.remove(&(deadline, id));
+        }
+        if pending.grpc.is_some() {
+            self.grpc_tokens.remove(&(pending.root, pending.token));
         }
         Some(pending)
     }

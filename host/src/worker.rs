@@ -6,6 +6,7 @@
 mod chain;
 mod end;
 mod error;
+mod grpc;
 mod home;
 mod lint;
 mod parts;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::callback::Callback;
-use crate::callout::{Delivery, Pending};
+use crate::callout::{Delivered, Delivery, Pending};
 use crate::filter::Direction;
 use crate::finding::Finding;
 use crate::headers::{HeaderMap, Side};
@@ -37,6 +38,7 @@ pub use crate::callout::{CalloutId, CalloutOutcome, CalloutRequest};
 pub use crate::connection::{Connection, Protocol, Tls};
 pub use crate::effect::{Effect, Item, UpstreamFailure};
 pub use crate::exchange::{ExchangeId, LocalReply};
+pub use crate::grpc::GrpcRequest;
 pub use crate::options::{EndStyle, Options};
 pub use crate::tcp::{TcpEffect, TcpId};
 pub use crate::vm::Counters;
@@ -215,6 +217,10 @@ impl Worker {
             }
         }
         while let Some(id) = self.state.deadlines.first().filter(|(due, _)| *due <= now).map(|(_, id)| *id) {
+            if self.state.grpc_call(id).is_some() {
+                self.grpc_late(id);
+                continue;
+            }
             let Some(pending) = self.state.unexpect(id) else { break };
             self.state.effects.push_back(Effect::CancelCallout(id));
             self.deliver(&pending, CalloutOutcome::timeout());
@@ -335,17 +341,16 @@ impl Worker {
     fn deliver(&mut self, pending: &Pending, outcome: CalloutOutcome) {
         let Some(root) = self.state.roots.get_mut(pending.root) else { return };
         let (vm, context) = (root.vm, root.context);
-        let delivery = match outcome {
+        let (headers, body, trailers) = match outcome {
             CalloutOutcome::Response { headers, body, trailers } => {
                 root.status = 0;
-                Delivery { root: pending.root, headers, body, trailers }
+                (headers, body, trailers)
             }
             CalloutOutcome::Failed => {
                 // The number stays after the callback, the message does not.
                 root.status = 11;
                 root.status_message = Bytes::from_static(b"reset");
-                let headers = HeaderMap::new();
-                Delivery { root: pending.root, headers, body: Bytes::new(), trailers: HeaderMap::new() }
+                (HeaderMap::new(), Bytes::new(), HeaderMap::new())
             }
         };
         if self.state.vms.get(vm).is_none_or(|data| data.generation != pending.generation) {
@@ -354,11 +359,12 @@ impl Worker {
         let callback = Callback::HttpCallResponse {
             root: context,
             token: pending.token,
-            headers: length(delivery.headers.len()),
-            body_size: length(delivery.body.len()),
-            trailers: length(delivery.trailers.len()),
+            headers: length(headers.len()),
+            body_size: length(body.len()),
+            trailers: length(trailers.len()),
         };
-        let outer = self.state.running.delivery.replace(delivery);
+        let what = Delivered::Http { headers, body, trailers };
+        let outer = self.state.running.delivery.replace(Delivery { root: pending.root, what });
         self.call(vm, callback);
         self.state.running.delivery = outer;
         if let Some(root) = self.state.roots.get_mut(pending.root) {

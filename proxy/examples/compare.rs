@@ -267,7 +267,8 @@ fn start_envoy(
     workers: usize,
 ) -> Result<(SocketAddr, u32, Box<dyn std::any::Any>)> {
     let binary = binary::find()?;
-    let mut bootstrap = config::Bootstrap::new(config::Cluster { name: "upstream".to_owned(), address: upstream });
+    let mut bootstrap =
+        config::Bootstrap::new(config::Cluster { name: "upstream".to_owned(), address: upstream, http2: false });
     bootstrap.plugins.push(config::Plugin {
         name: "plugin".to_owned(),
         root_id: String::new(),

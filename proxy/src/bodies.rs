@@ -11,7 +11,7 @@ use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::worker::Item;
 
 use crate::headers;
-use crate::lane::Lane;
+use crate::lane::{Lane, Outgoing};
 
 /// The message cannot be finished: hyper is to cut the connection or to reset the stream.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,8 @@ pub(crate) enum RequestBody {
     Whole { body: Bytes, trailers: HeaderMap },
     /// As the worker lets it pass.
     Lane(Rc<Lane>),
+    /// As a plugin sends it: a gRPC callout's.
+    Outgoing(Rc<Outgoing>),
 }
 
 impl RequestBody {
@@ -66,6 +68,18 @@ impl Body for RequestBody {
                 }
                 lane.up.reader.sleep(cx)
             }
+            Self::Outgoing(outgoing) => {
+                if let Some(item) = outgoing.messages.pop() {
+                    return Poll::Ready(frame(item).map(Ok));
+                }
+                if outgoing.messages.ended.get() {
+                    return Poll::Ready(None);
+                }
+                if outgoing.gone.get() {
+                    return Poll::Ready(Some(Err(Cut)));
+                }
+                outgoing.messages.reader.sleep(cx)
+            }
         }
     }
 
@@ -73,6 +87,7 @@ impl Body for RequestBody {
         match self {
             Self::Whole { body, trailers } => body.is_empty() && trailers.is_empty(),
             Self::Lane(lane) => lane.up.ended.get(),
+            Self::Outgoing(outgoing) => outgoing.messages.ended.get(),
         }
     }
 

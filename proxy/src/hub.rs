@@ -11,25 +11,31 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use wasmplugin_host::id_map::IdMap;
 use wasmplugin_host::services::Services;
-use wasmplugin_host::worker::{CalloutId, CalloutRequest, Effect, ExchangeId, Worker};
+use wasmplugin_host::worker::{CalloutId, CalloutRequest, Effect, ExchangeId, GrpcRequest, Item, Worker};
 
 use crate::client::Client;
 use crate::date::Date;
-use crate::lane::Lane;
+use crate::lane::{Lane, Outgoing};
 use crate::request_ids::RequestIds;
 use crate::settings::Settings;
 use crate::stats::WorkerStats;
 use crate::upstream::Cluster;
 
-/// Sends a callout; the answer must come later, never from inside of this call.
-pub(crate) type StartCallout = fn(&Rc<Hub>, CalloutId, CalloutRequest);
+/// Who sends callouts; the answer must come later, never from inside of the call.
+#[derive(Clone, Copy)]
+pub(crate) struct Senders {
+    pub(crate) http: fn(&Rc<Hub>, CalloutId, CalloutRequest),
+    pub(crate) grpc: fn(&Rc<Hub>, CalloutId, GrpcRequest),
+}
 
 /// What all tasks of a worker's thread share.
 pub(crate) struct Hub {
     worker: RefCell<Worker>,
-    start_callout: StartCallout,
+    senders: Senders,
     lanes: RefCell<IdMap<ExchangeId, Rc<Lane>>>,
     pub(crate) callouts: RefCell<IdMap<CalloutId, AbortHandle>>,
+    /// What plugins send on gRPC callouts.
+    pub(crate) grpc: RefCell<IdMap<CalloutId, Rc<Outgoing>>>,
     pub(crate) clients: RefCell<IdMap<u64, Rc<Client>>>,
     pub(crate) clusters: Vec<Rc<Cluster>>,
     pub(crate) settings: Arc<Settings>,
@@ -53,7 +59,7 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(
         worker: Worker,
-        start_callout: StartCallout,
+        senders: Senders,
         settings: Arc<Settings>,
         services: Arc<Services>,
         stats: Arc<WorkerStats>,
@@ -62,9 +68,10 @@ impl Hub {
         let clusters = settings.clusters.iter().enumerate();
         Self {
             worker: RefCell::new(worker),
-            start_callout,
+            senders,
             lanes: RefCell::default(),
             callouts: RefCell::default(),
+            grpc: RefCell::default(),
             clients: RefCell::default(),
             clusters: clusters.map(|(index, cluster)| Rc::new(Cluster::new(cluster, index, &stats))).collect(),
             route_timeout: settings.timeouts.route.and_then(|timeout| timeout.as_millis().to_string().try_into().ok()),
@@ -121,12 +128,25 @@ impl Hub {
                 if let Some(timeout) = request.timeout {
                     self.arm_for(self.services.clock().now() + timeout);
                 }
-                (self.start_callout)(self, id, request);
+                (self.senders.http)(self, id, request);
+            }
+            Effect::Grpc { id, request } => {
+                if let Some(timeout) = request.timeout {
+                    self.arm_for(self.services.clock().now() + timeout);
+                }
+                (self.senders.grpc)(self, id, request);
+            }
+            Effect::GrpcData { id, data, end } => {
+                let outgoing = self.grpc.borrow().get(&id).cloned();
+                if let Some(outgoing) = outgoing {
+                    outgoing.messages.push(Item::Data(data, end));
+                }
             }
             // Listeners are for HTTP: no TCP connection begins here.
             Effect::Tcp { .. } => {}
             Effect::CancelCallout(id) => {
-                if let Some(task) = self.callouts.borrow_mut().remove(&id) {
+                let task = self.callouts.borrow_mut().remove(&id);
+                if let Some(task) = task {
                     task.abort();
                 }
             }

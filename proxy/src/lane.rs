@@ -103,7 +103,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    fn push(&self, item: Item) {
+    pub(crate) fn push(&self, item: Item) {
         if let Item::Data(data, _) = &item {
             self.bytes.set(self.bytes.get() + data.len());
         }
@@ -131,6 +131,22 @@ impl Queue {
     /// Whether more may be read for this direction.
     pub(crate) fn has_room(&self) -> bool {
         self.bytes.get() < WINDOW
+    }
+}
+
+/// The request of a gRPC callout, as its plugin sends it.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    pub(crate) messages: Queue,
+    /// Nobody listens any more, or nobody speaks.
+    pub(crate) gone: Cell<bool>,
+}
+
+impl Outgoing {
+    /// Ends it where it stands.
+    pub(crate) fn cut(&self) {
+        self.gone.set(true);
+        self.messages.reader.wake();
     }
 }
 

@@ -19,6 +19,7 @@ mod date;
 mod error;
 mod exchange;
 mod front;
+mod grpc;
 mod headers;
 mod hub;
 mod lane;

@@ -18,7 +18,8 @@ use crate::activity::Activity;
 use crate::callout;
 use crate::connection;
 use crate::error::StartError;
-use crate::hub::Hub;
+use crate::grpc;
+use crate::hub::{Hub, Senders};
 use crate::settings::Settings;
 use crate::stats::WorkerStats;
 use crate::timer;
@@ -110,7 +111,14 @@ fn run(
         Ok(runtime) => runtime,
         Err(error) => return tell(Err(StartError::Thread(error))),
     };
-    let hub = Rc::new(Hub::new(worker, callout::start, settings, services, stats, timer));
+    let hub = Rc::new(Hub::new(
+        worker,
+        Senders { http: callout::start, grpc: grpc::start },
+        settings,
+        services,
+        stats,
+        timer,
+    ));
     tell(Ok(()));
     serve(&runtime, &hub, orders);
 }

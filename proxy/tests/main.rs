@@ -12,6 +12,7 @@ mod admin;
 mod bodies;
 mod callouts;
 mod clients;
+mod grpc;
 mod http2;
 mod lifecycle;
 mod load;

@@ -142,6 +142,63 @@ pub(crate) fn asks(timeout: u32) -> String {
     )
 }
 
+const GRPC: &str = r#"
+    (import "env" "proxy_grpc_call" (func $call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_grpc_stream" (func $open (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_grpc_send" (func $send (param i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_get_status" (func $status (param i32 i32 i32) (result i32)))
+    (import "env" "proxy_set_effective_context" (func $become (param i32) (result i32)))
+    (import "env" "proxy_continue_stream" (func $go_on (param i32) (result i32)))"#;
+
+/// Calls `a.B/C` of the cluster `oracle` for one request; an answer lets it pass, a failure is a 403 with the reason. A
+/// timeout in milliseconds.
+pub(crate) fn calls(timeout: u32) -> String {
+    module(
+        &format!("{REPLY} {GRPC}"),
+        &format!(
+            r#"(data (i32.const 0) "oracle") (data (i32.const 16) "a.BC") (data (i32.const 32) "hello")
+            (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+              (if (call $call (i32.const 0) (i32.const 6) (i32.const 16) (i32.const 3) (i32.const 19) (i32.const 1)
+                    (i32.const 0) (i32.const 0) (i32.const 32) (i32.const 5) (i32.const {timeout}) (i32.const 4096))
+                (then unreachable))
+              (i32.const 1))
+            (func (export "proxy_on_grpc_receive") (param i32 i32 i32)
+              (if (call $become (i32.const 2)) (then (return)))
+              (drop (call $go_on (i32.const 0))))
+            (func (export "proxy_on_grpc_close") (param i32 i32 i32)
+              (drop (call $status (i32.const 4096) (i32.const 4100) (i32.const 4104)))
+              (if (call $become (i32.const 2)) (then (return)))
+              (drop (call $reply (i32.const 403) (i32.const 0) (i32.const 0)
+                (i32.load (i32.const 4100)) (i32.load (i32.const 4104)) (i32.const 0) (i32.const 0) (i32.const -1))))"#
+        ),
+    )
+}
+
+/// Opens a stream to `a.B/C` of the cluster `oracle` for one request, says one thing, says its last after it was
+/// answered, and lets the request pass when the stream has ended well.
+pub(crate) fn talks() -> String {
+    module(
+        GRPC,
+        r#"(data (i32.const 0) "oracle") (data (i32.const 16) "a.BC") (data (i32.const 32) "hello")
+        (global $heard (mut i32) (i32.const 0))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+          (if (call $open (i32.const 0) (i32.const 6) (i32.const 16) (i32.const 3) (i32.const 19) (i32.const 1)
+                (i32.const 0) (i32.const 0) (i32.const 4096))
+            (then unreachable))
+          (drop (call $send (i32.const 6) (i32.const 32) (i32.const 5) (i32.const 0)))
+          (i32.const 1))
+        (func (export "proxy_on_grpc_receive") (param i32 i32 i32)
+          (if (i32.eqz (global.get $heard))
+            (then
+              (global.set $heard (i32.const 1))
+              (drop (call $send (i32.const 6) (i32.const 32) (i32.const 5) (i32.const 1))))))
+        (func (export "proxy_on_grpc_close") (param i32 i32) (param $status i32)
+          (if (local.get $status) (then (return)))
+          (if (call $become (i32.const 2)) (then (return)))
+          (drop (call $go_on (i32.const 0))))"#,
+    )
+}
+
 /// Counts its ticks, ten milliseconds apart, in the metric `my.ticks{kind=fast}`.
 pub(crate) fn ticks() -> String {
     module(

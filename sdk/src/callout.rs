@@ -12,8 +12,12 @@ use std::time::Duration;
 use crate::error::{CalloutError, CalloutErrorKind, Error, Result};
 use crate::head::status;
 use crate::headers::{Headers, Lineup};
+use crate::policy::Policy;
 use crate::runtime::{self, IdMap};
-use crate::sys::{self, BufferKind, HostError, MapKind, Status};
+use crate::sys::{self, BufferKind, MapKind, Status};
+use crate::trace_context;
+
+pub use crate::policy::{Failed, Retry};
 
 /// A callout without a time-out of its own may take this long.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,6 +43,16 @@ impl Cluster {
         Self::named(format!("outbound|{port}||{host}"))
     }
 
+    /// The same for one subset of the service, as a `DestinationRule` names it.
+    pub fn istio_subset(port: u16, subset: &str, host: &str) -> Result<Self> {
+        Self::named(format!("outbound|{port}|{subset}|{host}"))
+    }
+
+    /// The host in an Istio cluster name, else the whole name.
+    pub(crate) fn host(&self) -> &str {
+        self.name.rsplit('|').next().unwrap_or_default()
+    }
+
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -57,17 +71,16 @@ impl Cluster {
 
     /// A request to this cluster; its `:authority` is the host in an Istio cluster name, else the whole name.
     pub fn request(&self, method: &str, path: &str) -> Callout {
-        let authority = self.name.rsplit('|').next().unwrap_or_default();
         Callout {
             cluster: self.name.clone(),
             method: method.to_owned(),
             path: path.to_owned(),
-            authority: authority.to_owned(),
+            authority: self.host().to_owned(),
             headers: Lineup::default(),
             body: Vec::new(),
             trailers: Lineup::default(),
             timeout: DEFAULT_TIMEOUT,
-            retries: 0,
+            policy: None,
         }
     }
 }
@@ -79,6 +92,9 @@ impl TryFrom<String> for Cluster {
         Self::named(name)
     }
 }
+
+/// What makes the attempts that a policy wants: a module whose callouts have none does not carry it.
+type Runner = for<'a> fn(&'a Callout, &'a Policy) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;
 
 /// A request to a cluster, until it is sent.
 #[derive(Debug, Clone)]
@@ -92,7 +108,7 @@ pub struct Callout {
     body: Vec<u8>,
     trailers: Lineup,
     timeout: Duration,
-    retries: u32,
+    policy: Option<(Policy, Runner)>,
 }
 
 impl Callout {
@@ -143,47 +159,103 @@ impl Callout {
         self
     }
 
-    /// Tries again, up to so many times, when no answer came at all. An answer of any status is an answer.
-    pub fn retry(mut self, times: u32) -> Self {
-        self.retries = times;
+    /// Makes the request part of the trace that another one belongs to: carries its `traceparent` and `tracestate` (W3C
+    /// Trace Context) and `b3`, `x-b3-*`, as far as they are well-formed.
+    ///
+    /// It has to be asked for, as reading a request's headers costs a host call where nothing else needs them.
+    pub fn traced(mut self, headers: &Headers) -> Self {
+        for (name, value) in trace_context::lines(headers) {
+            self.headers.push(name, &value);
+        }
         self
+    }
+
+    /// Tries again. A number means up to so many times, when no answer came at all; [`Retry`] says more.
+    pub fn retry(mut self, retry: impl Into<Retry>) -> Self {
+        self.policy().retry = retry.into();
+        self
+    }
+
+    /// Sends the request a second time when there is no answer after `delay`: the first good answer wins, and the other
+    /// one is given up. An answer with a status from 500 to 599 is not good.
+    pub fn hedge(mut self, delay: impl Into<Duration>) -> Self {
+        self.policy().hedge = Some(delay.into());
+        self
+    }
+
+    /// Sets how long all attempts together may take.
+    pub fn within(mut self, limit: impl Into<Duration>) -> Self {
+        self.policy().within = Some(limit.into());
+        self
+    }
+
+    fn policy(&mut self) -> &mut Policy {
+        let run: Runner =
+            |callout, policy| Box::pin(policy.run(|| callout.attempt(), failed, || CalloutErrorKind::Timeout));
+        &mut self.policy.get_or_insert_with(|| (Policy::default(), run)).0
     }
 
     /// Sends the request and waits for the answer.
     ///
     /// Dropping the future gives the answer up; the request itself cannot be called back.
     pub async fn send(self) -> Result<Answer, CalloutError> {
-        let mut left = self.retries;
-        loop {
-            match self.attempt().await {
-                Err(kind) if left > 0 && !matches!(kind, CalloutErrorKind::Refused(_)) => left -= 1,
-                Err(kind) => return Err(CalloutError { cluster: self.cluster, kind }),
-                Ok(answer) => return Ok(answer),
-            }
-        }
+        let outcome = match &self.policy {
+            None => self.attempt().await,
+            Some((policy, run)) => run(&self, policy).await,
+        };
+        outcome.map_err(|kind| CalloutError { cluster: self.cluster, kind })
     }
 
-    async fn attempt(&self) -> Result<Answer, CalloutErrorKind> {
-        let token = self.dispatch().map_err(CalloutErrorKind::Refused)?;
+    async fn attempt(&self) -> Outcome {
+        let token = self.dispatch()?;
         Waiting::new(token).await
     }
 
-    fn dispatch(&self) -> sys::Result<u32> {
-        let refused = |error: Error| {
-            log::error!("a callout to `{}` cannot be sent: {error}", self.cluster);
-            HostError { call: "proxy_http_call", status: Status::BAD_ARGUMENT }
-        };
+    fn dispatch(&self) -> Result<u32, CalloutErrorKind> {
+        let invalid = |error: Error| CalloutErrorKind::Invalid(error.to_string().into());
+        self.check()?;
         let pseudo = [
             (":method", self.method.as_bytes()),
             (":path", self.path.as_bytes()),
             (":authority", self.authority.as_bytes()),
         ];
-        let headers = self.headers.encode(&pseudo).map_err(refused)?;
+        let headers = self.headers.encode(&pseudo).map_err(invalid)?;
         let trailers =
-            if self.trailers.is_empty() { Vec::new() } else { self.trailers.encode(&[]).map_err(refused)? };
+            if self.trailers.is_empty() { Vec::new() } else { self.trailers.encode(&[]).map_err(invalid)? };
         // Envoy counts in a signed number, and takes 0 for "no time-out".
         let timeout = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX).clamp(1, i32::MAX as u32);
-        sys::http_call(&self.cluster, &headers, &self.body, &trailers, timeout)
+        sys::http_call(&self.cluster, &headers, &self.body, &trailers, timeout).map_err(|error| match error.status {
+            Status::INTERNAL_FAILURE => CalloutErrorKind::NoHealthyUpstream,
+            _ => CalloutErrorKind::Refused(error),
+        })
+    }
+
+    /// Refuses what the host would refuse without saying why, or what the peer would.
+    fn check(&self) -> Result<(), CalloutErrorKind> {
+        let invalid = |text: String| Err(CalloutErrorKind::Invalid(text.into()));
+        if self.method.is_empty() || !self.method.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return invalid(format!("`{}` is no method", self.method.escape_debug()));
+        }
+        let path = self.path.as_bytes();
+        if !(path.starts_with(b"/") || path == b"*") || path.iter().any(|byte| matches!(byte, b'#' | b' ')) {
+            return invalid(format!("`{}` is no path: it has to begin with `/`", self.path.escape_debug()));
+        }
+        if self.authority.is_empty() {
+            return invalid("there is no `:authority`; the peer sees it as `host`".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// How an attempt went wrong, if it did.
+fn failed(outcome: &Outcome) -> Option<Failed> {
+    match outcome {
+        Ok(answer) => (500..600).contains(&answer.status).then_some(Failed::Server),
+        Err(CalloutErrorKind::Unreachable | CalloutErrorKind::NoHealthyUpstream) => Some(Failed::Unreachable),
+        Err(CalloutErrorKind::Reset) => Some(Failed::Reset),
+        Err(CalloutErrorKind::Timeout) => Some(Failed::Timeout),
+        Err(CalloutErrorKind::Malformed) => Some(Failed::Malformed),
+        Err(CalloutErrorKind::Invalid(_) | CalloutErrorKind::Refused(_)) => None,
     }
 }
 

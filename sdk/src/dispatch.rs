@@ -6,6 +6,8 @@ use std::rc::Rc;
 use crate::config::ConfigError;
 use crate::error::Result;
 use crate::exchange::{Action, Exchange, Half};
+#[cfg(feature = "grpc")]
+use crate::grpc;
 use crate::log_entry::LogEntry;
 use crate::plugin::{Configured, Factory, Past};
 use crate::reply::{self, Reply};
@@ -222,6 +224,30 @@ pub(crate) fn http_call_response(root: u32, token: u32, headers: u32, body_size:
     callout::answered(token, headers, body_size);
 }
 
+#[cfg(feature = "grpc")]
+pub(crate) fn grpc_metadata(root: u32, token: u32) {
+    runtime::enter(root);
+    grpc::metadata_received(token);
+}
+
+#[cfg(feature = "grpc")]
+pub(crate) fn grpc_receive(root: u32, token: u32, size: usize) {
+    runtime::enter(root);
+    grpc::received(token, size);
+}
+
+#[cfg(feature = "grpc")]
+pub(crate) fn grpc_trailers(root: u32, token: u32) {
+    runtime::enter(root);
+    grpc::trailers_received(token);
+}
+
+#[cfg(feature = "grpc")]
+pub(crate) fn grpc_close(root: u32, token: u32, status: u32) {
+    runtime::enter(root);
+    grpc::closed(token, status);
+}
+
 pub(crate) fn tick(root: u32) {
     runtime::enter(root);
     for context in DISPATCHER.with(|dispatcher| dispatcher.to_reset.take()) {
@@ -285,6 +311,8 @@ fn forget_root(context: u32) -> Option<Root> {
 pub fn census() -> String {
     let exchanges = DISPATCHER.with(|dispatcher| dispatcher.waiting.borrow().len());
     let (tasks, callouts, timers) = (runtime::waiting(), callout::waiting(), time::waiting());
+    #[cfg(feature = "grpc")]
+    let callouts = callouts + grpc::waiting();
     format!("{exchanges} exchanges, {tasks} tasks, {callouts} callouts, {timers} timers")
 }
 

@@ -24,6 +24,9 @@ pub enum ErrorKind {
     Host(HostError),
     /// A callout brought no answer.
     Callout(CalloutError),
+    /// A gRPC callout brought no answer, or ended badly.
+    #[cfg(feature = "grpc")]
+    Grpc(Box<crate::grpc::GrpcError>),
     /// A body is larger than the plugin is willing to keep.
     BodyTooLarge {
         /// The limit that the plugin gave, in bytes.
@@ -80,6 +83,8 @@ impl fmt::Display for Error {
         match &self.kind {
             ErrorKind::Host(error) => error.fmt(f),
             ErrorKind::Callout(error) => error.fmt(f),
+            #[cfg(feature = "grpc")]
+            ErrorKind::Grpc(error) => error.fmt(f),
             ErrorKind::BodyTooLarge { limit } => write!(f, "the body is larger than the limit of {limit} bytes"),
             ErrorKind::EventTooLarge { limit } => write!(f, "an event is larger than the limit of {limit} bytes"),
             ErrorKind::BodyHidden => f.write_str(
@@ -128,21 +133,30 @@ pub enum CalloutErrorKind {
     Reset,
     /// The peer's answer is not HTTP, or has no readable status.
     Malformed,
-    /// The host did not send the request.
+    /// The cluster has no endpoint, or none that is healthy.
+    NoHealthyUpstream,
+    /// The request is none that can be sent, in words; nothing was sent.
+    Invalid(Cow<'static, str>),
+    /// The host did not send the request, mostly because it does not know the cluster.
     Refused(HostError),
 }
 
 impl fmt::Display for CalloutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "callout to cluster `{}`: ", self.cluster)?;
-        match self.kind {
+        match &self.kind {
             CalloutErrorKind::Timeout => f.write_str("no answer in time"),
             CalloutErrorKind::Unreachable => f.write_str("no connection, or it broke before an answer"),
             CalloutErrorKind::Reset => f.write_str("the answer broke off"),
             CalloutErrorKind::Malformed => f.write_str("the answer is not readable"),
+            CalloutErrorKind::NoHealthyUpstream => {
+                f.write_str("no healthy upstream: the cluster has no endpoint, or none that is healthy")
+            }
+            CalloutErrorKind::Invalid(text) => f.write_str(text),
             CalloutErrorKind::Refused(error) => match error.status {
-                Status::BAD_ARGUMENT => f.write_str("the host does not know the cluster, or refuses the request"),
-                Status::INTERNAL_FAILURE => f.write_str("the cluster has no endpoint"),
+                Status::BAD_ARGUMENT => {
+                    f.write_str("the host does not know the cluster; check its name against the proxy's clusters")
+                }
                 _ => error.fmt(f),
             },
         }

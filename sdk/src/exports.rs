@@ -73,6 +73,30 @@ exports! {
     }
 }
 
+/// What only plugins with gRPC callouts need.
+#[cfg(feature = "grpc")]
+mod grpc {
+    use crate::dispatch;
+
+    exports! {
+        fn proxy_on_grpc_receive_initial_metadata(root: u32, token: u32, _headers: u32) {
+            dispatch::grpc_metadata(root, token);
+        }
+
+        fn proxy_on_grpc_receive(root: u32, token: u32, size: usize) {
+            dispatch::grpc_receive(root, token, size);
+        }
+
+        fn proxy_on_grpc_receive_trailing_metadata(root: u32, token: u32, _trailers: u32) {
+            dispatch::grpc_trailers(root, token);
+        }
+
+        fn proxy_on_grpc_close(root: u32, token: u32, status: u32) {
+            dispatch::grpc_close(root, token, status);
+        }
+    }
+}
+
 /// What a native host may call besides; a module leaves these out, so that the proxy need not enter it for nothing.
 #[cfg(not(target_arch = "wasm32"))]
 mod unused {
@@ -92,10 +116,17 @@ mod unused {
         }
         fn proxy_on_downstream_connection_close(_context: u32, _peer: u32) {}
         fn proxy_on_upstream_connection_close(_context: u32, _peer: u32) {}
+        fn proxy_on_foreign_function(_context: u32, _function: u32, _size: usize) {}
+    }
+}
+
+/// As above, as long as no plugin wants to know.
+#[cfg(all(not(target_arch = "wasm32"), not(feature = "grpc")))]
+mod unused_grpc {
+    exports! {
         fn proxy_on_grpc_receive_initial_metadata(_root: u32, _token: u32, _headers: u32) {}
         fn proxy_on_grpc_receive(_root: u32, _token: u32, _size: usize) {}
         fn proxy_on_grpc_receive_trailing_metadata(_root: u32, _token: u32, _trailers: u32) {}
         fn proxy_on_grpc_close(_root: u32, _token: u32, _status: u32) {}
-        fn proxy_on_foreign_function(_context: u32, _function: u32, _size: usize) {}
     }
 }

@@ -22,6 +22,13 @@ impl Headers {
         Self::decode(sys::header_map_pairs(kind)?)
     }
 
+    /// A list of these lines.
+    #[cfg(test)]
+    pub(crate) fn of(lines: &[(&str, &str)]) -> Self {
+        let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        Self::decode(Lineup::default().encode(&lines).unwrap()).unwrap()
+    }
+
     /// Accepts the encoding of the ABI: a count, the lengths of all names and values, then the bytes with a NUL
     /// after each; all numbers are 32-bit little-endian.
     pub(crate) fn decode(blob: Vec<u8>) -> Result<Self> {

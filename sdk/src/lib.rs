@@ -8,6 +8,8 @@ pub mod config;
 pub mod error;
 pub mod foreign;
 pub mod future;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 pub mod head;
 pub mod headers;
 pub mod metrics;
@@ -33,12 +35,14 @@ mod last_words;
 mod log_entry;
 mod logger;
 mod plugin;
+mod policy;
 mod registration;
 mod reply;
 mod runtime;
 #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
 mod schema;
 mod shown;
+mod trace_context;
 
 pub use callout::Cluster;
 pub use done::Done;

@@ -67,6 +67,8 @@ pub trait Http: Sized + 'static {
     fn on_error(&self, error: &Error) -> Reply {
         let status = match error.kind() {
             ErrorKind::Callout(_) => 503,
+            #[cfg(feature = "grpc")]
+            ErrorKind::Grpc(_) => 503,
             ErrorKind::BodyTooLarge { .. } => 413,
             _ => 500,
         };

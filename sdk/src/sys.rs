@@ -95,6 +95,8 @@ pub enum MapKind {
     RequestTrailers = 1,
     ResponseHeaders = 2,
     ResponseTrailers = 3,
+    GrpcInitialMetadata = 4,
+    GrpcTrailingMetadata = 5,
     CalloutHeaders = 6,
     CalloutTrailers = 7,
 }
@@ -109,6 +111,7 @@ pub enum BufferKind {
     DownstreamData = 2,
     UpstreamData = 3,
     CalloutBody = 4,
+    GrpcMessage = 5,
     VmConfiguration = 6,
     PluginConfiguration = 7,
 }
@@ -196,6 +199,41 @@ mod import {
             timeout: u32,
             token: *mut u32,
         ) -> u32;
+        #[cfg(feature = "grpc")]
+        pub(super) fn proxy_grpc_call(
+            service: *const u8,
+            service_len: usize,
+            name: *const u8,
+            name_len: usize,
+            method: *const u8,
+            method_len: usize,
+            metadata: *const u8,
+            metadata_len: usize,
+            message: *const u8,
+            message_len: usize,
+            timeout: u32,
+            token: *mut u32,
+        ) -> u32;
+        #[cfg(feature = "grpc")]
+        pub(super) fn proxy_grpc_stream(
+            service: *const u8,
+            service_len: usize,
+            name: *const u8,
+            name_len: usize,
+            method: *const u8,
+            method_len: usize,
+            metadata: *const u8,
+            metadata_len: usize,
+            token: *mut u32,
+        ) -> u32;
+        #[cfg(feature = "grpc")]
+        pub(super) fn proxy_grpc_send(token: u32, message: *const u8, message_len: usize, end: bool) -> u32;
+        #[cfg(feature = "grpc")]
+        pub(super) fn proxy_grpc_cancel(token: u32) -> u32;
+        #[cfg(feature = "grpc")]
+        pub(super) fn proxy_grpc_close(token: u32) -> u32;
+        #[cfg(feature = "grpc")]
+        pub(super) fn proxy_get_status(status: *mut u32, bytes: *mut *mut u8, len: *mut usize) -> u32;
         pub(super) fn proxy_get_shared_data(
             key: *const u8,
             key_len: usize,
@@ -359,6 +397,93 @@ pub fn http_call(cluster: &str, headers: &[u8], body: &[u8], trailers: &[u8], ti
         )
     })?;
     Ok(token)
+}
+
+/// Makes a unary gRPC call; the answer comes as `proxy_on_grpc_receive`, a failure as `proxy_on_grpc_close`, with the
+/// token returned here.
+///
+/// `service` is a cluster's name or Envoy's `GrpcService`; `metadata` is in the encoding of the ABI.
+#[cfg(feature = "grpc")]
+pub fn grpc_call(
+    service: &[u8],
+    name: &str,
+    method: &str,
+    metadata: &[u8],
+    message: &[u8],
+    timeout: u32,
+) -> Result<u32> {
+    let mut token = 0;
+    // SAFETY: the pointers and the lengths describe live slices, and a live `u32`.
+    told("proxy_grpc_call", unsafe {
+        import::proxy_grpc_call(
+            service.as_ptr(),
+            service.len(),
+            name.as_ptr(),
+            name.len(),
+            method.as_ptr(),
+            method.len(),
+            metadata.as_ptr(),
+            metadata.len(),
+            message.as_ptr(),
+            message.len(),
+            timeout,
+            &mut token,
+        )
+    })?;
+    Ok(token)
+}
+
+/// Opens a gRPC stream; what the peer says comes as the four `proxy_on_grpc_` callbacks with the token returned here.
+#[cfg(feature = "grpc")]
+pub fn grpc_stream(service: &[u8], name: &str, method: &str, metadata: &[u8]) -> Result<u32> {
+    let mut token = 0;
+    // SAFETY: the pointers and the lengths describe live slices, and a live `u32`.
+    told("proxy_grpc_stream", unsafe {
+        import::proxy_grpc_stream(
+            service.as_ptr(),
+            service.len(),
+            name.as_ptr(),
+            name.len(),
+            method.as_ptr(),
+            method.len(),
+            metadata.as_ptr(),
+            metadata.len(),
+            &mut token,
+        )
+    })?;
+    Ok(token)
+}
+
+/// Sends a message on a gRPC stream; with `end`, the last.
+#[cfg(feature = "grpc")]
+pub fn grpc_send(token: u32, message: &[u8], end: bool) -> Result<()> {
+    // SAFETY: the pointer and the length describe a live slice.
+    told("proxy_grpc_send", unsafe { import::proxy_grpc_send(token, message.as_ptr(), message.len(), end) })
+}
+
+/// Gives a gRPC call or stream up.
+#[cfg(feature = "grpc")]
+pub fn grpc_cancel(token: u32) -> Result<()> {
+    // SAFETY: no pointer travels.
+    told("proxy_grpc_cancel", unsafe { import::proxy_grpc_cancel(token) })
+}
+
+/// Ends this side of a gRPC stream.
+#[cfg(feature = "grpc")]
+pub fn grpc_close(token: u32) -> Result<()> {
+    // SAFETY: no pointer travels.
+    told("proxy_grpc_close", unsafe { import::proxy_grpc_close(token) })
+}
+
+/// The status of the gRPC call that has just ended, and its message.
+#[cfg(feature = "grpc")]
+pub fn status() -> Result<(u32, Vec<u8>)> {
+    let mut status = 0;
+    let message = received("proxy_get_status", |bytes, len| {
+        // SAFETY: all out-pointers are live.
+        unsafe { import::proxy_get_status(&mut status, bytes, len) }
+    })?;
+    Ok((status, message))
 }
 
 /// The bytes of a property; the segments of `path` are separated by NUL.

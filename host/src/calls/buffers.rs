@@ -117,11 +117,11 @@ fn flat(state: &VmState, kind: BufferKind) -> Result<Bytes, Status> {
             }
             _ => Err(Status::NotFound),
         },
-        BufferKind::CalloutBody => {
+        BufferKind::CalloutBody | BufferKind::GrpcMessage => {
             let delivery = state.running.delivery.as_ref().filter(|delivery| state.root() == Some(delivery.root));
-            delivery.map(|delivery| delivery.body.clone()).ok_or(Status::NotFound)
+            delivery.and_then(|delivery| delivery.buffer(kind)).cloned().ok_or(Status::NotFound)
         }
-        // No foreign function keeps its argument, no stream of gRPC is modelled yet.
+        // No foreign function keeps its argument.
         _ => Err(Status::NotFound),
     }
 }

@@ -1,4 +1,4 @@
-//! Calls to other clusters.
+//! HTTP requests to other clusters.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use crate::abi::Status;
 use crate::callout::{CalloutId, CalloutRequest, Pending};
 use crate::effect::Effect;
 use crate::headers::HeaderMap;
+use crate::ids::TokenKind;
 use crate::memory::Memory;
 use crate::pairs;
 use crate::vm::VmState;
@@ -49,11 +50,11 @@ fn begin(
     let root = state.root().ok_or(Status::BadArgument)?;
     let now = state.services.clock().now();
     let vm = state.vm_mut().ok_or(Status::InternalFailure)?;
-    let (token, generation) = (vm.ids.token(), vm.generation);
+    let (token, generation) = (vm.ids.token(TokenKind::Http), vm.generation);
     let timeout = (timeout != 0).then(|| Duration::from_millis(timeout.into()));
     state.last_callout += 1;
     let id = CalloutId(state.last_callout);
-    state.expect(id, Pending { root, generation, token, deadline: timeout.map(|timeout| now + timeout) });
+    state.expect(id, Pending { root, generation, token, deadline: timeout.map(|timeout| now + timeout), grpc: None });
     let request = CalloutRequest {
         cluster: cluster.to_owned(),
         headers: map,
@@ -63,57 +64,4 @@ fn begin(
     };
     state.effects.push_back(Effect::Callout { id, request });
     Ok(token)
-}
-
-pub(crate) fn grpc_call(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
-    let [
-        service,
-        service_len,
-        name,
-        name_len,
-        method,
-        method_len,
-        metadata,
-        metadata_len,
-        message,
-        message_len,
-        _,
-        out,
-    ] = take(arguments)?;
-    for (ptr, len) in [(name, name_len), (method, method_len), (metadata, metadata_len), (message, message_len)] {
-        memory.read(ptr, len)?;
-    }
-    refuse_grpc(state, memory, service, service_len, out)
-}
-
-pub(crate) fn grpc_stream(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
-    let [service, service_len, name, name_len, method, method_len, metadata, metadata_len, out] = take(arguments)?;
-    for (ptr, len) in [(name, name_len), (method, method_len), (metadata, metadata_len)] {
-        memory.read(ptr, len)?;
-    }
-    refuse_grpc(state, memory, service, service_len, out)
-}
-
-/// No gRPC service can be reached yet: a cluster that is known cannot be called, another one is unknown.
-fn refuse_grpc(state: &VmState, memory: &mut dyn Memory, service: u64, service_len: u64, out: u64) -> Answer {
-    let service = std::str::from_utf8(memory.read(service, service_len)?).unwrap_or_default();
-    let known = state.services.has_cluster(service);
-    give_u32(memory, 0, out)?;
-    Err(if known { Status::InternalFailure } else { Status::ParseFailure })
-}
-
-pub(crate) fn grpc_send(_: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
-    let [token, message, message_len, _] = take(arguments)?;
-    memory.read(message, message_len)?;
-    // The two lowest bits tell what a token was given for.
-    Err(if number(token) & 3 == 2 { Status::NotFound } else { Status::BadArgument })
-}
-
-pub(crate) fn grpc_cancel(_: &mut VmState, _: &mut dyn Memory, arguments: &[u64]) -> Answer {
-    let [token] = take(arguments)?;
-    Err(if matches!(number(token) & 3, 1 | 2) { Status::NotFound } else { Status::BadArgument })
-}
-
-pub(crate) fn grpc_close(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
-    grpc_cancel(state, memory, arguments)
 }

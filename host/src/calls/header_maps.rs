@@ -106,11 +106,7 @@ const fn own(kind: MapKind) -> Option<(Direction, bool)> {
 fn readable(state: &VmState, kind: MapKind) -> Option<&HeaderMap> {
     let Some((direction, trailers)) = own(kind) else {
         let delivery = state.running.delivery.as_ref().filter(|delivery| state.root() == Some(delivery.root))?;
-        return match kind {
-            MapKind::CalloutHeaders => Some(&delivery.headers),
-            MapKind::CalloutTrailers => Some(&delivery.trailers),
-            _ => None,
-        };
+        return delivery.map(kind);
     };
     let (exchange, place) = state.stream()?;
     let half = exchange.half(direction);

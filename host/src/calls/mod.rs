@@ -4,6 +4,7 @@ pub(crate) mod buffers;
 pub(crate) mod callouts;
 pub(crate) mod foreign;
 pub(crate) mod general;
+pub(crate) mod grpc;
 pub(crate) mod header_maps;
 pub(crate) mod metrics;
 pub(crate) mod properties;

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::codec::Part;
+use super::grpc_backend;
 use super::http1::{self, Reader, Side};
 use crate::test::{Answer, Arrival, Cluster, Ending, Headers};
 
@@ -34,7 +35,7 @@ pub struct Backend {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Shared {
     stopped: AtomicBool,
     connections: Mutex<Vec<Weak<TcpStream>>>,
 }
@@ -89,7 +90,7 @@ impl Shared {
     }
 
     /// Sleeps unless it is time to stop.
-    fn sleep(&self, time: Duration) {
+    pub(super) fn sleep(&self, time: Duration) {
         let end = Instant::now() + time;
         while !self.is_stopped() {
             let left = end.saturating_duration_since(Instant::now());
@@ -111,10 +112,14 @@ fn accept(listener: &TcpListener, cluster: &Cluster, shared: &Arc<Shared>) {
         shared.remember(&connection);
         let (cluster, state) = (cluster.clone(), Arc::clone(shared));
         // Without a thread the connection is dropped, which Envoy reports as a reset.
-        let _spawned = thread::Builder::new()
-            .name(format!("cluster {}", cluster.name()))
-            .stack_size(STACK)
-            .spawn(move || serve(&connection, &cluster, &state));
+        let _spawned =
+            thread::Builder::new().name(format!("cluster {}", cluster.name())).stack_size(STACK).spawn(move || {
+                if cluster.speaks_grpc() {
+                    grpc_backend::serve(&connection, &cluster, &state);
+                } else {
+                    serve(&connection, &cluster, &state);
+                }
+            });
     }
 }
 
@@ -201,7 +206,7 @@ fn send(mut connection: &TcpStream, answer: &Answer, to_head: bool, shared: &Sha
     Ok(true)
 }
 
-fn read(mut connection: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read(mut connection: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
     loop {
         match connection.read(bytes) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

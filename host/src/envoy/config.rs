@@ -69,6 +69,8 @@ pub struct Cluster {
     pub name: String,
     /// Where its server listens.
     pub address: SocketAddr,
+    /// Whether its server speaks HTTP/2, as gRPC needs it.
+    pub http2: bool,
 }
 
 impl Bootstrap {
@@ -200,6 +202,12 @@ impl Plugin {
 
 impl Cluster {
     fn render(&self, buffer_limit: Option<usize>) -> Value {
+        let protocol = if self.http2 {
+            // Our servers keep no table of headers, and Envoy would use one before it knows.
+            json!({"http2_protocol_options": {"hpack_table_size": 0}})
+        } else {
+            json!({"http_protocol_options": {"enable_trailers": true}})
+        };
         let mut cluster = json!({
             "name": self.name,
             "type": "STATIC",
@@ -216,7 +224,7 @@ impl Cluster {
             "typed_extension_protocol_options": {
                 "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
                     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                    json!({"explicit_http_config": {"http_protocol_options": {"enable_trailers": true}}}),
+                    json!({"explicit_http_config": protocol}),
                 ),
             },
         });
@@ -275,7 +283,11 @@ mod tests {
     use super::*;
 
     fn bootstrap() -> Bootstrap {
-        let cluster = |name: &str, port| Cluster { name: name.to_owned(), address: (Ipv4Addr::LOCALHOST, port).into() };
+        let cluster = |name: &str, port| Cluster {
+            name: name.to_owned(),
+            address: (Ipv4Addr::LOCALHOST, port).into(),
+            http2: false,
+        };
         let mut bootstrap = Bootstrap::new(cluster("upstream", 8001));
         bootstrap.clusters.push(cluster("auth", 8002));
         bootstrap.plugins.push(Plugin {

@@ -63,7 +63,7 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
             .map_err(|error| refusal(format!("no server for the cluster `{}`: {error}", cluster.name())))?;
         let address = server.address();
         servers.push(server);
-        Ok(config::Cluster { name: cluster.name().to_owned(), address })
+        Ok(config::Cluster { name: cluster.name().to_owned(), address, http2: cluster.speaks_grpc() })
     };
     let tcp_server = setup.tcp.map(tcp::Server::start).transpose();
     let tcp_server = tcp_server.map_err(|error| refusal(format!("no server for TCP: {error}")))?;

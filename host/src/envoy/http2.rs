@@ -6,33 +6,34 @@ use super::codec::{Codec, Part, Stop};
 use super::hpack;
 use crate::test::Headers;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What a client says first.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The one stream.
 const STREAM: u32 = 1;
 /// The most that a frame may carry unless the other side says otherwise.
-const FRAME: usize = 16 * 1024;
+pub(super) const FRAME: usize = 16 * 1024;
 /// What a window is unless somebody says otherwise, and the most that it can be.
 const WINDOW: i64 = 65_535;
 const WIDEST: u32 = 0x7fff_ffff;
 
-mod kind {
-    pub(super) const DATA: u8 = 0;
-    pub(super) const HEADERS: u8 = 1;
-    pub(super) const RST_STREAM: u8 = 3;
-    pub(super) const SETTINGS: u8 = 4;
-    pub(super) const PING: u8 = 6;
-    pub(super) const GOAWAY: u8 = 7;
-    pub(super) const WINDOW_UPDATE: u8 = 8;
-    pub(super) const CONTINUATION: u8 = 9;
+pub(super) mod kind {
+    pub(crate) const DATA: u8 = 0;
+    pub(crate) const HEADERS: u8 = 1;
+    pub(crate) const RST_STREAM: u8 = 3;
+    pub(crate) const SETTINGS: u8 = 4;
+    pub(crate) const PING: u8 = 6;
+    pub(crate) const GOAWAY: u8 = 7;
+    pub(crate) const WINDOW_UPDATE: u8 = 8;
+    pub(crate) const CONTINUATION: u8 = 9;
 }
 
-mod flag {
+pub(super) mod flag {
     /// On settings and pings.
-    pub(super) const ACK: u8 = 1;
-    pub(super) const END_STREAM: u8 = 1;
-    pub(super) const END_HEADERS: u8 = 4;
-    pub(super) const PADDED: u8 = 8;
-    pub(super) const PRIORITY: u8 = 0x20;
+    pub(crate) const ACK: u8 = 1;
+    pub(crate) const END_STREAM: u8 = 1;
+    pub(crate) const END_HEADERS: u8 = 4;
+    pub(crate) const PADDED: u8 = 8;
+    pub(crate) const PRIORITY: u8 = 0x20;
 }
 
 /// A request being sent and its response being read.
@@ -54,24 +55,17 @@ pub(super) struct Http2 {
     over: bool,
 }
 
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
+/// One frame.
+pub(super) struct Frame {
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) stream: u32,
+    pub(super) payload: Vec<u8>,
 }
 
 impl Http2 {
     pub(super) fn new() -> Self {
-        let mut output = PREFACE.to_vec();
-        let mut settings = Vec::new();
-        // No dynamic table, no pushes, a window that never closes.
-        for (setting, value) in [(1_u16, 0), (2, 0), (4, WIDEST)] {
-            settings.extend_from_slice(&setting.to_be_bytes());
-            settings.extend_from_slice(&value.to_be_bytes());
-        }
-        push_frame(&mut output, kind::SETTINGS, 0, 0, &settings);
-        push_frame(&mut output, kind::WINDOW_UPDATE, 0, 0, &(WIDEST - WINDOW as u32).to_be_bytes());
+        let output = [PREFACE, &settings_first()].concat();
         Self {
             buffer: Vec::new(),
             closed: false,
@@ -129,15 +123,6 @@ impl Http2 {
                 Some(trailers) => self.push_headers(&trailers, true),
             }
         }
-    }
-
-    fn take_frame(&mut self) -> Option<Frame> {
-        let (head, rest) = self.buffer.split_first_chunk::<9>()?;
-        let [a, b, c, kind, flags, stream @ ..] = *head;
-        let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        let payload = rest.get(..length)?.to_vec();
-        self.buffer.drain(..9 + length);
-        Some(Frame { kind, flags, stream: u32::from_be_bytes(stream) & WIDEST, payload })
     }
 
     fn accept(&mut self, frame: Frame) -> Result<(), Stop> {
@@ -255,7 +240,7 @@ impl Codec for Http2 {
             if self.over {
                 return Err(Stop::Closed);
             }
-            match self.take_frame() {
+            match take_frame(&mut self.buffer) {
                 Some(frame) => self.accept(frame)?,
                 None if self.closed => return Err(Stop::Cut),
                 None => return Ok(None),
@@ -264,7 +249,30 @@ impl Codec for Http2 {
     }
 }
 
-fn push_frame(output: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+/// What either side says first: no dynamic table, no pushes, windows that never close.
+pub(super) fn settings_first() -> Vec<u8> {
+    let mut output = Vec::new();
+    let mut settings = Vec::new();
+    for (setting, value) in [(1_u16, 0), (2, 0), (4, WIDEST)] {
+        settings.extend_from_slice(&setting.to_be_bytes());
+        settings.extend_from_slice(&value.to_be_bytes());
+    }
+    push_frame(&mut output, kind::SETTINGS, 0, 0, &settings);
+    push_frame(&mut output, kind::WINDOW_UPDATE, 0, 0, &(WIDEST - WINDOW as u32).to_be_bytes());
+    output
+}
+
+/// The next whole frame of what has arrived.
+pub(super) fn take_frame(buffer: &mut Vec<u8>) -> Option<Frame> {
+    let (head, rest) = buffer.split_first_chunk::<9>()?;
+    let [a, b, c, kind, flags, stream @ ..] = *head;
+    let length = u32::from_be_bytes([0, a, b, c]) as usize;
+    let payload = rest.get(..length)?.to_vec();
+    buffer.drain(..9 + length);
+    Some(Frame { kind, flags, stream: u32::from_be_bytes(stream) & WIDEST, payload })
+}
+
+pub(super) fn push_frame(output: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
     output.extend_from_slice(length.get(1..).unwrap_or_default());
     output.extend_from_slice(&[kind, flags]);
@@ -273,7 +281,7 @@ fn push_frame(output: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &
 }
 
 /// What a frame carries without its padding and priority.
-fn unpadded(frame: &Frame) -> Result<Vec<u8>, Stop> {
+pub(super) fn unpadded(frame: &Frame) -> Result<Vec<u8>, Stop> {
     let mut payload = frame.payload.as_slice();
     let mut padding = 0;
     if frame.flags & flag::PADDED != 0 {
@@ -309,7 +317,7 @@ mod tests {
             bytes.drain(..PREFACE.len());
         }
         reader.buffer = bytes;
-        std::iter::from_fn(|| reader.take_frame()).map(|f| (f.kind, f.flags, f.payload.len())).collect()
+        std::iter::from_fn(|| take_frame(&mut reader.buffer)).map(|f| (f.kind, f.flags, f.payload.len())).collect()
     }
 
     #[test]

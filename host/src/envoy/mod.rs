@@ -10,6 +10,7 @@ mod codec;
 pub mod config;
 mod driver;
 mod files;
+mod grpc_backend;
 mod hpack;
 mod http1;
 mod http2;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::grpc_answer::GrpcPart;
 use super::setup::Code as CodeSetup;
 use super::{
     Answer, Arrival, Cluster, Driver, Ending, Failure, Finding, Headers, Leaks, LogLine, PluginSetup, Response,
@@ -25,6 +26,8 @@ use crate::worker::{
     Protocol, TcpId, UpstreamFailure, Worker,
 };
 use tcp::{TcpDue, Wire};
+
+mod grpc;
 
 /// The wall clock of a test starts on 2026-01-01, so that dates look like dates.
 const EPOCH: Duration = Duration::from_secs(1_767_225_600);
@@ -83,6 +86,7 @@ pub(super) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         tcp: setup.tcp,
         wires: HashMap::new(),
         tcp_numbers: HashMap::new(),
+        grpc: HashMap::new(),
         agenda: BTreeMap::new(),
         scheduled: 0,
         logs,
@@ -131,6 +135,8 @@ struct Engine {
     tcp: Option<TcpServer>,
     wires: HashMap<u64, Wire>,
     tcp_numbers: HashMap<(usize, TcpId), u64>,
+    /// The gRPC callouts that have not ended.
+    grpc: HashMap<(usize, CalloutId), grpc::Talk>,
     /// What servers will do, by time and then in the order in which it was decided.
     agenda: BTreeMap<(Duration, u64), Due>,
     scheduled: u64,
@@ -168,6 +174,8 @@ enum Due {
     Unreachable(u64),
     Callout(usize, CalloutId, CalloutOutcome),
     Tcp(u64, TcpDue),
+    Grpc(usize, CalloutId, Vec<GrpcPart>),
+    GrpcFails(usize, CalloutId, UpstreamFailure),
 }
 
 impl Engine {
@@ -229,6 +237,8 @@ impl Engine {
                 }
             }
             Due::Tcp(number, due) => self.tcp_happen(number, due),
+            Due::Grpc(worker, id, parts) => self.grpc_answers(worker, id, parts),
+            Due::GrpcFails(worker, id, failure) => self.grpc_fails(worker, id, failure),
         }
     }
 
@@ -273,8 +283,10 @@ impl Engine {
                 }
             }
             Effect::Callout { id, request } => self.call_out(worker, id, request),
-            Effect::CancelCallout(_) => {}
             Effect::Tcp { id, effect } => self.tcp_effect(worker, id, effect),
+            Effect::Grpc { id, request } => self.grpc_begins(worker, id, request),
+            Effect::GrpcData { id, data, end } => self.grpc_data(worker, id, &data, end),
+            Effect::CancelCallout(id) => self.grpc_cancelled(worker, id),
         }
     }
 

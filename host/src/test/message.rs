@@ -5,6 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::grpc::Frames;
+
 /// Header fields in order: names in lower case, a name as often as it was sent.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Bytes, Bytes)>);
@@ -176,6 +178,13 @@ impl Request {
     /// The body as far as it came.
     pub fn body(&self) -> Bytes {
         Bytes::copy_from_slice(&self.body)
+    }
+
+    /// The messages of a gRPC request, as far as they are whole.
+    pub fn messages(&self) -> Vec<Bytes> {
+        let mut frames = Frames::default();
+        frames.feed(&self.body);
+        std::iter::from_fn(|| frames.take().ok().flatten()).collect()
     }
 
     /// The body as text; bytes that are not UTF-8 are replaced.

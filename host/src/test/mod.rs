@@ -6,6 +6,7 @@
 mod answer;
 mod driver;
 mod failure;
+mod grpc_answer;
 mod message;
 mod proxy;
 mod request;
@@ -28,6 +29,9 @@ pub use crate::prometheus::StatsTag;
 pub use answer::{Answer, Ending};
 pub use driver::{Driver, Leaks, LogLine, Samples};
 pub use failure::{Failure, StartError};
+pub use grpc_answer::GrpcAnswer;
+#[cfg(feature = "envoy")]
+pub(crate) use grpc_answer::GrpcPart;
 pub use message::{Headers, Request, Response};
 pub use proxy::{Exchange, Proxy};
 pub use request::RequestBuilder;

@@ -12,6 +12,7 @@ use crate::native::Linked;
 
 use super::answer::Answer;
 use super::failure::StartError;
+use super::grpc_answer::GrpcAnswer;
 use super::message::{Headers, Request};
 use super::proxy::Proxy;
 use super::tcp::{TcpEvent, TcpServer, TcpTurn};
@@ -121,12 +122,34 @@ pub struct Cluster {
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
-type Script = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
+/// What the servers do.
+#[derive(Clone)]
+enum Script {
+    Http(Arc<dyn Fn(&Request) -> Answer + Send + Sync>),
+    Grpc(Arc<GrpcScript>),
+    /// Asked again for each message.
+    GrpcStream(Arc<GrpcScript>),
+}
+
+type GrpcScript = dyn Fn(&Request) -> GrpcAnswer + Send + Sync;
 
 impl Cluster {
     /// A cluster that answers as the function says.
     pub fn new(name: impl Into<String>, script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), script: Some(Arc::new(script)), seen: Arc::default() }
+        Self { name: name.into(), script: Some(Script::Http(Arc::new(script))), seen: Arc::default() }
+    }
+
+    /// A cluster that speaks gRPC and answers each call, once it is whole, as the function says.
+    pub fn grpc(name: impl Into<String>, script: impl Fn(&Request) -> GrpcAnswer + Send + Sync + 'static) -> Self {
+        Self { name: name.into(), script: Some(Script::Grpc(Arc::new(script))), seen: Arc::default() }
+    }
+
+    /// A cluster that speaks gRPC and is asked what to say next after each message, and at the end of the call.
+    pub fn grpc_stream(
+        name: impl Into<String>,
+        script: impl Fn(&Request) -> GrpcAnswer + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.into(), script: Some(Script::GrpcStream(Arc::new(script))), seen: Arc::default() }
     }
 
     /// A cluster at whose address nobody listens.
@@ -142,6 +165,11 @@ impl Cluster {
     /// Whether somebody listens.
     pub fn is_reachable(&self) -> bool {
         self.script.is_some()
+    }
+
+    /// Whether its servers speak gRPC, and so HTTP/2.
+    pub fn speaks_grpc(&self) -> bool {
+        matches!(self.script, Some(Script::Grpc(_) | Script::GrpcStream(_)))
     }
 
     /// What its servers have seen so far, in the order of arrival.
@@ -190,9 +218,39 @@ impl Arrival {
         });
         // The record is free again: the script may look at it.
         match (&self.cluster.script, whole) {
-            (Some(script), Some(request)) => script(&request),
+            (Some(Script::Http(script)), Some(request)) => script(&request),
+            (Some(Script::Grpc(script) | Script::GrpcStream(script)), Some(request)) => script(&request).as_http(),
             _ => Answer::unreachable(),
         }
+    }
+
+    /// A piece of a gRPC call came, perhaps the last; says what the server now says, in its order.
+    ///
+    /// A cluster that does not speak gRPC answers once, in plain HTTP.
+    pub fn grpc(&mut self, data: &[u8], end: bool) -> Vec<GrpcAnswer> {
+        let seen = |change: &mut dyn FnMut(&mut Request)| {
+            let mut seen = lock(&self.cluster.seen);
+            seen.get_mut(self.place).map(|request| {
+                change(request);
+                request.clone()
+            })
+        };
+        let known = seen(&mut |_| ()).map_or(0, |request| request.messages().len());
+        let Some(mut request) = seen(&mut |request| request.more(data)) else { return Vec::new() };
+        let mut answers = Vec::new();
+        if let Some(Script::GrpcStream(script)) = &self.cluster.script {
+            let new = request.messages().len().saturating_sub(known);
+            answers.extend((0..new).map(|_| script(&request)));
+        }
+        if end {
+            request = seen(&mut |request| request.end(Headers::new())).unwrap_or(request);
+            match &self.cluster.script {
+                Some(Script::Grpc(script) | Script::GrpcStream(script)) => answers.push(script(&request)),
+                Some(Script::Http(script)) => answers.push(GrpcAnswer::from_http(&script(&request))),
+                None => {}
+            }
+        }
+        answers
     }
 }
 
@@ -364,6 +422,28 @@ impl Builder {
         script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
     ) -> Self {
         self.clusters.push(Cluster::new(name, script));
+        self
+    }
+
+    /// A cluster that speaks gRPC: each call, once it is whole, is answered as the function says. What was sent is in
+    /// [`Request::messages`].
+    pub fn grpc_cluster(
+        mut self,
+        name: impl Into<String>,
+        script: impl Fn(&Request) -> GrpcAnswer + Send + Sync + 'static,
+    ) -> Self {
+        self.clusters.push(Cluster::grpc(name, script));
+        self
+    }
+
+    /// A cluster that speaks gRPC and talks: the function is asked after each message, and once more at the end of
+    /// the call. An answer with a status ends the call.
+    pub fn grpc_stream_cluster(
+        mut self,
+        name: impl Into<String>,
+        script: impl Fn(&Request) -> GrpcAnswer + Send + Sync + 'static,
+    ) -> Self {
+        self.clusters.push(Cluster::grpc_stream(name, script));
         self
     }
 

@@ -150,6 +150,7 @@ impl Worker {
             root.tick = None;
             root.next_tick = None;
         }
+        state.grpc_tokens.retain(|(root, _), _| !roots.contains(root));
         let orphans: Vec<CalloutId> =
             state.pending.iter().filter(|(_, pending)| roots.contains(&pending.root)).map(|(id, _)| *id).collect();
         for id in orphans {
