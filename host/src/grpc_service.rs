@@ -31,8 +31,11 @@ impl Service {
     }
 }
 
-/// The fields of a protobuf message, with their bytes where they have a length; nothing if it is none.
-fn fields(mut rest: &[u8]) -> Option<Vec<(u64, Option<&[u8]>)>> {
+/// A field's number, and its bytes where it has a length.
+type Field<'a> = (u64, Option<&'a [u8]>);
+
+/// The fields of a protobuf message; nothing if it is none.
+fn fields(mut rest: &[u8]) -> Option<Vec<Field<'_>>> {
     let mut fields = Vec::new();
     while !rest.is_empty() {
         let key = varint(&mut rest)?;
