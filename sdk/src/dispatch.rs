@@ -14,7 +14,7 @@ use crate::reply::{self, Reply};
 use crate::runtime::{self, IdMap};
 use crate::sys::{self, BufferKind};
 use crate::tcp::Wire;
-use crate::{callout, logger, shown, time};
+use crate::{callout, logger, notice, shown, time};
 
 /// One configured use of the plugin: the root context of the specification.
 struct Root {
@@ -84,14 +84,22 @@ pub(crate) fn context_create(context: u32, root: u32) {
 
 pub(crate) fn configure(root: u32, size: usize) -> bool {
     runtime::enter(root);
+    runtime::enter_root(root);
     logger::follow_host();
     match read_configuration(root, size) {
         Ok(instance) => {
-            DISPATCHER.with(|dispatcher| {
-                if let Some(root) = dispatcher.roots.borrow_mut().iter_mut().find(|known| known.id == root) {
-                    root.instance = Some(instance);
-                }
+            let background = instance.0.background();
+            let earlier = DISPATCHER.with(|dispatcher| {
+                let mut roots = dispatcher.roots.borrow_mut();
+                roots.iter_mut().find(|known| known.id == root).and_then(|root| root.instance.replace(instance))
             });
+            if earlier.is_some() {
+                runtime::end(root);
+            }
+            drop(earlier);
+            if background.is_some_and(|background| !runtime::spawn(root, background)) {
+                log::error!("the background task was not started: this VM has too many tasks");
+            }
             runtime::run();
             true
         }
@@ -120,6 +128,7 @@ fn read_configuration(root: u32, size: usize) -> Result<Configured, ConfigError>
 pub(crate) fn request_headers(context: u32, end: bool) -> Action {
     runtime::enter(context);
     let (root, instance) = plugin_of(context);
+    runtime::enter_root(root);
     let Some(instance) = instance else {
         // A plugin that is not configured must not let anything pass.
         log::error!("exchange {context} was refused: the plugin is not configured");
@@ -133,12 +142,15 @@ pub(crate) fn request_headers(context: u32, end: bool) -> Action {
         (None, Action::Pause) => drop(dispatcher.answered.borrow_mut().insert(context, ())),
         (None, Action::Continue) => {}
     });
+    runtime::run();
     action
 }
 
 pub(crate) fn response_headers(context: u32, end: bool) -> Action {
     runtime::enter(context);
-    match plugin_of(context).1 {
+    let (root, instance) = plugin_of(context);
+    runtime::enter_root(root);
+    let action = match instance {
         Some(instance) => {
             let waiting = waiting(context);
             let past = match &waiting {
@@ -149,7 +161,9 @@ pub(crate) fn response_headers(context: u32, end: bool) -> Action {
             instance.0.response_headers(context, past, end)
         }
         None => Action::Continue,
-    }
+    };
+    runtime::run();
+    action
 }
 
 pub(crate) fn body(context: u32, half: Half, size: usize, end: bool) -> Action {
@@ -261,11 +275,20 @@ pub(crate) fn tick(root: u32) {
     time::rearm(root);
 }
 
+pub(crate) fn queue_ready(root: u32, queue: u32) {
+    runtime::enter(root);
+    notice::queue_ready(root, queue);
+    runtime::run();
+}
+
 pub(crate) fn log(context: u32) {
     runtime::enter(context);
-    if let Some(instance) = plugin_of(context).1 {
+    let (root, instance) = plugin_of(context);
+    runtime::enter_root(root);
+    if let Some(instance) = instance {
         instance.0.log(context, &LogEntry::new());
     }
+    runtime::run();
 }
 
 pub(crate) fn delete(context: u32) {
@@ -283,10 +306,12 @@ pub(crate) fn delete(context: u32) {
         runtime::cancel(context);
     }
     if let Some(root) = forget_root(context) {
+        runtime::end(context);
         time::forget(context);
         shown::forget(context);
         drop(root);
     }
+    runtime::run();
 }
 
 /// Takes an entry out of a map that is mostly empty: then it need not even hash.

@@ -11,13 +11,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a plugin could not finish its work on an exchange.
 ///
 /// Inside a handler `?` turns every error of this crate, and any text, into one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Error {
     kind: ErrorKind,
 }
 
 /// The kinds of [`Error`], for plugins that answer them differently.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The host refused a call.

@@ -64,6 +64,10 @@ exports! {
         dispatch::http_call_response(root, token, headers as u32, body_size);
     }
 
+    fn proxy_on_queue_ready(root: u32, queue: u32) {
+        dispatch::queue_ready(root, queue);
+    }
+
     fn proxy_on_log(context: u32) {
         dispatch::log(context);
     }
@@ -105,7 +109,6 @@ mod unused {
     exports! {
         fn proxy_on_vm_start(_root: u32, _size: usize) -> bool { true }
         fn proxy_on_done(_context: u32) -> bool { true }
-        fn proxy_on_queue_ready(_root: u32, _queue: u32) {}
         // The macro defines these three in modules with a TCP plugin.
         fn proxy_on_new_connection(context: u32) -> u32 { callbacks::new_connection(context) }
         fn proxy_on_downstream_data(context: u32, size: usize, end: bool) -> u32 {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod background;
 pub mod body;
 pub mod callout;
 pub mod cel;
@@ -13,16 +14,19 @@ pub mod grpc;
 pub mod head;
 pub mod headers;
 pub mod metrics;
+pub mod once;
 pub mod request;
 pub mod response;
 #[cfg(feature = "json")]
 pub mod routes;
 pub mod shared;
+pub mod shielded;
 pub mod signature;
 pub mod sse;
 pub mod sys;
 pub mod tcp;
 pub mod time;
+pub mod watch;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod describe;
@@ -34,6 +38,7 @@ mod flow;
 mod last_words;
 mod log_entry;
 mod logger;
+mod notice;
 mod plugin;
 mod policy;
 mod registration;
@@ -43,6 +48,7 @@ mod runtime;
 mod schema;
 mod shown;
 mod trace_context;
+mod waiters;
 
 pub use callout::Cluster;
 pub use done::Done;
@@ -62,7 +68,7 @@ pub mod __private {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::describe::{About, description};
     pub use crate::dispatch::census;
-    pub use crate::registration::{instance, parsed, register, tcp_instance};
+    pub use crate::registration::{chosen, http, parsed, register, singleton, tcp_plugin};
     #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
     pub use crate::schema::{SchemaOf, WithSchema, WithoutSchema};
     pub use crate::tcp::callbacks as tcp;

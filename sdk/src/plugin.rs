@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
+use crate::background::{Background, Idle, Singleton, supervise};
 use crate::config::ConfigError;
 use crate::done::Done;
 use crate::error::{Error, ErrorKind, Result};
@@ -55,6 +56,12 @@ pub trait Http: Sized + 'static {
         Pass(Some(request))
     }
 
+    /// Works beside the exchanges, written as `async fn background(self: Rc<Self>) -> Result<()>`; see
+    /// [`background`](crate::background) for when it begins and ends.
+    fn background(self: Rc<Self>) -> impl Future<Output = Result<()>> + 'static {
+        Idle
+    }
+
     /// The exchange is over.
     fn on_log(&self, entry: &LogEntry) {
         let _ = entry;
@@ -99,7 +106,11 @@ pub struct Configured(pub(crate) Rc<dyn Instance>);
 
 impl Configured {
     pub(crate) fn new(plugin: impl Http) -> Self {
-        Self(Rc::new(adapter(plugin, Http::handle)))
+        Self(Rc::new(adapter(plugin, Http::handle, Http::background)))
+    }
+
+    pub(crate) fn singleton(plugin: impl Singleton) -> Self {
+        Self(Rc::new(Alone(Rc::new(plugin))))
     }
 }
 
@@ -134,12 +145,16 @@ pub(crate) trait Instance {
         let _ = (context, root);
         (Action::Continue, None)
     }
+
+    /// What the plugin does beside the exchanges, if anything.
+    fn background(&self) -> Option<Background>;
 }
 
-/// Makes any plugin an [`Instance`]. `F` is the future of its handler.
-struct Adapter<P, F> {
+/// Makes any plugin an [`Instance`]. `F` is the future of its handler, `B` that of its background task.
+struct Adapter<P, F, B> {
     plugin: Rc<P>,
     handle: fn(Rc<P>, Request) -> F,
+    background: fn(Rc<P>) -> B,
     /// The memory of the last handler that did not wait, for the next one.
     spare: Cell<Option<Place<P, F>>>,
 }
@@ -147,9 +162,9 @@ struct Adapter<P, F> {
 /// The memory that a handler and its exchange live in.
 type Place<P, F> = (Pin<Box<Handler<P, F>>>, Rc<Exchange>);
 
-/// Names the type of a handler's future, which only a function's signature can.
-fn adapter<P, F>(plugin: P, handle: fn(Rc<P>, Request) -> F) -> Adapter<P, F> {
-    Adapter { plugin: Rc::new(plugin), handle, spare: Cell::new(None) }
+/// Names the types of a plugin's futures, which only a function's signature can.
+fn adapter<P, F, B>(plugin: P, handle: fn(Rc<P>, Request) -> F, background: fn(Rc<P>) -> B) -> Adapter<P, F, B> {
+    Adapter { plugin: Rc::new(plugin), handle, background, spare: Cell::new(None) }
 }
 
 pin_project! {
@@ -188,7 +203,7 @@ fn settle<P: Http>(plugin: &P, exchange: &Exchange, outcome: Result<Done>) {
     exchange.reply(&failure(plugin, exchange.id(), &error));
 }
 
-impl<P: Http, F: Future<Output = Result<Done>> + 'static> Adapter<P, F> {
+impl<P: Http, F: Future<Output = Result<Done>> + 'static, B> Adapter<P, F, B> {
     /// Whether the plugin has a handler of its own: answered by the compiler, from the type of its future.
     fn handles() -> bool {
         TypeId::of::<F>() != TypeId::of::<Pass>()
@@ -245,7 +260,12 @@ fn failure<P: Http>(plugin: &P, context: u32, error: &Error) -> Reply {
     plugin.on_error(error)
 }
 
-impl<P: Http, F: Future<Output = Result<Done>> + 'static> Instance for Adapter<P, F> {
+impl<P, F, B> Instance for Adapter<P, F, B>
+where
+    P: Http,
+    F: Future<Output = Result<Done>> + 'static,
+    B: Future<Output = Result<()>> + 'static,
+{
     fn request_headers(&self, context: u32, root: u32, end: bool) -> (Action, Option<Rc<Exchange>>) {
         let mut head = RequestHead::new(context);
         let flow = self.plugin.on_request(&mut head);
@@ -274,5 +294,30 @@ impl<P: Http, F: Future<Output = Result<Done>> + 'static> Instance for Adapter<P
 
     fn log(&self, _context: u32, entry: &LogEntry) {
         self.plugin.on_log(entry);
+    }
+    fn background(&self) -> Option<Background> {
+        // Answered by the compiler, as with the handler: a plugin without one carries nothing of this.
+        (TypeId::of::<B>() != TypeId::of::<Idle>()).then(|| supervise(Rc::clone(&self.plugin), self.background))
+    }
+}
+
+/// A singleton as an [`Instance`]: it has a background task, and no exchange is its own.
+struct Alone<P>(Rc<P>);
+
+impl<P: Singleton> Instance for Alone<P> {
+    fn request_headers(&self, context: u32, _root: u32, _end: bool) -> (Action, Option<Rc<Exchange>>) {
+        log::error!("exchange {context} was refused: a singleton takes none, so it must not be among the filters");
+        Reply::new(500).details("plugin_error").send_or_reset();
+        (Action::Pause, None)
+    }
+
+    fn response_headers(&self, _context: u32, _past: Past<'_>, _end: bool) -> Action {
+        Action::Continue
+    }
+
+    fn log(&self, _context: u32, _entry: &LogEntry) {}
+
+    fn background(&self) -> Option<Background> {
+        Some(supervise(Rc::clone(&self.0), Singleton::run))
     }
 }

@@ -1,10 +1,12 @@
 //! The `plugin!` macro, and the module's entry point, which differs between toolchains.
 
+use crate::background::Singleton;
 use crate::config::ConfigError;
 use crate::dispatch;
 #[cfg(target_arch = "wasm32")]
 use crate::last_words;
-use crate::plugin::{Configured, Http};
+use crate::plugin::{Configured, Factory, Http};
+use crate::sys::{self, HostError, Status};
 use crate::tcp::{self, Tcp};
 
 /// Makes a type the plugin of this crate; the crate is a `cdylib` (and an `rlib`, for native tests).
@@ -14,9 +16,11 @@ use crate::tcp::{self, Tcp};
 /// * `plugin!(Limit, config = Config)`: `Config` is read from JSON, and `Limit` made from it through
 ///   `TryFrom<Config>` (or `From`), whose error may name a place with [`ConfigError::at`]. A plugin that is its own
 ///   configuration names itself: `plugin!(Limit, config = Limit)`. Unknown fields are refused.
-///
-/// A plugin for TCP says so: `plugin!(AllowList: Tcp)`, `plugin!(AllowList: Tcp, config = Config)`; what says nothing
-/// is one for HTTP.
+/// * `plugin!(Refresher: Singleton, ..)`, `plugin!(AllowList: Tcp, ..)`: a plugin that is not [`Http`], with or without a
+///   configuration.
+/// * `plugin!("refresher" => Refresher: Singleton, config = Config; "" => AddToken)`: several plugins in one module, each
+///   with the root id (`root_id` in Envoy, `pluginName` in Istio) that the proxy's configuration chooses it by. Any other
+///   root id is refused, with a message that names these.
 ///
 /// Where the type of the configuration has a `schemars::JsonSchema`, the build puts the schema into the finished module,
 /// as a section that is never loaded. To keep it out of the module's code, derive it natively:
@@ -25,80 +29,57 @@ use crate::tcp::{self, Tcp};
 /// On Wasm it defines the entry point. Natively it defines `pub fn register()`, which a native host calls.
 #[macro_export]
 macro_rules! plugin {
-    ($plugin:ident : Tcp) => {
-        $crate::__tcp_exports!();
-        $crate::__plain!(tcp_instance, $plugin);
-    };
-    ($plugin:ident : Tcp, config = $config:ty) => {
-        $crate::__tcp_exports!();
-        $crate::__configured!(tcp_instance, $plugin, $config);
-    };
-    ($plugin:ident $($fields:tt)?) => {
-        $crate::__plain!(instance, $plugin $($fields)?);
-    };
-    ($plugin:ty, config = $config:ty) => {
-        $crate::__configured!(instance, $plugin, $config);
-    };
-}
-
-/// A plugin without configuration, put behind the dispatcher by the function of that name.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __plain {
-    ($instance:ident, $($plugin:tt)+) => {
+    ($root_id:literal $($plugins:tt)*) => {
         $crate::__entry!();
+        $crate::__exports!($($plugins)*);
 
-        /// Makes this crate's plugin the one of the current thread; a native host calls it.
+        /// Makes this crate's plugins those of the current thread; a native host calls it.
         pub fn register() {
-            $crate::__private::register(|configuration| {
-                $crate::__private::$instance($crate::config::none(configuration).map(|()| $($plugin)+))
-            });
+            $crate::__private::register(|configuration| $crate::__plugins!(configuration, [] $root_id $($plugins)*));
         }
 
         /// What a module of this crate says about itself; the build asks natively, no module carries it.
         #[doc(hidden)]
         #[cfg(not(target_arch = "wasm32"))]
         pub fn wasmplugin_description() -> ::std::string::String {
-            $crate::__private::description($crate::__about!(), ::core::option::Option::Some($crate::config::NO_FIELDS.into()), |configuration| {
-                $crate::__private::$instance($crate::config::none(configuration).map(|()| $($plugin)+))
+            // Each plugin has a configuration of its own, so there is no schema of the module's.
+            $crate::__private::description($crate::__about!(), ::core::option::Option::None, |configuration| {
+                $crate::__plugins!(configuration, [] $root_id $($plugins)*)
             })
         }
     };
-}
-
-/// A plugin with a configuration, put behind the dispatcher by the function of that name.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __configured {
-    ($instance:ident, $plugin:ty, $config:ty) => {
+    ($($plugin:tt)*) => {
         $crate::__entry!();
+        $crate::__exports!($($plugin)*);
 
         /// Makes this crate's plugin the one of the current thread; a native host calls it.
         pub fn register() {
-            $crate::__private::register(|configuration| {
-                $crate::__private::$instance(
-                    $crate::config::json::<$config>(configuration)
-                        .and_then($crate::__private::parsed::<$config, $plugin>),
-                )
-            });
+            $crate::__private::register($crate::__factory!($($plugin)*));
         }
 
         /// What a module of this crate says about itself; the build asks natively, no module carries it.
         #[doc(hidden)]
         #[cfg(not(target_arch = "wasm32"))]
         pub fn wasmplugin_description() -> ::std::string::String {
-            use $crate::__private::{WithSchema as _, WithoutSchema as _};
-
-            // The first trait is found where the type has a schema, the second otherwise.
-            let schema = (&$crate::__private::SchemaOf::<$config>::new()).schema();
-            $crate::__private::description($crate::__about!(), schema, |configuration| {
-                $crate::__private::$instance(
-                    $crate::config::json::<$config>(configuration)
-                        .and_then($crate::__private::parsed::<$config, $plugin>),
-                )
-            })
+            let schema = $crate::__schema!($($plugin)*);
+            $crate::__private::description($crate::__about!(), schema, $crate::__factory!($($plugin)*))
         }
     };
+}
+
+/// The schema of a plugin's configuration, if its type has one.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __schema {
+    ($plugin:ident $({$($fields:tt)*})? $(: $kind:ident)?) => {
+        ::core::option::Option::Some($crate::config::NO_FIELDS.into())
+    };
+    ($plugin:ty $(: $kind:ident)?, config = $config:ty) => {{
+        use $crate::__private::{WithSchema as _, WithoutSchema as _};
+
+        // The first trait is found where the type has a schema, the second otherwise.
+        (&$crate::__private::SchemaOf::<$config>::new()).schema()
+    }};
 }
 
 /// What cargo knows of the plugin's package.
@@ -111,6 +92,79 @@ macro_rules! __about {
             version: env!("CARGO_PKG_VERSION"),
             license: env!("CARGO_PKG_LICENSE"),
         }
+    };
+}
+
+/// Splits the list of plugins at its semicolons.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __plugins {
+    ($configuration:ident, [$($done:tt)*]) => {
+        $crate::__private::chosen(&[$($done)*], $configuration)
+    };
+    ($configuration:ident, [$($done:tt)*] $root_id:literal => $plugin:ident : $kind:ident, config = $config:ty $(; $($rest:tt)*)?) => {
+        $crate::__plugins!(
+            $configuration,
+            [$($done)* ($root_id, $crate::__factory!($plugin: $kind, config = $config)),] $($($rest)*)?
+        )
+    };
+    ($configuration:ident, [$($done:tt)*] $root_id:literal => $plugin:ident, config = $config:ty $(; $($rest:tt)*)?) => {
+        $crate::__plugins!(
+            $configuration,
+            [$($done)* ($root_id, $crate::__factory!($plugin, config = $config)),] $($($rest)*)?
+        )
+    };
+    ($configuration:ident, [$($done:tt)*] $root_id:literal => $plugin:ident $({$($fields:tt)*})? $(: $kind:ident)? $(; $($rest:tt)*)?) => {
+        $crate::__plugins!(
+            $configuration,
+            [$($done)* ($root_id, $crate::__factory!($plugin $({$($fields)*})? $(: $kind)?)),] $($($rest)*)?
+        )
+    };
+}
+
+/// The function that makes a plugin from its configuration.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __factory {
+    ($plugin:ident $({$($fields:tt)*})?) => {
+        $crate::__factory!($plugin $({$($fields)*})?: Http)
+    };
+    ($plugin:ty, config = $config:ty) => {
+        $crate::__factory!($plugin: Http, config = $config)
+    };
+    ($plugin:ident $({$($fields:tt)*})? : $kind:ident) => {
+        |configuration| {
+            $crate::config::none(configuration).map(|()| $crate::__kind!($kind)($plugin $({$($fields)*})?))
+        }
+    };
+    ($plugin:ty : $kind:ident, config = $config:ty) => {
+        |configuration| {
+            $crate::config::json::<$config>(configuration)
+                .and_then($crate::__private::parsed::<$config, $plugin>)
+                .map($crate::__kind!($kind))
+        }
+    };
+}
+
+/// What puts a plugin of a kind behind the dispatcher.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __kind {
+    (Http) => {
+        $crate::__private::http
+    };
+    (Singleton) => {
+        $crate::__private::singleton
+    };
+    (Tcp) => {
+        $crate::__private::tcp_plugin
+    };
+    ($kind:ident) => {
+        compile_error!(concat!(
+            "there is no kind of plugin `",
+            stringify!($kind),
+            "`; known are `Http`, `Singleton` and `Tcp`"
+        ))
     };
 }
 
@@ -136,6 +190,19 @@ macro_rules! __tcp_exports {
                 $crate::__private::tcp::upstream_data(context, size, end)
             }
         }
+    };
+}
+
+/// The exports that the kinds of these plugins need.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __exports {
+    () => {};
+    (: Tcp $($rest:tt)*) => {
+        $crate::__tcp_exports!();
+    };
+    ($skipped:tt $($rest:tt)*) => {
+        $crate::__exports!($($rest)*);
     };
 }
 
@@ -172,20 +239,25 @@ macro_rules! __entry {
 }
 
 /// Takes the factory of this module's plugin.
-pub fn register(factory: fn(&[u8]) -> Result<Configured, ConfigError>) {
+pub fn register(factory: Factory) {
     #[cfg(target_arch = "wasm32")]
     last_words::install();
     dispatch::register(factory);
 }
 
-/// Puts a plugin behind the dispatcher.
-pub fn instance<P: Http>(plugin: Result<P, ConfigError>) -> Result<Configured, ConfigError> {
-    plugin.map(Configured::new)
+/// Puts a plugin for HTTP behind the dispatcher.
+pub fn http<P: Http>(plugin: P) -> Configured {
+    Configured::new(plugin)
 }
 
-/// Puts a TCP plugin behind the dispatcher.
-pub fn tcp_instance<P: Tcp>(plugin: Result<P, ConfigError>) -> Result<Configured, ConfigError> {
-    plugin.map(tcp::configured)
+/// Puts a singleton behind the dispatcher.
+pub fn singleton<P: Singleton>(plugin: P) -> Configured {
+    Configured::singleton(plugin)
+}
+
+/// Puts a plugin for TCP behind the dispatcher.
+pub fn tcp_plugin<P: Tcp>(plugin: P) -> Configured {
+    tcp::configured(plugin)
 }
 
 /// Makes a plugin of its configuration.
@@ -194,4 +266,21 @@ where
     P: TryFrom<C, Error: Into<ConfigError>>,
 {
     P::try_from(config).map_err(Into::into)
+}
+
+/// Makes the plugin that the proxy's configuration chooses by its root id.
+pub fn chosen(plugins: &[(&str, Factory)], configuration: &[u8]) -> Result<Configured, ConfigError> {
+    let root_id = match sys::property("plugin_root_id") {
+        Ok(root_id) => String::from_utf8_lossy(&root_id).into_owned(),
+        Err(HostError { status: Status::NOT_FOUND, .. }) => String::new(),
+        Err(error) => return Err(ConfigError::new(format!("the root id cannot be read: {error}"))),
+    };
+    match plugins.iter().find(|(known, _)| *known == root_id) {
+        Some((_, factory)) => factory(configuration),
+        None => {
+            let known: Vec<String> = plugins.iter().map(|(known, _)| format!("`{known}`")).collect();
+            let known = known.join(", ");
+            Err(ConfigError::new(format!("no plugin of this module has the root id `{root_id}`; known are {known}")))
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The executor: one task per exchange, woken by host callbacks, polled with the right context active.
+//! The executor: a task per exchange that waits, and tasks of a plugin's own, polled with the right context active.
 //!
 //! A guest has one thread and the host calls it; so "running" means: a callback marks what happened, wakes the
 //! tasks that wait for it, and [`run`] polls them before the callback returns. A task is out of the table while it
@@ -39,8 +39,20 @@ impl Hasher for IdHasher {
     }
 }
 
+/// How many tasks of their own the plugins of one VM may have: background tasks and what they shield.
+const OWN_TASKS: usize = 1_000;
+
+/// What a task is known by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Id {
+    /// The context of its exchange, which has no other task.
+    Exchange(u32),
+    /// A number of its own: it belongs to a root context and outlives exchanges.
+    Own(u32),
+}
+
 struct Task {
-    /// The plugin instance that the exchange belongs to.
+    /// The plugin instance that the task belongs to.
     root: u32,
     future: Pin<Box<dyn Future<Output = ()>>>,
 }
@@ -48,10 +60,12 @@ struct Task {
 struct Runtime {
     /// The context that host calls act on now.
     active: Cell<u32>,
-    tasks: RefCell<IdMap<Task>>,
-    ready: RefCell<Vec<u32>>,
-    /// The context whose task is being polled, its root, and whether its exchange ended meanwhile.
-    polled: Cell<u32>,
+    exchanges: RefCell<IdMap<Task>>,
+    own: RefCell<IdMap<Task>>,
+    next_own: Cell<u32>,
+    ready: RefCell<Vec<Id>>,
+    /// The task that is being polled, its root, and whether it was cancelled meanwhile.
+    polled: Cell<Id>,
     root: Cell<u32>,
     cancelled: Cell<bool>,
 }
@@ -60,9 +74,11 @@ thread_local! {
     static RUNTIME: Runtime = const {
         Runtime {
             active: Cell::new(0),
-            tasks: RefCell::new(id_map()),
+            exchanges: RefCell::new(id_map()),
+            own: RefCell::new(id_map()),
+            next_own: Cell::new(0),
             ready: RefCell::new(Vec::new()),
-            polled: Cell::new(0),
+            polled: Cell::new(Id::Exchange(0)),
             root: Cell::new(0),
             cancelled: Cell::new(false),
         }
@@ -86,55 +102,94 @@ pub(crate) fn focus(context: u32) -> sys::Result<()> {
     })
 }
 
+/// Says which plugin the hook that begins now is of.
+pub(crate) fn enter_root(root: u32) {
+    RUNTIME.with(|runtime| runtime.root.set(root));
+}
+
 /// Gives a context its task and polls it once. A task that waits is kept; one that has ended is given back.
 pub(crate) fn start<F>(context: u32, root: u32, mut future: Pin<Box<F>>) -> Option<Pin<Box<F>>>
 where
     F: Future<Output = ()> + 'static,
 {
-    if !poll(context, root, future.as_mut()) {
+    if !poll(Id::Exchange(context), root, future.as_mut()) {
         return Some(future);
     }
-    let earlier = RUNTIME.with(|runtime| runtime.tasks.borrow_mut().insert(context, Task { root, future }));
+    let earlier = RUNTIME.with(|runtime| runtime.exchanges.borrow_mut().insert(context, Task { root, future }));
     drop(earlier);
     None
 }
 
-/// The root of the context whose task is being polled.
+/// Gives a root a task, which begins before this callback returns; whether there was room for it.
+pub(crate) fn spawn(root: u32, future: impl Future<Output = ()> + 'static) -> bool {
+    RUNTIME.with(|runtime| {
+        let mut own = runtime.own.borrow_mut();
+        if own.len() >= OWN_TASKS {
+            return false;
+        }
+        let mut id = runtime.next_own.get();
+        while own.contains_key(&id) {
+            id = id.wrapping_add(1);
+        }
+        runtime.next_own.set(id.wrapping_add(1));
+        own.insert(id, Task { root, future: Box::pin(future) });
+        runtime.ready.borrow_mut().push(Id::Own(id));
+        true
+    })
+}
+
+/// The root of the task that is being polled, or of the hook that runs.
 pub(crate) fn root() -> u32 {
     RUNTIME.with(|runtime| runtime.root.get())
 }
 
-/// Ends a context's task where it stands; what it holds is dropped.
+/// Ends the task of an exchange where it stands; what it holds is dropped.
 pub(crate) fn cancel(context: u32) {
     let task = RUNTIME.with(|runtime| {
-        if runtime.polled.get() == context {
+        if runtime.polled.get() == Id::Exchange(context) {
             runtime.cancelled.set(true);
         }
-        runtime.tasks.borrow_mut().remove(&context)
+        runtime.exchanges.borrow_mut().remove(&context)
     });
     drop(task);
 }
 
+/// Ends all tasks of a root's own.
+pub(crate) fn end(root: u32) {
+    let tasks: Vec<Task> = RUNTIME.with(|runtime| {
+        if matches!(runtime.polled.get(), Id::Own(_)) && runtime.root.get() == root {
+            runtime.cancelled.set(true);
+        }
+        runtime.own.borrow_mut().extract_if(|_, task| task.root == root).map(|(_, task)| task).collect()
+    });
+    drop(tasks);
+}
+
 /// Polls every task that was woken, and those that these wake.
 pub(crate) fn run() {
-    while let Some(context) = RUNTIME.with(|runtime| runtime.ready.borrow_mut().pop()) {
-        let Some(mut task) = RUNTIME.with(|runtime| runtime.tasks.borrow_mut().remove(&context)) else { continue };
-        match focus(context) {
-            Ok(()) if poll(context, task.root, task.future.as_mut()) => {
-                RUNTIME.with(|runtime| runtime.tasks.borrow_mut().insert(context, task));
-            }
-            Ok(()) => {}
-            Err(error) => log::error!("exchange {context} is lost: {error}"),
-        }
+    while let Some(id) = RUNTIME.with(|runtime| runtime.ready.borrow_mut().pop()) {
+        run_one(id);
+    }
+}
+
+fn run_one(id: Id) {
+    let Some(mut task) = RUNTIME.with(|runtime| runtime.take(id)) else { return };
+    let (context, what) = match id {
+        Id::Exchange(context) => (context, "exchange"),
+        Id::Own(_) => (task.root, "a task of plugin"),
+    };
+    match focus(context) {
+        Ok(()) if poll(id, task.root, task.future.as_mut()) => RUNTIME.with(|runtime| runtime.put(id, task)),
+        Ok(()) => {}
+        Err(error) => log::error!("{what} {context} is lost: {error}"),
     }
 }
 
 /// Polls a task; whether it waits and is still wanted.
-fn poll(context: u32, root: u32, future: Pin<&mut dyn Future<Output = ()>>) -> bool {
-    let waker = waker(context);
-    let outer = RUNTIME.with(|runtime| {
-        (runtime.polled.replace(context), runtime.root.replace(root), runtime.cancelled.replace(false))
-    });
+fn poll(id: Id, root: u32, future: Pin<&mut dyn Future<Output = ()>>) -> bool {
+    let waker = waker(id);
+    let outer = RUNTIME
+        .with(|runtime| (runtime.polled.replace(id), runtime.root.replace(root), runtime.cancelled.replace(false)));
     let pending = future.poll(&mut Context::from_waker(&waker)).is_pending();
     RUNTIME.with(|runtime| {
         let (polled, root, cancelled) = outer;
@@ -144,24 +199,56 @@ fn poll(context: u32, root: u32, future: Pin<&mut dyn Future<Output = ()>>) -> b
     })
 }
 
-/// How many tasks wait.
+/// How many exchanges have a task that waits.
 pub(crate) fn waiting() -> usize {
-    RUNTIME.with(|runtime| runtime.tasks.borrow().len())
+    RUNTIME.with(|runtime| runtime.exchanges.borrow().len())
 }
 
-/// A waker is the context id in the shape of a pointer: nothing to allocate, nothing to count.
-fn waker(context: u32) -> Waker {
-    const TABLE: RawWakerVTable = RawWakerVTable::new(|data| RawWaker::new(data, &TABLE), wake, wake, |_| ());
-    fn wake(data: *const ()) {
-        let context = data.addr() as u32;
-        RUNTIME.with(|runtime| {
-            let mut ready = runtime.ready.borrow_mut();
-            // One event often wakes a task several times in a row. A search through all would cost the square of
-            // how many wait; a task that is polled once too often finds nothing new.
-            if ready.last() != Some(&context) {
-                ready.push(context);
-            }
-        });
+impl Runtime {
+    fn take(&self, id: Id) -> Option<Task> {
+        match id {
+            Id::Exchange(context) => self.exchanges.borrow_mut().remove(&context),
+            Id::Own(number) => self.own.borrow_mut().remove(&number),
+        }
     }
-    sys::waker(RawWaker::new(std::ptr::without_provenance(context as usize), &TABLE))
+
+    fn put(&self, id: Id, task: Task) {
+        match id {
+            Id::Exchange(context) => self.exchanges.borrow_mut().insert(context, task),
+            Id::Own(number) => self.own.borrow_mut().insert(number, task),
+        };
+    }
+}
+
+/// A waker is the number of its task in the shape of a pointer, with a table of functions for each kind: nothing to
+/// allocate, nothing to count.
+fn waker(id: Id) -> Waker {
+    const EXCHANGE: RawWakerVTable = RawWakerVTable::new(
+        |data| RawWaker::new(data, &EXCHANGE),
+        |data| wake(Id::Exchange(data.addr() as u32)),
+        |data| wake(Id::Exchange(data.addr() as u32)),
+        |_| (),
+    );
+    const OWN: RawWakerVTable = RawWakerVTable::new(
+        |data| RawWaker::new(data, &OWN),
+        |data| wake(Id::Own(data.addr() as u32)),
+        |data| wake(Id::Own(data.addr() as u32)),
+        |_| (),
+    );
+    let (number, table) = match id {
+        Id::Exchange(context) => (context, &EXCHANGE),
+        Id::Own(number) => (number, &OWN),
+    };
+    sys::waker(RawWaker::new(std::ptr::without_provenance(number as usize), table))
+}
+
+fn wake(id: Id) {
+    RUNTIME.with(|runtime| {
+        let mut ready = runtime.ready.borrow_mut();
+        // One event often wakes a task several times in a row. A search through all would cost the square of how
+        // many wait; a task that is polled once too often finds nothing new.
+        if ready.last() != Some(&id) {
+            ready.push(id);
+        }
+    });
 }

@@ -248,6 +248,16 @@ mod import {
             value_len: usize,
             cas: u32,
         ) -> u32;
+        pub(super) fn proxy_register_shared_queue(name: *const u8, name_len: usize, queue: *mut u32) -> u32;
+        pub(super) fn proxy_resolve_shared_queue(
+            vm_id: *const u8,
+            vm_id_len: usize,
+            name: *const u8,
+            name_len: usize,
+            queue: *mut u32,
+        ) -> u32;
+        pub(super) fn proxy_enqueue_shared_queue(queue: u32, item: *const u8, item_len: usize) -> u32;
+        pub(super) fn proxy_dequeue_shared_queue(queue: u32, bytes: *mut *mut u8, len: *mut usize) -> u32;
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
         pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -528,6 +538,40 @@ pub fn set_shared_data(key: &[u8], value: &[u8], cas: u32) -> Result<()> {
     // SAFETY: the pointers and the lengths describe live slices.
     told("proxy_set_shared_data", unsafe {
         import::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas)
+    })
+}
+
+/// Makes a queue, or finds the one of this name, and has its notices sent to the root of the active context.
+pub fn register_queue(name: &[u8]) -> Result<u32> {
+    let mut queue = 0;
+    // SAFETY: the pointer and the length describe a live slice, the last pointer is to a live `u32`.
+    told("proxy_register_shared_queue", unsafe {
+        import::proxy_register_shared_queue(name.as_ptr(), name.len(), &mut queue)
+    })?;
+    Ok(queue)
+}
+
+/// Finds a queue that a VM of that id has registered; an empty id is the own.
+pub fn resolve_queue(vm_id: &str, name: &[u8]) -> Result<u32> {
+    let mut queue = 0;
+    // SAFETY: the pointers and the lengths describe live slices, the last pointer is to a live `u32`.
+    told("proxy_resolve_shared_queue", unsafe {
+        import::proxy_resolve_shared_queue(vm_id.as_ptr(), vm_id.len(), name.as_ptr(), name.len(), &mut queue)
+    })?;
+    Ok(queue)
+}
+
+/// Appends an item to a queue; its registrant gets `proxy_on_queue_ready` later, for each item once.
+pub fn enqueue(queue: u32, item: &[u8]) -> Result<()> {
+    // SAFETY: the pointer and the length describe a live slice.
+    told("proxy_enqueue_shared_queue", unsafe { import::proxy_enqueue_shared_queue(queue, item.as_ptr(), item.len()) })
+}
+
+/// Takes the oldest item of a queue, whoever registered it; [`Status::EMPTY`] if there is none.
+pub fn dequeue(queue: u32) -> Result<Vec<u8>> {
+    received("proxy_dequeue_shared_queue", |bytes, len| {
+        // SAFETY: both out-pointers are live.
+        unsafe { import::proxy_dequeue_shared_queue(queue, bytes, len) }
     })
 }
 

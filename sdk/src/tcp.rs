@@ -34,6 +34,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::background::Idle;
 use crate::done::Done;
 use crate::error::Result;
 
@@ -69,6 +70,12 @@ pub trait Tcp: Sized + 'static {
     /// `async fn connection(self: Rc<Self>, connection: Connection) -> Result<Done>`.
     fn connection(self: Rc<Self>, connection: Connection) -> impl Future<Output = Result<Done>> + 'static {
         Pass(Some(connection))
+    }
+
+    /// Works beside the connections, written as `async fn background(self: Rc<Self>) -> Result<()>`; see
+    /// [`background`](crate::background) for when it begins and ends.
+    fn background(self: Rc<Self>) -> impl Future<Output = Result<()>> + 'static {
+        Idle
     }
 
     /// The connection is over.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::wire::Wire;
 use super::{Connection, ConnectionHead, Pass, Tcp, TcpFlow};
+use crate::background::{Background, Idle, supervise};
 use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::exchange::{Action, Exchange};
@@ -16,21 +17,27 @@ use crate::runtime;
 
 /// Puts a TCP plugin behind the dispatcher.
 pub(crate) fn configured<P: Tcp>(plugin: P) -> Configured {
-    Configured(Rc::new(adapter(plugin, P::connection)))
+    Configured(Rc::new(adapter(plugin, P::connection, P::background)))
 }
 
-/// Makes any TCP plugin an [`Instance`]. `F` is the future of its handler.
-struct Adapter<P, F> {
+/// Makes any TCP plugin an [`Instance`]. `F` is the future of its handler, `B` that of its background task.
+struct Adapter<P, F, B> {
     plugin: Rc<P>,
     handle: fn(Rc<P>, Connection) -> F,
+    background: fn(Rc<P>) -> B,
 }
 
 /// Names the type of a handler's future, which only a function's signature can.
-fn adapter<P, F>(plugin: P, handle: fn(Rc<P>, Connection) -> F) -> Adapter<P, F> {
-    Adapter { plugin: Rc::new(plugin), handle }
+fn adapter<P, F, B>(plugin: P, handle: fn(Rc<P>, Connection) -> F, background: fn(Rc<P>) -> B) -> Adapter<P, F, B> {
+    Adapter { plugin: Rc::new(plugin), handle, background }
 }
 
-impl<P: Tcp, F: Future<Output = Result<Done>> + 'static> Instance for Adapter<P, F> {
+impl<P, F, B> Instance for Adapter<P, F, B>
+where
+    P: Tcp,
+    F: Future<Output = Result<Done>> + 'static,
+    B: Future<Output = Result<()>> + 'static,
+{
     /// A connection that passes at once leaves nothing behind.
     fn new_connection(&self, context: u32, root: u32) -> (Action, Option<Rc<Wire>>) {
         let wire = match self.plugin.on_connection(&ConnectionHead::new(context)) {
@@ -63,6 +70,10 @@ impl<P: Tcp, F: Future<Output = Result<Done>> + 'static> Instance for Adapter<P,
 
     fn log(&self, context: u32, _entry: &LogEntry) {
         self.plugin.on_log(&ConnectionHead::new(context));
+    }
+
+    fn background(&self) -> Option<Background> {
+        (TypeId::of::<B>() != TypeId::of::<Idle>()).then(|| supervise(Rc::clone(&self.plugin), self.background))
     }
 }
 
