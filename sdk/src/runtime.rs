@@ -57,13 +57,20 @@ struct Task {
     future: Pin<Box<dyn Future<Output = ()>>>,
 }
 
-struct Runtime {
-    /// The context that host calls act on now.
-    active: Cell<u32>,
+/// The tasks that wait.
+struct Tasks {
     exchanges: RefCell<IdMap<Task>>,
     own: RefCell<IdMap<Task>>,
     next_own: Cell<u32>,
     ready: RefCell<Vec<Id>>,
+}
+
+/// What is the case at this moment. Nothing in it needs to be dropped, so that looking at it costs nothing.
+struct Moment {
+    /// The context that host calls act on.
+    active: Cell<u32>,
+    /// Some task is ready.
+    woken: Cell<bool>,
     /// The task that is being polled, its root, and whether it was cancelled meanwhile.
     polled: Cell<Id>,
     root: Cell<u32>,
@@ -71,32 +78,37 @@ struct Runtime {
 }
 
 thread_local! {
-    static RUNTIME: Runtime = const {
-        Runtime {
+    static MOMENT: Moment = const {
+        Moment {
             active: Cell::new(0),
+            woken: Cell::new(false),
+            polled: Cell::new(Id::Exchange(0)),
+            root: Cell::new(0),
+            cancelled: Cell::new(false),
+        }
+    };
+    static TASKS: Tasks = const {
+        Tasks {
             exchanges: RefCell::new(id_map()),
             own: RefCell::new(id_map()),
             next_own: Cell::new(0),
             ready: RefCell::new(Vec::new()),
-            polled: Cell::new(Id::Exchange(0)),
-            root: Cell::new(0),
-            cancelled: Cell::new(false),
         }
     };
 }
 
 /// Says which context the host made current; every callback begins with it.
 pub(crate) fn enter(context: u32) {
-    RUNTIME.with(|runtime| runtime.active.set(context));
+    MOMENT.with(|moment| moment.active.set(context));
 }
 
 /// Makes host calls act on `context`, at no cost when they do already.
 pub(crate) fn focus(context: u32) -> sys::Result<()> {
-    RUNTIME.with(|runtime| {
-        if runtime.active.get() != context {
+    MOMENT.with(|moment| {
+        if moment.active.get() != context {
             // Once more before giving up: a stream that cannot be reached cannot be answered either.
             sys::set_effective_context(context).or_else(|_| sys::set_effective_context(context))?;
-            runtime.active.set(context);
+            moment.active.set(context);
         }
         Ok(())
     })
@@ -104,7 +116,7 @@ pub(crate) fn focus(context: u32) -> sys::Result<()> {
 
 /// Says which plugin the hook that begins now is of.
 pub(crate) fn enter_root(root: u32) {
-    RUNTIME.with(|runtime| runtime.root.set(root));
+    MOMENT.with(|moment| moment.root.set(root));
 }
 
 /// Gives a context its task and polls it once. A task that waits is kept; one that has ended is given back.
@@ -115,71 +127,82 @@ where
     if !poll(Id::Exchange(context), root, future.as_mut()) {
         return Some(future);
     }
-    let earlier = RUNTIME.with(|runtime| runtime.exchanges.borrow_mut().insert(context, Task { root, future }));
+    let earlier = TASKS.with(|tasks| tasks.exchanges.borrow_mut().insert(context, Task { root, future }));
     drop(earlier);
     None
 }
 
 /// Gives a root a task, which begins before this callback returns; whether there was room for it.
 pub(crate) fn spawn(root: u32, future: impl Future<Output = ()> + 'static) -> bool {
-    RUNTIME.with(|runtime| {
-        let mut own = runtime.own.borrow_mut();
-        if own.len() >= OWN_TASKS {
-            return false;
+    let number = TASKS.with(|tasks| {
+        let mut own = tasks.own.borrow_mut();
+        let mut number = tasks.next_own.get();
+        while own.contains_key(&number) {
+            number = number.wrapping_add(1);
         }
-        let mut id = runtime.next_own.get();
-        while own.contains_key(&id) {
-            id = id.wrapping_add(1);
-        }
-        runtime.next_own.set(id.wrapping_add(1));
-        own.insert(id, Task { root, future: Box::pin(future) });
-        runtime.ready.borrow_mut().push(Id::Own(id));
-        true
-    })
+        tasks.next_own.set(number.wrapping_add(1));
+        let room = own.len() < OWN_TASKS;
+        room.then(|| drop(own.insert(number, Task { root, future: Box::pin(future) }))).map(|()| number)
+    });
+    if let Some(number) = number {
+        wake(Id::Own(number));
+    }
+    number.is_some()
 }
 
 /// The root of the task that is being polled, or of the hook that runs.
 pub(crate) fn root() -> u32 {
-    RUNTIME.with(|runtime| runtime.root.get())
+    MOMENT.with(|moment| moment.root.get())
 }
 
 /// Ends the task of an exchange where it stands; what it holds is dropped.
 pub(crate) fn cancel(context: u32) {
-    let task = RUNTIME.with(|runtime| {
-        if runtime.polled.get() == Id::Exchange(context) {
-            runtime.cancelled.set(true);
-        }
-        runtime.exchanges.borrow_mut().remove(&context)
-    });
+    give_up(|polled, _| polled == Id::Exchange(context));
+    let task = TASKS.with(|tasks| tasks.exchanges.borrow_mut().remove(&context));
     drop(task);
 }
 
 /// Ends all tasks of a root's own.
 pub(crate) fn end(root: u32) {
-    let tasks: Vec<Task> = RUNTIME.with(|runtime| {
-        if matches!(runtime.polled.get(), Id::Own(_)) && runtime.root.get() == root {
-            runtime.cancelled.set(true);
+    give_up(|polled, its_root| matches!(polled, Id::Own(_)) && its_root == root);
+    let ended: Vec<Task> = TASKS
+        .with(|tasks| tasks.own.borrow_mut().extract_if(|_, task| task.root == root).map(|(_, task)| task).collect());
+    drop(ended);
+}
+
+/// Has the task that is being polled dropped when it waits, if it is one of those meant.
+fn give_up(meant: impl FnOnce(Id, u32) -> bool) {
+    MOMENT.with(|moment| {
+        if meant(moment.polled.get(), moment.root.get()) {
+            moment.cancelled.set(true);
         }
-        runtime.own.borrow_mut().extract_if(|_, task| task.root == root).map(|(_, task)| task).collect()
     });
-    drop(tasks);
 }
 
 /// Polls every task that was woken, and those that these wake.
+#[inline]
 pub(crate) fn run() {
-    while let Some(id) = RUNTIME.with(|runtime| runtime.ready.borrow_mut().pop()) {
-        run_one(id);
+    if MOMENT.with(|moment| moment.woken.get()) {
+        run_woken();
     }
 }
 
+#[cold]
+fn run_woken() {
+    while let Some(id) = TASKS.with(|tasks| tasks.ready.borrow_mut().pop()) {
+        run_one(id);
+    }
+    MOMENT.with(|moment| moment.woken.set(false));
+}
+
 fn run_one(id: Id) {
-    let Some(mut task) = RUNTIME.with(|runtime| runtime.take(id)) else { return };
+    let Some(mut task) = TASKS.with(|tasks| tasks.take(id)) else { return };
     let (context, what) = match id {
         Id::Exchange(context) => (context, "exchange"),
         Id::Own(_) => (task.root, "a task of plugin"),
     };
     match focus(context) {
-        Ok(()) if poll(id, task.root, task.future.as_mut()) => RUNTIME.with(|runtime| runtime.put(id, task)),
+        Ok(()) if poll(id, task.root, task.future.as_mut()) => TASKS.with(|tasks| tasks.put(id, task)),
         Ok(()) => {}
         Err(error) => log::error!("{what} {context} is lost: {error}"),
     }
@@ -188,23 +211,23 @@ fn run_one(id: Id) {
 /// Polls a task; whether it waits and is still wanted.
 fn poll(id: Id, root: u32, future: Pin<&mut dyn Future<Output = ()>>) -> bool {
     let waker = waker(id);
-    let outer = RUNTIME
-        .with(|runtime| (runtime.polled.replace(id), runtime.root.replace(root), runtime.cancelled.replace(false)));
+    let outer =
+        MOMENT.with(|moment| (moment.polled.replace(id), moment.root.replace(root), moment.cancelled.replace(false)));
     let pending = future.poll(&mut Context::from_waker(&waker)).is_pending();
-    RUNTIME.with(|runtime| {
+    MOMENT.with(|moment| {
         let (polled, root, cancelled) = outer;
-        runtime.polled.set(polled);
-        runtime.root.set(root);
-        pending && !runtime.cancelled.replace(cancelled)
+        moment.polled.set(polled);
+        moment.root.set(root);
+        pending && !moment.cancelled.replace(cancelled)
     })
 }
 
 /// How many exchanges have a task that waits.
 pub(crate) fn waiting() -> usize {
-    RUNTIME.with(|runtime| runtime.exchanges.borrow().len())
+    TASKS.with(|tasks| tasks.exchanges.borrow().len())
 }
 
-impl Runtime {
+impl Tasks {
     fn take(&self, id: Id) -> Option<Task> {
         match id {
             Id::Exchange(context) => self.exchanges.borrow_mut().remove(&context),
@@ -243,12 +266,13 @@ fn waker(id: Id) -> Waker {
 }
 
 fn wake(id: Id) {
-    RUNTIME.with(|runtime| {
-        let mut ready = runtime.ready.borrow_mut();
+    TASKS.with(|tasks| {
+        let mut ready = tasks.ready.borrow_mut();
         // One event often wakes a task several times in a row. A search through all would cost the square of how
         // many wait; a task that is polled once too often finds nothing new.
         if ready.last() != Some(&id) {
             ready.push(id);
         }
     });
+    MOMENT.with(|moment| moment.woken.set(true));
 }
