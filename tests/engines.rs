@@ -60,6 +60,8 @@ const PACKAGES: &[&str] = &[
     "stream-upper",
     "tcp-allow-list",
     "tcp-probe",
+    "tasks",
+    "token-refresher",
     "two-callouts",
 ];
 

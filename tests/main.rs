@@ -30,6 +30,7 @@ mod rewrite_json;
 mod sse_filter;
 mod stream_upper;
 mod tcp_allow_list;
+mod token_refresher;
 mod two_callouts;
 
 // How modules are built.
@@ -49,6 +50,7 @@ mod replies;
 mod responses;
 mod shared_state;
 mod tcp;
+mod tasks;
 mod waiting;
 
 // What holds whatever happens.

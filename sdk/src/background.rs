@@ -37,7 +37,7 @@ use crate::time::{now, sleep};
 /// impl Singleton for Refresher {
 ///     async fn run(self: Rc<Self>) -> Result<()> {
 ///         loop {
-///             let answer = Cluster::new("keys").get("/keys").send().await?;
+///             let answer = Cluster::named("keys")?.get("/keys").send().await?;
 ///             Shared::of("keys").cell("keys").set(&answer.into_body())?;
 ///             wasmplugin::time::sleep(Duration::from_secs(300)).await;
 ///         }

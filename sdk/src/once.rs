@@ -30,7 +30,7 @@ use crate::waiters::Waiters;
 ///     async fn handle(self: Rc<Self>, request: Request) -> Result<Done> {
 ///         let keys = self
 ///             .keys
-///             .get_or_try_init(|| async { Ok(Cluster::new("keys").get("/keys").send().await?.into_body().into()) })
+///             .get_or_try_init(|| async { Ok(Cluster::named("keys")?.get("/keys").send().await?.into_body().into()) })
 ///             .await?;
 ///         if keys.is_empty() { Err("there are no keys".into()) } else { request.pass() }
 ///     }

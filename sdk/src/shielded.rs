@@ -25,7 +25,7 @@ use crate::runtime;
 ///
 /// impl Http for Mirror {
 ///     fn on_request(&self, request: &mut RequestHead) -> Result<Flow> {
-///         let call = Cluster::new("audit").get(request.path()?);
+///         let call = Cluster::named("audit")?.get(request.path()?);
 ///         drop(shielded(async move { call.send().await }));
 ///         Ok(Flow::Continue)
 ///     }

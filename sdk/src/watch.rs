@@ -28,7 +28,7 @@ use crate::waiters::Waiters;
 ///     }
 ///
 ///     async fn background(self: Rc<Self>) -> Result<()> {
-///         let answer = Cluster::new("keys").get("/keys").send().await?;
+///         let answer = Cluster::named("keys")?.get("/keys").send().await?;
 ///         self.keys.set(Some(answer.into_body().into()));
 ///         Ok(())
 ///     }

@@ -34,6 +34,8 @@ pub struct Bootstrap {
     pub admin: SocketAddr,
     /// The chain, in the order in which a request meets it.
     pub plugins: Vec<Plugin>,
+    /// The plugins that run once, on the main thread.
+    pub singletons: Vec<Plugin>,
     /// The cluster that requests go to.
     pub upstream: Cluster,
     /// Whether the listener passes TCP on to the upstream; the plugins are network filters then.
@@ -87,6 +89,7 @@ impl Bootstrap {
             buffer_limit: None,
             route_name: String::new(),
             stats_tags: Vec::new(),
+            singletons: Vec::new(),
         }
     }
 
@@ -117,6 +120,7 @@ impl Bootstrap {
             "node": {"id": "wasmplugin", "cluster": "wasmplugin"},
             "admin": {"address": address(self.admin)},
             "stats_flush_interval": "0.1s",
+            "bootstrap_extensions": self.singletons.iter().map(Plugin::render_singleton).collect::<Vec<_>>(),
             "static_resources": {"listeners": [listener], "clusters": clusters},
         })
     }
@@ -166,6 +170,20 @@ impl Bootstrap {
 impl Plugin {
     /// As a filter of that kind, `http` or `network`.
     fn render(&self, kind: &str) -> Value {
+        let filter = typed(&format!("envoy.extensions.filters.{kind}.wasm.v3.Wasm"), json!({"config": self.config()}));
+        json!({"name": format!("envoy.filters.{kind}.wasm"), "typed_config": filter})
+    }
+
+    /// As a bootstrap extension.
+    fn render_singleton(&self) -> Value {
+        let service = json!({"singleton": true, "config": self.config()});
+        json!({
+            "name": "envoy.bootstrap.wasm",
+            "typed_config": typed("envoy.extensions.wasm.v3.WasmService", service),
+        })
+    }
+
+    fn config(&self) -> Value {
         let mut vm = json!({
             "vm_id": self.vm_id,
             "runtime": "envoy.wasm.runtime.v8",
@@ -193,10 +211,7 @@ impl Plugin {
         if self.allow_on_headers_stop_iteration {
             put(&mut config, "allow_on_headers_stop_iteration", json!(true));
         }
-        json!({
-            "name": format!("envoy.filters.{kind}.wasm"),
-            "typed_config": typed(&format!("envoy.extensions.filters.{kind}.wasm.v3.Wasm"), json!({"config": config})),
-        })
+        config
     }
 }
 
@@ -318,6 +333,17 @@ mod tests {
         assert_eq!(config["configuration"]["value"], "{\"a\":1}");
         assert_eq!(config["vm_config"]["configuration"]["value"], "/wA=");
         assert_eq!(config["vm_config"]["code"]["local"]["filename"], "/m/hello.wasm");
+    }
+
+    #[test]
+    fn a_singleton_is_a_bootstrap_extension() {
+        let mut bootstrap = bootstrap();
+        bootstrap.singletons.append(&mut bootstrap.plugins);
+        let rendered = bootstrap.render();
+        let extension = &rendered["bootstrap_extensions"][0];
+        assert_eq!(extension["name"], "envoy.bootstrap.wasm");
+        assert_eq!(extension["typed_config"]["singleton"], true);
+        assert_eq!(extension["typed_config"]["config"]["root_id"], "root");
     }
 
     #[test]

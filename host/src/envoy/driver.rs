@@ -75,6 +75,7 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
     bootstrap.tcp = tcp_server.is_some();
     bootstrap.clusters = setup.clusters.iter().map(serve).collect::<Result<_, _>>()?;
     bootstrap.plugins = setup.plugins.into_iter().map(plugin).collect::<Result<_, _>>()?;
+    bootstrap.singletons = setup.singletons.into_iter().map(plugin).collect::<Result<_, _>>()?;
     bootstrap.buffer_limit = setup.buffer_limit;
     bootstrap.route_name = setup.route_name;
     bootstrap.stats_tags = setup.stats_tags;

@@ -67,15 +67,20 @@ pub(super) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         server: Some(Bytes::from_static(b"envoy")),
         ..Options::default()
     };
-    let mut workers = Vec::with_capacity(setup.workers);
-    for _ in 0..setup.workers.max(1) {
+    let singletons = self::plugins(setup.singletons).map_err(refused)?;
+    let serving = setup.workers.max(1);
+    let mut workers = Vec::with_capacity(serving + 1);
+    // The last is the main thread, which serves nobody.
+    let each = std::iter::repeat_n(&plugins, serving).chain((!singletons.is_empty()).then_some(&singletons));
+    for plugins in each {
         // Each worker has a place of its own for notices.
         let options = Options { inbox: crate::shared::Inbox::default(), ..options.clone() };
-        let worker = Worker::start(&plugins, Arc::clone(&services), options);
+        let worker = Worker::start(plugins, Arc::clone(&services), options);
         workers.push(worker.map_err(|error| refused(error.to_string()))?);
     }
     let mut engine = Engine {
         workers,
+        serving,
         services,
         clusters: setup.clusters.into_iter().map(|cluster| (cluster.name().to_owned(), cluster)).collect(),
         upstream: setup.upstream,
@@ -124,6 +129,8 @@ fn plugins(setups: Vec<PluginSetup>) -> Result<Vec<Plugin>, String> {
 
 struct Engine {
     workers: Vec<Worker>,
+    /// How many of them take exchanges: the first ones.
+    serving: usize,
     services: Arc<Services>,
     clusters: HashMap<String, Cluster>,
     stats_tags: Vec<StatsTag>,
@@ -468,7 +475,7 @@ impl Talk {
 impl Driver for Engine {
     fn open(&mut self, number: u64, headers: Headers, end: bool) -> Result<(), Failure> {
         let turn = usize::try_from(number.saturating_sub(1)).unwrap_or_default();
-        let worker = turn % self.workers.len().max(1);
+        let worker = turn % self.serving.max(1);
         let request_is_head = headers.get(":method") == Some("HEAD");
         let map = received(&headers, number, self.protocol);
         let connection = Connection {

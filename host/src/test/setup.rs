@@ -66,6 +66,8 @@ pub struct Setup {
     pub engine: Engine,
     /// The chain, in the order in which a request meets it; never empty.
     pub plugins: Vec<PluginSetup>,
+    /// The plugins that run once beside the workers, on the proxy's main thread, and meet no request.
+    pub singletons: Vec<PluginSetup>,
     /// Where requests go that no plugin answers.
     pub upstream: Cluster,
     /// Where TCP connections go; with it, the proxy is one for TCP and takes no requests.
@@ -268,6 +270,7 @@ fn lock(seen: &Mutex<Vec<Request>>) -> MutexGuard<'_, Vec<Request>> {
 pub struct Builder {
     engine: Engine,
     plugins: Vec<Draft>,
+    singletons: Vec<Draft>,
     upstream: Cluster,
     tcp: Option<TcpServer>,
     clusters: Vec<Cluster>,
@@ -301,6 +304,7 @@ impl Builder {
         Self {
             engine,
             plugins: vec![Draft::new(module)],
+            singletons: Vec::new(),
             upstream: Cluster::new("upstream", |_| Answer::new(200).body("upstream")),
             tcp: None,
             clusters: Vec::new(),
@@ -456,7 +460,20 @@ impl Builder {
     /// Chains the other builder's plugins behind this one's and adds its clusters; its other options are dropped.
     pub fn then(mut self, next: Self) -> Self {
         self.plugins.extend(next.plugins);
+        self.singletons.extend(next.singletons);
         self.clusters.extend(next.clusters);
+        self
+    }
+
+    /// Runs the other builder's plugins once, beside the workers, as Envoy's bootstrap extension `envoy.bootstrap.wasm`
+    /// does with `singleton: true`: on the main thread, with a root context and no exchanges. Adds its clusters; its other
+    /// options are dropped.
+    ///
+    /// Plugins with the same [`vm_id`](Self::vm_id), also the empty one, share data and queues with it.
+    pub fn singleton(mut self, other: Self) -> Self {
+        self.singletons.extend(other.plugins);
+        self.singletons.extend(other.singletons);
+        self.clusters.extend(other.clusters);
         self
     }
 
@@ -517,7 +534,9 @@ impl Builder {
     /// What an engine is started from, without starting it.
     pub fn setup(self) -> Result<Setup, StartError> {
         let engine = self.engine;
-        let plugins: Result<Vec<_>, _> = self.plugins.into_iter().map(|draft| draft.finish(engine)).collect();
+        let finish = |drafts: Vec<Draft>| drafts.into_iter().map(|draft| draft.finish(engine)).collect();
+        let (plugins, singletons): (Result<Vec<_>, _>, Result<Vec<_>, _>) =
+            (finish(self.plugins), finish(self.singletons));
         let mut names: Vec<_> = self.clusters.iter().map(Cluster::name).collect();
         names.push(self.upstream.name());
         names.sort_unstable();
@@ -529,6 +548,7 @@ impl Builder {
         Ok(Setup {
             engine,
             plugins: plugins?,
+            singletons: singletons?,
             upstream: self.upstream,
             tcp: self.tcp,
             clusters: self.clusters,

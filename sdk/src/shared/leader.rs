@@ -44,7 +44,7 @@ const SKEW: u64 = 1_000_000_000;
 ///     async fn background(self: Rc<Self>) -> Result<()> {
 ///         let leader = Shared::of("keys").leader("refresh");
 ///         leader.run(Duration::from_secs(300), async || {
-///             let answer = Cluster::new("keys").get("/keys").send().await?;
+///             let answer = Cluster::named("keys")?.get("/keys").send().await?;
 ///             Shared::of("keys").cell("keys").set(&answer.into_body())
 ///         })
 ///         .await
