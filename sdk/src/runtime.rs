@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 
@@ -87,13 +88,14 @@ thread_local! {
             cancelled: Cell::new(false),
         }
     };
-    static TASKS: Tasks = const {
-        Tasks {
+    /// Not dropped when a (native) thread ends: what tasks hold would look for tables that are gone already.
+    static TASKS: ManuallyDrop<Tasks> = const {
+        ManuallyDrop::new(Tasks {
             exchanges: RefCell::new(id_map()),
             own: RefCell::new(id_map()),
             next_own: Cell::new(0),
             ready: RefCell::new(Vec::new()),
-        }
+        })
     };
 }
 

@@ -42,6 +42,8 @@ struct Engine {
     clusters: Vec<String>,
     http2: bool,
     patience: Duration,
+    /// Plugins run on the main thread, so that its log counts.
+    main_thread: bool,
     _servers: Vec<Backend>,
     tcp_server: Option<tcp::Server>,
 }
@@ -90,6 +92,7 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         clusters: setup.clusters.iter().map(|cluster| cluster.name().to_owned()).collect(),
         http2: setup.http2,
         patience: setup.patience,
+        main_thread: !bootstrap.singletons.is_empty(),
         _servers: servers,
         tcp_server,
     }))
@@ -228,7 +231,7 @@ impl Driver for Engine {
 
     fn logs(&mut self) -> Vec<LogLine> {
         self.process.log().settle(QUIET);
-        self.process.log().plugin_lines(false)
+        self.process.log().plugin_lines(self.main_thread)
     }
 
     fn metric(&mut self, name: &str) -> Option<u64> {

@@ -469,6 +469,9 @@ impl Builder {
     /// does with `singleton: true`: on the main thread, with a root context and no exchanges. Adds its clusters; its other
     /// options are dropped.
     ///
+    /// A real Envoy tries filters out on its main thread too, and the log does not tell who says what there: beside a
+    /// singleton [`Proxy::logs`] has the lines of both.
+    ///
     /// Plugins with the same [`vm_id`](Self::vm_id), also the empty one, share data and queues with it.
     pub fn singleton(mut self, other: Self) -> Self {
         self.singletons.extend(other.plugins);
