@@ -218,13 +218,13 @@ impl Proxy {
 
     /// The samples of a histogram of the plugins; nothing if none of them defined it.
     pub fn histogram(&mut self, name: &str) -> Option<Samples> {
-        self.driver.histogram(name)
+        self.driver.borrow_mut().histogram(name)
     }
 
     /// The metrics as Prometheus reads them, with the labels that [`Builder::stats_tags`](super::Builder::stats_tags)
     /// find; a real Envoy tells its own metrics as well.
     pub fn prometheus(&mut self) -> String {
-        self.driver.prometheus()
+        self.driver.borrow_mut().prometheus()
     }
 
     /// The calls between proxy and plugins so far; needs [`Builder::trace`](super::Builder::trace).
