@@ -49,8 +49,8 @@ mod labels;
 mod replies;
 mod responses;
 mod shared_state;
-mod tcp;
 mod tasks;
+mod tcp;
 mod waiting;
 
 // What holds whatever happens.

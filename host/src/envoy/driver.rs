@@ -70,7 +70,9 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
     let tcp_server = setup.tcp.map(tcp::Server::start).transpose();
     let tcp_server = tcp_server.map_err(|error| refusal(format!("no server for TCP: {error}")))?;
     let upstream = match &tcp_server {
-        Some(server) => config::Cluster { name: setup.upstream.name().to_owned(), address: server.address() },
+        Some(server) => {
+            config::Cluster { name: setup.upstream.name().to_owned(), address: server.address(), http2: false }
+        }
         None => serve(&setup.upstream)?,
     };
     let mut bootstrap = Bootstrap::new(upstream);

@@ -64,7 +64,7 @@ impl Bench {
                 Effect::ResetUpstream { .. } => self.upstream.push("reset".to_owned()),
                 Effect::ResetDownstream { .. } => self.client.push("reset".to_owned()),
                 Effect::Callout { id, .. } => self.callouts.push(id),
-                Effect::CancelCallout(_) | Effect::Tcp { .. } => {}
+                _ => {}
             }
         }
     }
