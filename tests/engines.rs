@@ -39,6 +39,7 @@ impl Plugin {
 /// All that is built to Wasm, in one run of cargo.
 const PACKAGES: &[&str] = &[
     "callout-probe",
+    "attribute-probe",
     "cel-gate",
     "configured-headers",
     "external-auth",

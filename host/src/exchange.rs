@@ -5,6 +5,7 @@ mod slots;
 mod state;
 
 pub use reply::LocalReply;
+pub(crate) use reply::http_to_grpc;
 pub(crate) use slots::Exchanges;
 pub use state::ExchangeId;
 pub(crate) use state::{Exchange, Half};

@@ -8,6 +8,7 @@ pub(crate) mod expression;
 mod signature;
 
 use crate::abi::Status;
+use crate::calls::{properties, streams};
 use crate::vm::VmState;
 
 /// What a function answers: its result, or why there is none.
@@ -17,8 +18,12 @@ type Outcome = Result<Vec<u8>, Status>;
 #[cfg_attr(not(feature = "foreign"), expect(unused_variables, reason = "only these functions take arguments"))]
 pub(crate) fn call(state: &mut VmState, name: &[u8], argument: &[u8]) -> Outcome {
     match name {
-        // There is no route cache: the upstream is chosen after all filters.
-        b"clear_route_cache" => Ok(Vec::new()),
+        b"clear_route_cache" => {
+            streams::forget_route(state);
+            Ok(Vec::new())
+        }
+        b"declare_property" => properties::declare(state, argument).map(|()| Vec::new()),
+        b"set_envoy_filter_state" => properties::make_object(state, argument).map(|()| Vec::new()),
         #[cfg(feature = "foreign")]
         b"compress" => compression::compress(argument),
         #[cfg(feature = "foreign")]

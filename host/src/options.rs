@@ -31,6 +31,9 @@ pub struct Options {
     pub measure_time: bool,
     /// Where notices for this worker arrive.
     pub inbox: Inbox,
+    /// How long a route lets the upstream take, as Envoy's router tells the upstream in
+    /// `x-envoy-expected-rq-timeout-ms`; the worker itself keeps no time.
+    pub route_timeout: Option<Duration>,
     /// What responses say in `server`; with it they get a `date` too.
     pub server: Option<Bytes>,
 }
@@ -48,6 +51,7 @@ impl Default for Options {
             lint: false,
             measure_time: false,
             inbox: Inbox::default(),
+            route_timeout: None,
             server: None,
         }
     }

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::abi::LogLevel;
 use crate::clock::Clock;
+use crate::headers::HeaderMap;
 use crate::metrics::Metrics;
 use crate::shared::{Queues, SharedData};
+use crate::surroundings::{Listener, Node, Router, Routing};
 
 /// One line that a plugin logged.
 #[derive(Debug, Clone, Copy)]
@@ -56,18 +58,8 @@ pub struct Services {
     queues: Queues,
     metrics: Metrics,
     node: Node,
-    route_name: String,
-}
-
-/// The proxy's own identity, as `xds.node` tells it.
-#[derive(Debug, Clone, Default)]
-pub struct Node {
-    /// The node's id.
-    pub id: String,
-    /// The cluster that the node is part of.
-    pub cluster: String,
-    /// The node's metadata.
-    pub metadata: serde_json::Map<String, serde_json::Value>,
+    listener: Listener,
+    router: Option<Router>,
 }
 
 impl Services {
@@ -83,7 +75,8 @@ impl Services {
             queues: Queues::default(),
             metrics: Metrics::default(),
             node: Node::default(),
-            route_name: String::new(),
+            listener: Listener::default(),
+            router: None,
         }
     }
 
@@ -94,17 +87,19 @@ impl Services {
         self
     }
 
-    /// The same with a name for the route that requests take.
+    /// The same with the listener that exchanges come in through.
     #[must_use]
-    pub fn with_route_name(mut self, name: String) -> Self {
-        self.route_name = name;
+    pub fn with_listener(mut self, listener: Listener) -> Self {
+        self.listener = listener;
         self
     }
 
-    /// The name of the route that requests take; empty if it has none.
+    /// The same with a route table: where a request with these headers goes. It is asked when the headers come, and
+    /// again behind the filters if one of them changed them or cleared the route cache.
     #[must_use]
-    pub fn route_name(&self) -> &str {
-        &self.route_name
+    pub fn with_router(mut self, look: impl Fn(&HeaderMap) -> Routing + Send + Sync + 'static) -> Self {
+        self.router = Some(Router::new(look));
+        self
     }
 
     /// The time that plugins see.
@@ -135,6 +130,17 @@ impl Services {
     #[must_use]
     pub const fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// The listener that exchanges come in through.
+    #[must_use]
+    pub const fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// Where a request with these headers goes; nothing where there is no route table.
+    pub(crate) fn route(&self, headers: &HeaderMap) -> Option<Routing> {
+        self.router.as_ref().map(|router| router.look(headers))
     }
 
     /// Declares the clusters that callouts may name, in place of those before.

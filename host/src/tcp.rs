@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::connection::Connection;
 use crate::filter::Buffer;
+use crate::filter_state::FilterState;
 
 /// The name of a TCP connection in its worker; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +37,7 @@ pub(crate) struct Tcp {
     pub(crate) connection: Connection,
     pub(crate) filters: Vec<TcpFilter>,
     /// What plugins have stored for each other.
-    pub(crate) filter_state: Vec<(Bytes, Bytes)>,
+    pub(crate) filter_state: FilterState,
     /// From the client to the upstream.
     pub(crate) downstream: Line,
     /// From the upstream to the client.
@@ -94,7 +95,7 @@ impl Tcp {
         Self {
             connection,
             filters: (0..plugins).map(TcpFilter::new).collect(),
-            filter_state: Vec::new(),
+            filter_state: FilterState::default(),
             downstream: Line::default(),
             upstream: Line::default(),
             stage: Stage::Ahead,

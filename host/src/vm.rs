@@ -13,6 +13,7 @@ use crate::date::http_date;
 use crate::effect::Effect;
 use crate::exchange::{Exchange, ExchangeId, Exchanges, LocalReply};
 use crate::filter::Direction;
+use crate::filter_state::Declaration;
 use crate::finding::Finding;
 use crate::grpc::GrpcCall;
 use crate::id_map::IdMap;
@@ -62,6 +63,8 @@ pub(crate) struct VmData {
     pub(crate) contexts: IdMap<u32, Owner>,
     pub(crate) ids: Ids,
     pub(crate) metrics: MetricIds,
+    /// What plugins have said about objects of filter state.
+    pub(crate) declared: HashMap<Bytes, Declaration>,
     pub(crate) abi: AbiVersion,
     /// Counts the guests that were started for this VM; contexts of an earlier one are dead.
     pub(crate) generation: u32,
@@ -333,6 +336,20 @@ impl VmState {
             self.grpc_tokens.remove(&(pending.root, pending.token));
         }
         Some(pending)
+    }
+
+    /// Decides where a request goes, behind all filters, and tells the upstream how long it may take.
+    pub(crate) fn route(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(headers) = exchange.request.headers.as_mut() else { return };
+        if std::mem::take(&mut exchange.route_forgotten)
+            && let Some(routing) = self.services.route(headers)
+        {
+            exchange.routing = routing;
+        }
+        if let Some(timeout) = self.options.route_timeout {
+            headers.set(b"x-envoy-expected-rq-timeout-ms", timeout.as_millis().to_string().as_bytes());
+        }
     }
 
     /// Adds to a response's headers what the proxy says about itself, behind all filters.

@@ -29,6 +29,7 @@ use crate::headers::{HeaderMap, Side};
 use crate::length::length;
 use crate::services::Services;
 use crate::tcp::Peer;
+use crate::surroundings::{Metadata, Route, UpstreamHost};
 use crate::trace_line::TraceLine;
 use crate::vm::{Owner, Root, VmData, VmState};
 use home::Home;
@@ -109,6 +110,35 @@ impl Worker {
     /// The client is gone.
     pub fn downstream_reset(&mut self, id: ExchangeId) {
         self.client_gone(id);
+    }
+
+    /// What native filters before the plugins have left: dynamic metadata, and objects of filter state.
+    pub fn prepare<'a>(
+        &mut self,
+        id: ExchangeId,
+        metadata: &Metadata,
+        filter_state: impl IntoIterator<Item = (&'a str, Bytes)>,
+    ) {
+        let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
+        exchange.metadata.clone_from(metadata);
+        for (name, value) in filter_state {
+            exchange.filter_state.leave(name, value);
+        }
+    }
+
+    /// Where the request goes; nothing where no route matches, or there is no route table.
+    #[must_use]
+    pub fn route(&self, id: ExchangeId) -> Option<&Arc<Route>> {
+        self.state.exchanges.get(id)?.routing.route.as_ref()
+    }
+
+    /// The request is on its way to this host.
+    pub fn sent_to(&mut self, id: ExchangeId, host: Arc<UpstreamHost>) {
+        let now = self.state.services.clock().now();
+        let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
+        exchange.upstream = Some(host);
+        exchange.attempts += 1;
+        exchange.sent = Some(now);
     }
 
     /// The response's headers have come.

@@ -264,6 +264,7 @@ mod import {
         pub(super) fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
         pub(super) fn proxy_get_property(path: *const u8, path_len: usize, bytes: *mut *mut u8, len: *mut usize)
         -> u32;
+        pub(super) fn proxy_set_property(path: *const u8, path_len: usize, value: *const u8, value_len: usize) -> u32;
         pub(super) fn proxy_call_foreign_function(
             name: *const u8,
             name_len: usize,
@@ -501,6 +502,14 @@ pub fn property(path: &str) -> Result<Vec<u8>> {
     received("proxy_get_property", |bytes, len| {
         // SAFETY: the path is a live string, both out-pointers are live.
         unsafe { import::proxy_get_property(path.as_ptr(), path.len(), bytes, len) }
+    })
+}
+
+/// Stores a value with the active stream, under a path whose segments are separated by NUL.
+pub fn set_property(path: &str, value: &[u8]) -> Result<()> {
+    // SAFETY: the pointers and the lengths describe live slices.
+    told("proxy_set_property", unsafe {
+        import::proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len())
     })
 }
 

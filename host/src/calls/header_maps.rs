@@ -1,6 +1,6 @@
 //! Header maps and trailers, of the exchange and of a callout's answer.
 
-use super::{Answer, give, give_u32, number, take};
+use super::{Answer, give, give_u32, number, streams, take};
 use crate::abi::{AbiVersion, MapKind, Status};
 use crate::filter::Direction;
 use crate::headers::HeaderMap;
@@ -151,6 +151,10 @@ fn change(state: &mut VmState, kind: MapKind, change: impl FnOnce(&mut HeaderMap
     match writable(state, kind) {
         Some(map) => {
             change(map);
+            if kind == MapKind::RequestHeaders {
+                // Up to ABI 0.2.1, the newest there is, every such change does this.
+                streams::forget_route(state);
+            }
             Ok(())
         }
         None => {

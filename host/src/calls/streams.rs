@@ -53,9 +53,17 @@ pub(crate) fn continue_response(state: &mut VmState, _: &mut dyn Memory, _: &[u6
     Ok(())
 }
 
-/// Of ABI 0.1.0. There is no route cache: the upstream is chosen after all filters.
-pub(crate) fn clear_route_cache(_: &mut VmState, _: &mut dyn Memory, _: &[u64]) -> Answer {
+/// Of ABI 0.1.0.
+pub(crate) fn clear_route_cache(state: &mut VmState, _: &mut dyn Memory, _: &[u64]) -> Answer {
+    forget_route(state);
     Ok(())
+}
+
+/// Has the route chosen again behind the filters; until then properties tell the old one, as in Envoy.
+pub(crate) fn forget_route(state: &mut VmState) {
+    if let Some((exchange, _)) = state.stream_mut() {
+        exchange.route_forgotten = true;
+    }
 }
 
 pub(crate) fn send_local_response(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {

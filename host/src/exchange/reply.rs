@@ -53,14 +53,7 @@ impl LocalReply {
 
     /// What a gRPC client gets: status and message in headers that are trailers as well.
     pub(crate) fn grpc_headers(&self) -> HeaderMap {
-        let status = self.grpc_status.unwrap_or(match self.status {
-            400 => 13,
-            401 => 16,
-            403 => 7,
-            404 => 12,
-            429 | 502 | 503 | 504 => 14,
-            _ => 2,
-        });
+        let status = self.grpc_status.unwrap_or_else(|| http_to_grpc(self.status.into()));
         let mut map = HeaderMap::response();
         map.add(b":status", b"200");
         map.add(b"content-type", b"application/grpc");
@@ -74,6 +67,18 @@ impl LocalReply {
             map.set(b"grpc-message", percent_encoded(&self.body).as_bytes());
         }
         map
+    }
+}
+
+/// The gRPC status that stands for an HTTP status.
+pub(crate) const fn http_to_grpc(status: u64) -> u32 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
     }
 }
 

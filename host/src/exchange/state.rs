@@ -1,12 +1,13 @@
 //! What the filters of a chain share about one request and its response.
 
+use std::sync::Arc;
 use std::time::Duration;
-
-use bytes::Bytes;
 
 use crate::connection::Connection;
 use crate::filter::{Direction, Filter};
+use crate::filter_state::FilterState;
 use crate::headers::HeaderMap;
+use crate::surroundings::{Metadata, Routing, UpstreamHost};
 
 /// Names one exchange within a worker; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,8 +23,23 @@ pub(crate) struct Exchange {
     pub(crate) filters: Vec<Filter>,
     pub(crate) request: Half,
     pub(crate) response: Half,
-    /// What plugins stored with `proxy_set_property`.
-    pub(crate) filter_state: Vec<(Bytes, Bytes)>,
+    /// What filters left for those behind them.
+    pub(crate) filter_state: FilterState,
+    /// The dynamic metadata that native filters left.
+    pub(crate) metadata: Metadata,
+    /// Where the request goes, as far as it is decided.
+    pub(crate) routing: Routing,
+    /// The routing has to be decided again, from the headers as they are then.
+    pub(crate) route_forgotten: bool,
+    /// The host that the request was sent to.
+    pub(crate) upstream: Option<Arc<UpstreamHost>>,
+    /// How often it was sent.
+    pub(crate) attempts: u64,
+    /// When it was sent, when the answer was over, on the clock.
+    pub(crate) sent: Option<Duration>,
+    pub(crate) received: Option<Duration>,
+    /// What went wrong, in Envoy's bits.
+    pub(crate) flags: u64,
     /// When it began: since the clock's start, and since 1970.
     pub(crate) started: Duration,
     pub(crate) started_unix: Duration,
@@ -66,7 +82,15 @@ impl Exchange {
             filters: (0..plugins).map(Filter::new).collect(),
             request: Half::default(),
             response: Half::default(),
-            filter_state: Vec::new(),
+            filter_state: FilterState::default(),
+            metadata: Metadata::new(),
+            routing: Routing::default(),
+            route_forgotten: false,
+            upstream: None,
+            attempts: 0,
+            sent: None,
+            received: None,
+            flags: 0,
             started,
             started_unix,
             details: String::new(),
@@ -116,6 +140,16 @@ impl Exchange {
         if direction == Direction::Response && self.response.came_end && self.request.ended {
             self.upstream_open = false;
         }
+    }
+
+    /// How long it took until the request could be sent.
+    pub(crate) fn connecting(&self) -> Duration {
+        self.sent.unwrap_or_default().saturating_sub(self.started)
+    }
+
+    /// How long the upstream took; nothing while it has not answered.
+    pub(crate) fn backend_latency(&self) -> Option<Duration> {
+        Some(self.received?.saturating_sub(self.sent?))
     }
 
     pub(crate) fn is_head(&self) -> bool {

@@ -47,7 +47,12 @@ impl Worker {
     }
 
     pub(crate) fn headers_in(&mut self, id: ExchangeId, direction: Direction, headers: HeaderMap, end: bool) {
+        let routing = match direction {
+            Direction::Request => self.state.services.route(&headers),
+            Direction::Response => None,
+        };
         let Some(exchange) = self.incoming(id, direction) else { return };
+        exchange.routing = routing.unwrap_or_else(|| std::mem::take(&mut exchange.routing));
         let half = exchange.half_mut(direction);
         half.headers = Some(headers);
         half.headers_end = end;
@@ -483,8 +488,9 @@ impl Worker {
         if let Some(reply) = exchange.refused(direction) {
             return self.local_reply(id, reply);
         }
-        if direction == Direction::Response {
-            self.state.sign(id);
+        match direction {
+            Direction::Request => self.state.route(id),
+            Direction::Response => self.state.sign(id),
         }
         let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
         let half = exchange.half_mut(direction);

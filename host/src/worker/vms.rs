@@ -201,6 +201,7 @@ impl VmData {
             contexts: Default::default(),
             ids: Ids::own(),
             metrics: Default::default(),
+            declared: Default::default(),
             abi: AbiVersion::V0_2_1,
             generation: 0,
             failed: false,

@@ -1,0 +1,67 @@
+//! `xds.*`: what the proxy's configuration says about itself and about the exchange.
+
+use super::Found;
+use super::value::{drill, locality, metadata, number, split, structure, text};
+use crate::abi::Status;
+use crate::exchange::Exchange;
+use crate::protobuf;
+use crate::services::Services;
+use crate::surroundings::{Metadata, Node};
+use crate::vm::VmState;
+
+impl VmState {
+    pub(super) fn xds(&self, rest: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
+        let (field, rest) = split(rest.ok_or(Status::SerializationFailure)?);
+        if field == b"node" {
+            return self.services.node().property(rest, out);
+        }
+        self.exchange()?.xds(&self.services, field, rest, out)
+    }
+}
+
+impl Exchange {
+    fn xds(&self, services: &Services, field: &[u8], rest: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
+        let listener = services.listener();
+        let route = || self.routing.route.as_deref().ok_or(Status::NotFound);
+        let cluster = || route()?.cluster.as_deref().ok_or(Status::NotFound);
+        let virtual_host = || self.routing.virtual_host.as_deref().ok_or(Status::NotFound);
+        let host = || self.upstream.as_deref().ok_or(Status::NotFound);
+        let metadata_of: &Metadata = match field {
+            b"listener_metadata" => &listener.metadata,
+            b"route_metadata" => &route()?.metadata,
+            b"cluster_metadata" => &cluster()?.metadata,
+            b"virtual_host_metadata" => &virtual_host()?.metadata,
+            b"upstream_host_metadata" => &host()?.metadata,
+            b"upstream_host_locality_metadata" => &host()?.locality_metadata,
+            _ => {
+                return match (field, rest) {
+                    (b"cluster_name", None) => text(out, &cluster()?.name),
+                    (b"route_name", None) => text(out, &route()?.name),
+                    (b"virtual_host_name", None) => text(out, &virtual_host()?.name),
+                    (b"filter_chain_name", None) => text(out, &listener.filter_chain),
+                    (b"listener_direction", None) => number(out, listener.direction as u64),
+                    _ => Err(Status::NotFound),
+                };
+            }
+        };
+        metadata(metadata_of, rest, out)
+    }
+}
+
+impl Node {
+    fn property(&self, path: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
+        let Some(path) = path else {
+            protobuf::node(self, out);
+            return Ok(());
+        };
+        match split(path) {
+            (b"id", None) => text(out, &self.id),
+            (b"cluster", None) => text(out, &self.cluster),
+            (b"user_agent_name", None) => text(out, "envoy"),
+            (b"metadata", None) => structure(&self.metadata, out),
+            (b"metadata", Some(rest)) => drill(&self.metadata, rest, out),
+            (b"locality", rest) => locality(&self.locality, rest, out),
+            _ => Err(Status::NotFound),
+        }
+    }
+}
