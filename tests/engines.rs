@@ -40,6 +40,7 @@ impl Plugin {
 const PACKAGES: &[&str] = &[
     "callout-probe",
     "attribute-probe",
+    "canary-router",
     "cel-gate",
     "configured-headers",
     "external-auth",

@@ -13,6 +13,7 @@ mod tcp_drives;
 mod wat_guest;
 
 // One module per plugin and example, with its name.
+mod canary_router;
 mod cel_gate;
 mod configured_headers;
 mod external_auth;
@@ -61,5 +62,8 @@ mod random;
 mod tcp_faults;
 mod tcp_traces;
 mod traces;
+
+// What the SDK and the engines say about the proxy around a plugin.
+mod attributes;
 
 include!(concat!(env!("OUT_DIR"), "/every_module_has_a_scenario.rs"));

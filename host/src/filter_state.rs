@@ -1,5 +1,7 @@
 //! Filter state: objects that filters leave with an exchange for those behind them.
 
+use std::net::{IpAddr, SocketAddr};
+
 use bytes::Bytes;
 
 use crate::abi::Status;
@@ -87,16 +89,14 @@ impl FilterState {
         let known = FACTORIES.iter().find(|(known, _)| known.as_bytes() == name);
         let (name, takes) = known.ok_or(Status::NotFound)?;
         let value = std::str::from_utf8(value).map_err(|_| Status::BadArgument)?;
-        let fits = match takes {
-            Takes::Text => true,
-            Takes::Number => value.parse::<u64>().is_ok(),
-            Takes::Ip => value.parse::<std::net::IpAddr>().is_ok(),
-            Takes::Address => value.parse::<std::net::SocketAddr>().is_ok(),
+        let value = match takes {
+            Takes::Text => Some(value.to_owned()),
+            Takes::Number => value.parse::<u64>().ok().map(|number| number.to_string()),
+            // Shown like an address with a port.
+            Takes::Ip => value.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 0).to_string()),
+            Takes::Address => value.parse::<SocketAddr>().ok().map(|address| address.to_string()),
         };
-        if !fits {
-            return Err(Status::BadArgument);
-        }
-        self.leave(name, value.to_owned());
+        self.leave(name, value.ok_or(Status::BadArgument)?);
         Ok(())
     }
 

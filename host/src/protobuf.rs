@@ -210,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_struct_is_read_as_it_was_written() {
-        let fields = object(json!({"a": "x", "n": 1.5, "t": true, "z": null, "l": ["y", {"o": {}}], "long": "x".repeat(300)}));
+        let fields =
+            object(json!({"a": "x", "n": 1.5, "t": true, "z": null, "l": ["y", {"o": {}}], "long": "x".repeat(300)}));
         let mut message = Vec::new();
         structure(&fields, &mut message);
         assert_eq!(read_struct(&message), Some(fields));

@@ -286,7 +286,7 @@ pub(crate) fn log(context: u32) {
     let (root, instance) = plugin_of(context);
     runtime::enter_root(root);
     if let Some(instance) = instance {
-        instance.0.log(context, &LogEntry::new());
+        instance.0.log(context, &LogEntry::new(context));
     }
     runtime::run();
 }

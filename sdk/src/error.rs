@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::attributes::Phases;
 use crate::sys::{HostError, Status};
 
 /// A result whose error ends the exchange in the way that [`Http::on_error`](crate::Http::on_error) says.
@@ -48,6 +49,15 @@ pub enum ErrorKind {
     },
     /// There is no body to work on: the message ended with its headers.
     NoBody,
+    /// An attribute does not exist in this phase of the exchange.
+    WrongPhase {
+        /// The attribute, such as `request.path`.
+        attribute: String,
+        /// When it exists.
+        phases: Phases,
+    },
+    /// The host does not have this function, or not for this name.
+    Unsupported(&'static str),
     /// Other workers changed a shared value again and again while the plugin wanted to.
     Contended,
     /// The host does not have a function that the plugin needs.
@@ -93,6 +103,12 @@ impl fmt::Display for Error {
             ),
             ErrorKind::TooManyBytes { limit } => write!(f, "more than the limit of {limit} bytes came before the end"),
             ErrorKind::NoBody => f.write_str("the message has no body"),
+            ErrorKind::WrongPhase { attribute, phases } => {
+                write!(f, "the attribute `{attribute}` exists {phases}, not here")
+            }
+            ErrorKind::Unsupported(function) => {
+                write!(f, "the host has no `{function}`, or does not know what it is asked for")
+            }
             ErrorKind::Contended => f.write_str("a shared value was changed by others too often to be written"),
             ErrorKind::Unsupported { function } => {
                 write!(

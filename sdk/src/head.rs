@@ -3,7 +3,9 @@
 use std::cell::OnceCell;
 use std::fmt;
 
+use crate::attributes::attribute_methods;
 use crate::error::{Error, Result};
+use crate::filter_state;
 use crate::headers::{Headers, check_line};
 use crate::runtime;
 use crate::sys::{self, MapKind};
@@ -92,6 +94,18 @@ impl RequestHead {
 
     map_methods!("request's head");
 
+    attribute_methods!(RequestHead, |head| runtime::focus(head.map.context));
+
+    /// Has the proxy choose the route again, from the headers as they are then.
+    ///
+    /// Up to version 0.2.1 of the ABI, the newest that there is, Envoy does so after every change of a request header;
+    /// this says it, for the reader and for hosts that do not. Until the request leaves the plugins, attributes tell the
+    /// old route. An error of the kind [`Unsupported`](crate::error::ErrorKind::Unsupported) on a host that cannot.
+    pub fn clear_route_cache(&mut self) -> Result<()> {
+        runtime::focus(self.map.context)?;
+        filter_state::clear_route_cache()
+    }
+
     /// The method, such as `GET`.
     pub fn method(&self) -> Result<&str> {
         self.pseudo(":method")
@@ -129,6 +143,8 @@ impl ResponseHead {
     }
 
     map_methods!("response's head");
+
+    attribute_methods!(ResponseHead, |head| runtime::focus(head.map.context));
 
     /// The HTTP status.
     pub fn status(&self) -> Result<u16> {

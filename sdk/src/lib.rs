@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod attributes;
 pub mod background;
 pub mod body;
 pub mod callout;
@@ -7,6 +8,7 @@ pub mod cel;
 pub mod compression;
 pub mod config;
 pub mod error;
+pub mod filter_state;
 pub mod foreign;
 pub mod future;
 #[cfg(feature = "grpc")]

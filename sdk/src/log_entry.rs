@@ -3,20 +3,25 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::attributes::attribute_methods;
 use crate::error::Result;
 use crate::headers::Headers;
+use crate::runtime;
 use crate::sys::MapKind;
 
 /// An exchange that is over, for access logs and metrics; it can only be read.
 pub struct LogEntry {
+    context: u32,
     /// Only the callback itself makes one, and lends it.
     _callback: PhantomData<*const ()>,
 }
 
 impl LogEntry {
-    pub(crate) fn new() -> Self {
-        Self { _callback: PhantomData }
+    pub(crate) fn new(context: u32) -> Self {
+        Self { context, _callback: PhantomData }
     }
+
+    attribute_methods!(Log, |entry| runtime::focus(entry.context));
 
     /// The request's header lines; empty when the request was refused before they were read.
     pub fn request_headers(&self) -> Result<Headers> {

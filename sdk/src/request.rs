@@ -14,6 +14,7 @@
 use std::fmt;
 use std::rc::Rc;
 
+use crate::attributes::attribute_methods;
 use crate::body::{
     Bounded, Chunks, Whole, chunk_methods, debug_as_size, deref_to_head, held_methods, replace_methods, whole_methods,
 };
@@ -153,6 +154,8 @@ impl RequestBody {
     whole_methods!();
     replace_methods!();
 
+    attribute_methods!(RequestBody, |body| body.whole.exchange.focus());
+
     /// Lets the request move on, and the response pass by.
     pub fn pass(self) -> Result<Done> {
         self.whole.exchange.release(Half::Request)?;
@@ -182,6 +185,8 @@ impl RequestChunks {
     }
 
     chunk_methods!();
+
+    attribute_methods!(RequestBody, |body| body.chunks.exchange.focus());
 
     /// Sends what is left to send; the rest of the request, and the response, pass by.
     pub fn pass(self) -> Result<Done> {

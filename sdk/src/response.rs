@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use futures_lite::future::poll_fn;
 
+use crate::attributes::attribute_methods;
 use crate::body::{
     Bounded, Chunks, Whole, chunk_methods, debug_as_size, deref_to_head, held_methods, replace_methods, whole_methods,
 };
@@ -185,6 +186,8 @@ impl ResponseBody {
     whole_methods!();
     replace_methods!();
 
+    attribute_methods!(ResponseBody, |body| body.whole.exchange.focus());
+
     /// Lets the response move on to the client.
     pub fn pass(self) -> Result<Done> {
         self.whole.exchange.release(Half::Response)?;
@@ -203,6 +206,8 @@ impl ResponseChunks {
     }
 
     chunk_methods!();
+
+    attribute_methods!(ResponseBody, |body| body.chunks.exchange.focus());
 
     /// Sends what is left to send; the rest of the response passes by.
     pub fn pass(self) -> Result<Done> {

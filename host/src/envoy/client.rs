@@ -31,17 +31,19 @@ enum Outcome {
 }
 
 impl Conversation {
-    /// Connects and sends the head.
+    /// Connects and sends the head, after a preface that is not HTTP.
     pub(super) fn open(
         to: SocketAddr,
+        preface: &[u8],
         mut codec: Box<dyn Codec>,
         headers: &Headers,
         end: bool,
         patience: Duration,
     ) -> Result<Self, Failure> {
-        let stream = TcpStream::connect_timeout(&to, patience).map_err(refused)?;
+        let mut stream = TcpStream::connect_timeout(&to, patience).map_err(refused)?;
         stream.set_nodelay(true).map_err(refused)?;
         stream.set_write_timeout(Some(patience)).map_err(refused)?;
+        stream.write_all(preface).map_err(refused)?;
         codec.head(headers, end);
         let mut conversation =
             Self { stream, codec, sent: end, headers: Headers::new(), chunks: Vec::new(), outcome: None };
@@ -149,7 +151,7 @@ pub(super) fn get(from: SocketAddr, path: &str, patience: Duration) -> Result<Re
             .map(|(name, value)| (name, value.to_owned()))
             .collect();
     let codec = Box::new(Http1::new(&headers));
-    let mut conversation = Conversation::open(from, codec, &headers, true, patience)?;
+    let mut conversation = Conversation::open(from, &[], codec, &headers, true, patience)?;
     conversation.poll(patience);
     conversation.finish(patience)
 }

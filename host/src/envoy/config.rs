@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::prometheus::StatsTag;
-use crate::test::FailPolicy;
+use crate::surroundings::Metadata;
+use crate::test::{FailPolicy, Route, Surroundings};
 
 /// Name of the one listener.
 pub const LISTENER: &str = "wasmplugin";
@@ -44,10 +45,10 @@ pub struct Bootstrap {
     pub clusters: Vec<Cluster>,
     /// How many bytes a connection buffers; Envoy's own 1 MiB if nothing is said.
     pub buffer_limit: Option<usize>,
-    /// The name of the one route.
-    pub route_name: String,
     /// What becomes a label of a metric.
     pub stats_tags: Vec<StatsTag>,
+    /// What properties tell.
+    pub surroundings: Surroundings,
 }
 
 /// One plugin of the chain.
@@ -87,37 +88,38 @@ impl Bootstrap {
             tcp: false,
             clusters: Vec::new(),
             buffer_limit: None,
-            route_name: String::new(),
             stats_tags: Vec::new(),
             singletons: Vec::new(),
+            surroundings: Surroundings::default(),
         }
     }
 
     /// The configuration as JSON, which Envoy reads like YAML.
     pub fn render(&self) -> Value {
-        let clusters: Vec<_> =
-            std::iter::once(&self.upstream).chain(&self.clusters).map(|c| c.render(self.buffer_limit)).collect();
+        let clusters: Vec<_> = std::iter::once(&self.upstream)
+            .chain(&self.clusters)
+            .map(|c| c.render(self.buffer_limit, &self.surroundings))
+            .collect();
+        let facts = &self.surroundings.listener;
+        let filters = if self.tcp { self.network_filters() } else { vec![self.connection_manager()] };
         let mut listener = json!({
             "name": LISTENER,
             "address": address(self.listener),
-            "filter_chains": [{"filters": if self.tcp { self.network_filters() } else { vec![self.connection_manager()] }}],
+            "traffic_direction": facts.direction as u32,
+            "metadata": metadata(&facts.metadata),
+            "filter_chains": [{"name": facts.filter_chain, "filters": filters}],
         });
-        if self.tcp {
-            // A client says by it where it comes from.
-            put(
-                &mut listener,
-                "listener_filters",
-                json!([{
-                    "name": "envoy.filters.listener.proxy_protocol",
-                    "typed_config": typed("envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol", json!({})),
-                }]),
-            );
+        // A client says by this protocol where it comes from; one of TCP always does.
+        if self.tcp || self.surroundings.client.is_some() {
+            let proxy_protocol = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol";
+            let filter = json!({"name": "envoy.filters.listener.proxy_protocol", "typed_config": typed(proxy_protocol, json!({}))});
+            put(&mut listener, "listener_filters", json!([filter]));
         }
         limit(&mut listener, self.buffer_limit);
         let tags = self.stats_tags.iter().map(|tag| json!({"tag_name": tag.name(), "regex": tag.pattern()}));
         json!({
             "stats_config": {"stats_tags": tags.collect::<Vec<_>>()},
-            "node": {"id": "wasmplugin", "cluster": "wasmplugin"},
+            "node": node(&self.surroundings),
             "admin": {"address": address(self.admin)},
             "stats_flush_interval": "0.1s",
             "bootstrap_extensions": self.singletons.iter().map(Plugin::render_singleton).collect::<Vec<_>>(),
@@ -138,11 +140,14 @@ impl Bootstrap {
     }
 
     fn connection_manager(&self) -> Value {
-        let mut filters: Vec<_> = self.plugins.iter().map(|plugin| plugin.render("http")).collect();
+        let mut filters = native_filters(&self.surroundings);
+        filters.extend(self.plugins.iter().map(|plugin| plugin.render("http")));
         filters.push(json!({
             "name": "envoy.filters.http.router",
             "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", json!({})),
         }));
+        let mut routes: Vec<_> = self.surroundings.routes.iter().map(Route::render).collect();
+        routes.push(self.surroundings.rest(&self.upstream.name).render());
         json!({
             "name": "envoy.filters.network.http_connection_manager",
             "typed_config": typed(
@@ -157,7 +162,7 @@ impl Bootstrap {
                         "virtual_hosts": [{
                             "name": "all",
                             "domains": ["*"],
-                            "routes": [{"name": self.route_name, "match": {"prefix": "/"}, "route": {"cluster": self.upstream.name}}],
+                            "routes": routes,
                         }],
                     },
                     "http_filters": filters,
@@ -216,19 +221,21 @@ impl Plugin {
 }
 
 impl Cluster {
-    fn render(&self, buffer_limit: Option<usize>) -> Value {
+    fn render(&self, buffer_limit: Option<usize>, surroundings: &Surroundings) -> Value {
         let protocol = if self.http2 {
             // Our servers keep no table of headers, and Envoy would use one before it knows.
             json!({"http2_protocol_options": {"hpack_table_size": 0}})
         } else {
             json!({"http_protocol_options": {"enable_trailers": true}})
         };
+        let host = metadata(&surroundings.host_metadata(&self.name));
         let mut cluster = json!({
             "name": self.name,
+            "metadata": metadata(&surroundings.cluster_metadata(&self.name)),
             "type": "STATIC",
             "load_assignment": {
                 "cluster_name": self.name,
-                "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(self.address)}}]}],
+                "endpoints": [{"lb_endpoints": [{"metadata": host, "endpoint": {"address": address(self.address)}}]}],
             },
             "circuit_breakers": {"thresholds": [{
                 "max_connections": CONNECTIONS,
@@ -246,6 +253,78 @@ impl Cluster {
         limit(&mut cluster, buffer_limit);
         cluster
     }
+}
+
+impl Route {
+    fn render(&self) -> Value {
+        let headers: Vec<_> =
+            self.headers.iter().map(|(name, value)| json!({"name": name, "string_match": {"exact": value}})).collect();
+        json!({
+            "name": self.name,
+            "match": {"prefix": self.prefix, "headers": headers},
+            "metadata": metadata(&self.metadata),
+            "route": {"cluster": self.cluster},
+        })
+    }
+}
+
+/// The filters that leave metadata and filter state for the plugins.
+fn native_filters(surroundings: &Surroundings) -> Vec<Value> {
+    let mut filters = Vec::new();
+    if !surroundings.dynamic_metadata.is_empty() {
+        let namespaces: Vec<_> = surroundings
+            .dynamic_metadata
+            .iter()
+            .map(|(namespace, value)| json!({"metadata_namespace": namespace, "value": value}))
+            .collect();
+        filters.push(json!({
+            "name": "envoy.filters.http.set_metadata",
+            "typed_config": typed(
+                "envoy.extensions.filters.http.set_metadata.v3.Config",
+                json!({"metadata": namespaces}),
+            ),
+        }));
+    }
+    if !surroundings.filter_state.is_empty() {
+        let objects: Vec<_> = surroundings
+            .filter_state
+            .iter()
+            .map(|(name, value)| {
+                // A percent sign would begin a command of Envoy's formatter.
+                let text = value.replace('%', "%%");
+                json!({
+                    "object_key": name,
+                    "factory_key": "envoy.string",
+                    "format_string": {"text_format_source": {"inline_string": text}},
+                })
+            })
+            .collect();
+        filters.push(json!({
+            "name": "envoy.filters.http.set_filter_state",
+            "typed_config": typed(
+                "envoy.extensions.filters.http.set_filter_state.v3.Config",
+                json!({"on_request_headers": objects}),
+            ),
+        }));
+    }
+    filters
+}
+
+fn node(surroundings: &Surroundings) -> Value {
+    let node = &surroundings.node;
+    // Envoy does not start without these two.
+    let named = |name: &str| if name.is_empty() { "wasmplugin".to_owned() } else { name.to_owned() };
+    let locality = &node.locality;
+    json!({
+        "id": named(&node.id),
+        "cluster": named(&node.cluster),
+        "metadata": node.metadata,
+        "locality": {"region": locality.region, "zone": locality.zone, "sub_zone": locality.sub_zone},
+    })
+}
+
+fn metadata(metadata: &Metadata) -> Value {
+    json!({"filter_metadata": metadata})
 }
 
 fn limit(to: &mut Value, buffer_limit: Option<usize>) {

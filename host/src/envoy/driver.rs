@@ -41,6 +41,7 @@ struct Engine {
     upstream: String,
     clusters: Vec<String>,
     http2: bool,
+    client: Option<SocketAddr>,
     patience: Duration,
     /// Plugins run on the main thread, so that its log counts.
     main_thread: bool,
@@ -52,6 +53,9 @@ struct Engine {
 pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
     if setup.faults.is_some() {
         return Err(refusal("a real Envoy makes no mistakes on purpose: `faults` needs an engine in memory"));
+    }
+    if setup.surroundings.tls.is_some() {
+        return Err(refusal("this client of a real Envoy speaks no TLS: `tls` needs an engine in memory"));
     }
     let binary = binary::find().map_err(|error| refusal(error.to_string()))?;
     if let Some(warning) = binary.warning() {
@@ -81,8 +85,9 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
     bootstrap.plugins = setup.plugins.into_iter().map(plugin).collect::<Result<_, _>>()?;
     bootstrap.singletons = setup.singletons.into_iter().map(plugin).collect::<Result<_, _>>()?;
     bootstrap.buffer_limit = setup.buffer_limit;
-    bootstrap.route_name = setup.route_name;
     bootstrap.stats_tags = setup.stats_tags;
+    let client = setup.surroundings.client;
+    bootstrap.surroundings = setup.surroundings;
 
     let options = Options { workers: setup.workers, trace: setup.trace };
     let process = Process::start(&binary.path, &bootstrap, options)?;
@@ -93,6 +98,7 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         upstream: setup.upstream.name().to_owned(),
         clusters: setup.clusters.iter().map(|cluster| cluster.name().to_owned()).collect(),
         http2: setup.http2,
+        client,
         patience: setup.patience,
         main_thread: !bootstrap.singletons.is_empty(),
         _servers: servers,
@@ -168,8 +174,10 @@ impl Engine {
 impl Driver for Engine {
     fn open(&mut self, number: u64, headers: Headers, end: bool) -> Result<(), Failure> {
         let codec: Box<dyn Codec> = if self.http2 { Box::new(Http2::new()) } else { Box::new(Http1::new(&headers)) };
-        let conversation = Conversation::open(self.process.listener(), codec, &headers, end, self.patience)
-            .map_err(|failure| self.judge(failure))?;
+        let preface = self.client.map(|client| proxy_line(client, self.process.listener())).unwrap_or_default();
+        let conversation =
+            Conversation::open(self.process.listener(), preface.as_bytes(), codec, &headers, end, self.patience)
+                .map_err(|failure| self.judge(failure))?;
         self.conversations.insert(number, conversation);
         Ok(())
     }
@@ -275,6 +283,15 @@ impl Driver for Engine {
         self.process.log().settle(QUIET);
         self.process.log().calls()
     }
+}
+
+/// How a client says through the PROXY protocol who it is; both addresses have to be of one family.
+fn proxy_line(client: SocketAddr, proxy: SocketAddr) -> String {
+    let (family, to) = match client {
+        SocketAddr::V4(_) => ("TCP4", "127.0.0.1"),
+        SocketAddr::V6(_) => ("TCP6", "::1"),
+    };
+    format!("PROXY {family} {} {to} {} {}\r\n", client.ip(), client.port(), proxy.port())
 }
 
 fn unknown() -> Failure {

@@ -14,9 +14,7 @@ impl Connection {
         match rest.ok_or(Status::SerializationFailure)? {
             b"id" => number(out, self.id),
             b"mtls" => flag(out, self.tls.as_ref().is_some_and(|tls| tls.mutual)),
-            b"requested_server_name" => {
-                text(out, self.tls.as_ref().map_or("", |tls| &tls.requested_server_name))
-            }
+            b"requested_server_name" => text(out, self.tls.as_ref().map_or("", |tls| &tls.requested_server_name)),
             field => self.tls.as_ref().ok_or(Status::NotFound)?.property(field, out),
         }
     }

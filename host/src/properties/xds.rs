@@ -32,6 +32,10 @@ impl Exchange {
             b"cluster_metadata" => &cluster()?.metadata,
             b"virtual_host_metadata" => &virtual_host()?.metadata,
             b"upstream_host_metadata" => &host()?.metadata,
+            // Envoy has none where the configuration says nothing, and cannot put nothing into bytes.
+            b"upstream_host_locality_metadata" if rest.is_none() && host()?.locality_metadata.is_empty() => {
+                return Err(Status::SerializationFailure);
+            }
             b"upstream_host_locality_metadata" => &host()?.locality_metadata,
             _ => {
                 return match (field, rest) {

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use super::grpc_answer::GrpcPart;
 use super::setup::Code as CodeSetup;
 use super::{
-    Answer, Arrival, Cluster, Driver, Ending, Failure, Finding, Headers, Leaks, LogLine, PluginSetup, Response,
-    Samples, Setup, StartError, StatsTag, TcpRead, TcpServer, TcpWait, TraceLine,
+    Answer, Arrival, Cluster, Driver, Ending, Failure, Finding, Headers, Leaks, LogLine, PluginSetup, Response, Route,
+    Samples, Setup, StartError, StatsTag, Surroundings, TcpRead, TcpServer, TcpWait, TraceLine,
 };
 use crate::abi::MetricKind;
 use crate::clock::Clock;
@@ -21,6 +21,7 @@ use crate::fault::CalloutFault;
 use crate::headers::HeaderMap;
 use crate::prometheus::Page;
 use crate::services::{LogRecord, Services};
+use crate::surroundings::{self, Routing};
 use crate::worker::{
     CalloutId, CalloutOutcome, CalloutRequest, Code, Connection, Effect, EndStyle, ExchangeId, Item, Options, Plugin,
     Protocol, TcpId, UpstreamFailure, Worker,
@@ -48,7 +49,11 @@ pub(super) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
             lock(&sink).push(LogLine { level: record.level, text });
         }
     };
-    let services = Arc::new(Services::new(Clock::manual(EPOCH), Box::new(log)).with_route_name(setup.route_name));
+    let services = Services::new(Clock::manual(EPOCH), Box::new(log))
+        .with_node(setup.surroundings.node.clone())
+        .with_listener(setup.surroundings.listener.clone())
+        .with_router(route_table(&setup));
+    let services = Arc::new(services);
     let names = setup.clusters.iter().chain([&setup.upstream]).map(|cluster| cluster.name().to_owned());
     services.set_clusters(names);
     let refused = |message: String| {
@@ -65,6 +70,8 @@ pub(super) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         trace: setup.trace,
         lint: true,
         server: Some(Bytes::from_static(b"envoy")),
+        // The timeout of Envoy's routes, unless they say otherwise.
+        route_timeout: Some(Duration::from_secs(15)),
         ..Options::default()
     };
     let singletons = self::plugins(setup.singletons).map_err(refused)?;
@@ -97,6 +104,7 @@ pub(super) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         logs,
         trace: Vec::new(),
         findings: Vec::new(),
+        surroundings: setup.surroundings,
     };
     engine.settle();
     Ok(Box::new(engine))
@@ -150,6 +158,7 @@ struct Engine {
     logs: Arc<Mutex<Vec<LogLine>>>,
     trace: Vec<TraceLine>,
     findings: Vec<Finding>,
+    surroundings: Surroundings,
 }
 
 /// One exchange as client and upstream see it.
@@ -303,15 +312,20 @@ impl Engine {
         match item {
             Item::Headers(mut headers, end) => {
                 talk.asked = true;
-                // The timeout of Envoy's routes, unless they say otherwise.
-                headers.set(b"x-envoy-expected-rq-timeout-ms", b"15000");
                 if !end && headers.get(b"content-length").is_none() {
                     headers.set(b"transfer-encoding", b"chunked");
                 }
-                if !self.upstream.is_reachable() {
+                let worker = self.workers.get_mut(talk.worker);
+                let cluster = worker.as_ref().and_then(|worker| worker.route(talk.id)?.cluster.clone());
+                let name = cluster.map_or_else(String::new, |cluster| cluster.name.clone());
+                let cluster = self.clusters.get(&name).unwrap_or(&self.upstream);
+                if !cluster.is_reachable() {
                     return self.schedule(Duration::ZERO, Due::Unreachable(number));
                 }
-                talk.arrival = Some(self.upstream.arrived(wire(headers)));
+                if let Some(worker) = worker {
+                    worker.sent_to(talk.id, Arc::new(host_of(cluster, &self.surroundings)));
+                }
+                talk.arrival = Some(cluster.arrived(wire(headers)));
                 if end {
                     ended = Some(Headers::new());
                 }
@@ -480,13 +494,16 @@ impl Driver for Engine {
         let map = received(&headers, number, self.protocol);
         let connection = Connection {
             id: number,
-            source: Some(([127, 0, 0, 1], 40_000).into()),
+            source: Some(self.surroundings.client.unwrap_or_else(|| ([127, 0, 0, 1], 40_000).into())),
             destination: Some(([127, 0, 0, 1], 10_000).into()),
             protocol: self.protocol,
-            tls: None,
+            tls: self.surroundings.tls.clone(),
         };
         let Some(place) = self.workers.get_mut(worker) else { return Ok(()) };
         let id = place.open(connection);
+        let objects = self.surroundings.filter_state.iter();
+        let objects = objects.map(|(name, value)| (name.as_str(), Bytes::from(value.clone())));
+        place.prepare(id, &self.surroundings.dynamic_metadata, objects);
         self.numbers.insert((worker, id), number);
         self.talks.insert(
             number,
@@ -640,6 +657,47 @@ impl Driver for Engine {
             callouts: self.workers.iter().map(Worker::open_callouts).sum(),
             exchanges: self.workers.iter().map(Worker::open_exchanges).sum(),
         }
+    }
+}
+
+/// The routes of a setup, and behind them the one to the upstream.
+fn route_table(setup: &Setup) -> impl Fn(&HeaderMap) -> Routing + Send + Sync + 'static {
+    let surroundings = &setup.surroundings;
+    let cluster = |name: &str| {
+        let metadata = surroundings.cluster_metadata(name);
+        Some(Arc::new(surroundings::Cluster { name: name.to_owned(), metadata, endpoints: 1 }))
+    };
+    let rest = surroundings.rest(setup.upstream.name());
+    let routes: Vec<_> = surroundings.routes.iter().cloned().chain([rest]).collect();
+    let table: Vec<_> = routes
+        .into_iter()
+        .map(|route| {
+            let known = surroundings::Route {
+                name: route.name.clone(),
+                metadata: route.metadata.clone(),
+                cluster: cluster(&route.cluster),
+            };
+            (route, Arc::new(known))
+        })
+        .collect();
+    let virtual_host = Arc::new(surroundings::VirtualHost { name: "all".to_owned(), ..Default::default() });
+    move |headers| {
+        let matches = |route: &Route| {
+            headers.get_str(":path").is_some_and(|path| path.starts_with(&route.prefix))
+                && route.headers.iter().all(|(name, value)| headers.get_str(name) == Some(value))
+        };
+        let route = table.iter().find(|(route, _)| matches(route)).map(|(_, known)| Arc::clone(known));
+        Routing { virtual_host: Some(Arc::clone(&virtual_host)), route }
+    }
+}
+
+/// The one host of a cluster.
+fn host_of(cluster: &Cluster, surroundings: &Surroundings) -> surroundings::UpstreamHost {
+    surroundings::UpstreamHost {
+        address: Some(([127, 0, 0, 1], 20_000).into()),
+        local_address: Some(([127, 0, 0, 1], 30_000).into()),
+        metadata: surroundings.host_metadata(cluster.name()),
+        ..Default::default()
     }
 }
 

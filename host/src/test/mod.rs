@@ -11,6 +11,7 @@ mod message;
 mod proxy;
 mod request;
 mod setup;
+mod surroundings;
 mod tcp;
 mod tcp_client;
 
@@ -26,6 +27,8 @@ pub use crate::trace::TraceLine;
 pub use crate::worker::FailPolicy;
 
 pub use crate::prometheus::StatsTag;
+pub use crate::surroundings::{Locality, Node, TrafficDirection};
+pub use crate::worker::Tls;
 pub use answer::{Answer, Ending};
 pub use driver::{Driver, Leaks, LogLine, Samples};
 pub use failure::{Failure, StartError};
@@ -36,5 +39,6 @@ pub use message::{Headers, Request, Response};
 pub use proxy::{Exchange, Proxy};
 pub use request::RequestBuilder;
 pub use setup::{Arrival, Builder, Cluster, Code, Engine, PluginSetup, Setup};
+pub use surroundings::{Route, Surroundings};
 pub use tcp::{TcpAction, TcpEnding, TcpEvent, TcpRead, TcpSeen, TcpServer, TcpTurn, TcpWait};
 pub use tcp_client::TcpClient;

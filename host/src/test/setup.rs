@@ -1,6 +1,7 @@
 //! How a test describes its proxy: the plugins, the upstream, the clusters, the options.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,8 +16,9 @@ use super::failure::StartError;
 use super::grpc_answer::GrpcAnswer;
 use super::message::{Headers, Request};
 use super::proxy::Proxy;
+use super::surroundings::{Route, Surroundings, fields, surroundings_methods};
 use super::tcp::{TcpEvent, TcpServer, TcpTurn};
-use super::{FailPolicy, Faults};
+use super::{FailPolicy, Faults, Node, Tls, TrafficDirection};
 use crate::prometheus::StatsTag;
 
 /// What runs the plugin.
@@ -80,8 +82,6 @@ pub struct Setup {
     pub http2: bool,
     /// How much of a body the proxy buffers; Envoy's own 1 MiB if nothing is said.
     pub buffer_limit: Option<usize>,
-    /// The name of the route that every request takes.
-    pub route_name: String,
     /// What becomes a label of the plugins' metrics.
     pub stats_tags: Vec<StatsTag>,
     /// Whether the calls between proxy and plugins are recorded.
@@ -90,6 +90,8 @@ pub struct Setup {
     pub patience: Duration,
     /// What goes wrong on purpose; engines in memory only.
     pub faults: Option<Faults>,
+    /// What properties tell.
+    pub surroundings: Surroundings,
 }
 
 /// One plugin of the chain.
@@ -277,11 +279,11 @@ pub struct Builder {
     workers: usize,
     http2: bool,
     buffer_limit: Option<usize>,
-    route_name: String,
     stats_tags: Vec<(String, String)>,
     trace: bool,
     patience: Duration,
     faults: Option<Faults>,
+    surroundings: Surroundings,
 }
 
 /// A plugin that may have code for several engines.
@@ -311,11 +313,11 @@ impl Builder {
             workers: 1,
             http2: false,
             buffer_limit: None,
-            route_name: "default".to_owned(),
             stats_tags: Vec::new(),
             trace: false,
             patience: Duration::from_secs(5),
             faults: None,
+            surroundings: Surroundings::default(),
         }
     }
 
@@ -498,12 +500,6 @@ impl Builder {
         self
     }
 
-    /// The name of the route that every request takes, which plugins know as `xds.route_name`; unless said, `default`.
-    pub fn route_name(mut self, name: impl Into<String>) -> Self {
-        self.route_name = name.into();
-        self
-    }
-
     /// Adds entries to the proxy's `stats_tags`, each the name of a label and its regex, for [`Proxy::prometheus`].
     pub fn stats_tags<N: Into<String>, R: Into<String>>(mut self, tags: impl IntoIterator<Item = (N, R)>) -> Self {
         self.stats_tags.extend(tags.into_iter().map(|(name, regex)| (name.into(), regex.into())));
@@ -529,6 +525,8 @@ impl Builder {
         self
     }
 
+    surroundings_methods!();
+
     /// Starts the proxy.
     pub fn start(self) -> Result<Proxy, StartError> {
         Proxy::start(self.setup()?)
@@ -548,6 +546,11 @@ impl Builder {
         }
         let stats_tags: Result<Vec<_>, _> =
             self.stats_tags.into_iter().map(|(name, regex)| StatsTag::new(name, regex)).collect();
+        let unknown = |route: &&Route| names.binary_search(&route.cluster.as_str()).is_err();
+        if let Some(route) = self.surroundings.routes.iter().find(unknown) {
+            let message = format!("there is no cluster `{}` for a route: add it with `.cluster(..)`", route.cluster);
+            return Err(StartError::new(message, Vec::new()));
+        }
         Ok(Setup {
             engine,
             plugins: plugins?,
@@ -558,11 +561,11 @@ impl Builder {
             workers: self.workers,
             http2: self.http2,
             buffer_limit: self.buffer_limit,
-            route_name: self.route_name,
             stats_tags: stats_tags.map_err(|error| StartError::new(error, Vec::new()))?,
             trace: self.trace,
             patience: self.patience,
             faults: self.faults,
+            surroundings: self.surroundings,
         })
     }
 

@@ -45,11 +45,14 @@ impl Worker {
 
     /// Runs the last callbacks and forgets the exchange.
     pub(crate) fn end(&mut self, id: ExchangeId) {
+        let now = self.state.services.clock().now();
         let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
         if std::mem::replace(&mut exchange.ending, true) {
             return;
         }
         exchange.logging = true;
+        // An exchange mostly ends with the last byte of its response.
+        exchange.received = exchange.sent.map(|_| now);
         if std::mem::take(&mut exchange.upstream_open) {
             self.state.effects.push_back(Effect::ResetUpstream { id });
         }

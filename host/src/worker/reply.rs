@@ -69,6 +69,7 @@ impl Worker {
             return;
         }
         exchange.upstream_open = false;
+        exchange.flags |= failure.flag();
         if exchange.response.headers.is_some() {
             exchange.details = "upstream_reset_after_response_started{protocol_error}".to_owned();
             return self.cut(id);
@@ -100,6 +101,18 @@ impl Worker {
         self.send(id, Direction::Response, Item::Headers(headers, end));
         if !end {
             self.send(id, Direction::Response, Item::Data(body, true));
+        }
+    }
+}
+
+impl UpstreamFailure {
+    /// The bit of `response.flags`.
+    const fn flag(self) -> u64 {
+        match self {
+            Self::Timeout => 1 << 2,
+            Self::Connect => 1 << 5,
+            Self::Reset => 1 << 6,
+            Self::Protocol => 1 << 24,
         }
     }
 }
