@@ -223,6 +223,55 @@ fn filter_state_is_declared_set_and_read_as_in_envoy() {
     });
 }
 
+/// What an author sees of all this: values of their types, and errors that say what is wrong.
+#[test]
+fn attributes_are_typed_and_know_their_phase() {
+    let wanted = [
+        "root node id: Some(\"node-id\")",
+        "root label: Some(\"a\")",
+        "root declared: ()",
+        "root again: ()",
+        "client: Some(\"10.1.2.3:4444\")",
+        "port: Some(4444)",
+        "mtls: Some(false)",
+        "sni: Some(\"\")",
+        "peer: None",
+        "code: the attribute `response.code` exists from the response's headers on, not here",
+        "route: Some(\"main-route\")",
+        "path as number: malformed: the attribute `request.path` is not a whole number of 8 bytes",
+        "metadata: Some(1.0)",
+        "verdict: None",
+        "set: ()",
+        "set again: the filter state `verdict` is read-only and has a value already",
+        "hidden: the filter state `request` has the name of a built-in attribute, which would hide it",
+        "object: ()",
+        "no object: the host has no `set_envoy_filter_state`, or does not know what it is asked for",
+        "bad object: `x` is no value for the filter state `envoy.upstream.dynamic_port`",
+        "body path: the attribute `request.path` exists while the request's headers are held, and in the log, not here",
+        "body size: Some(5)",
+        "response code: Some(200)",
+        "response path: the attribute `request.path` exists while the request's headers are held, and in the log, not here",
+        "response verdict: Some(\"yes\")",
+        "log path: Some(\"/r\")",
+        "log took time: true",
+        "log headers: Some(true)",
+    ];
+    for engine in [Engine::Native, Engine::Wasm, Engine::Envoy] {
+        let proxy = surrounded(PROBE.on(engine)).dynamic_metadata(json!({"dyn": {"n": 1}}));
+        let mut proxy = proxy
+            .config(json!({"paths": [], "typed": true}))
+            .start()
+            .unwrap_or_else(|error| panic!("{engine}: {error}"));
+        assert_eq!(proxy.post("/r").body("hello").send().map(|response| response.status()).ok(), Some(200), "{engine}");
+        let logs = proxy.logs();
+        let mut said: Vec<_> = logs.iter().map(|line| line.text.as_str()).collect();
+        // A real Envoy configures a plugin several times, the first ones for trial.
+        let spoken = said.iter().rposition(|line| line.starts_with("root node id")).unwrap_or_default();
+        said.drain(..spoken);
+        assert_eq!(said, wanted, "{engine}");
+    }
+}
+
 fn text(number: u8, text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len()).unwrap_or_default();
     [&[number << 3 | 2, length], text.as_bytes()].concat()

@@ -43,7 +43,7 @@ on_every_engine! { canary_router as "canary-router";
         let mut seen = Vec::new();
         for last in 1..=4 {
             let client = SocketAddr::from((Ipv4Addr::new(10, 0, 0, last), 4444));
-            let mut proxy = routed(proxy.clone(), 50).client(client).start()?;
+            let mut proxy = routed(proxy.clone(), 80).client(client).start()?;
             seen.push(proxy.get("/").send()?.text());
         }
         assert!(seen.iter().any(|text| text == "canary") && seen.iter().any(|text| text == "upstream"), "{seen:?}");

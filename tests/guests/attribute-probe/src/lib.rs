@@ -1,6 +1,11 @@
 //! Reads the properties that its configuration lists, in every phase, and logs what the host answers.
 
-use wasmplugin::{Flow, Http, LogEntry, RequestHead, ResponseHead, Result, sys};
+use std::rc::Rc;
+
+use wasmplugin::filter_state::{Declaration, FilterState, Kind};
+use wasmplugin::{Done, Flow, Http, LogEntry, Request, RequestHead, ResponseHead, Result, attributes, sys};
+
+const VERDICT: FilterState = FilterState::of("verdict");
 
 #[derive(serde::Deserialize)]
 struct Config {
@@ -18,6 +23,9 @@ struct Config {
     /// Foreign functions to call in the request phase: the name, and the argument in hexadecimal.
     #[serde(default)]
     calls: Vec<(String, String)>,
+    /// Whether to say what the typed interface answers.
+    #[serde(default)]
+    typed: bool,
     /// The same while the plugin is configured.
     #[serde(default)]
     root_calls: Vec<(String, String)>,
@@ -54,6 +62,13 @@ impl From<Config> for AttributeProbe {
         let plugin = Self { config };
         Self::call("root", &plugin.config.root_calls);
         plugin.read("root");
+        if plugin.config.typed {
+            say("root node id", &attributes::NODE_ID.read());
+            let labels = attributes::NODE_METADATA.field::<attributes::Map>("LABELS").read();
+            say("root label", &labels.map(|labels| labels.and_then(|labels| labels.get::<String>("app"))));
+            say("root declared", &VERDICT.declare(&Declaration::new().readonly().kind(Kind::Text)));
+            say("root again", &VERDICT.declare(&Declaration::new()));
+        }
         plugin
     }
 }
@@ -66,6 +81,9 @@ impl Http for AttributeProbe {
         }
         Self::call("request", &self.config.calls);
         self.read("request");
+        if self.config.typed {
+            typed_request(request);
+        }
         if let Some((name, value)) = &self.config.header {
             request.set_header(name, value)?;
         }
@@ -78,13 +96,68 @@ impl Http for AttributeProbe {
         Ok(Flow::Continue)
     }
 
-    fn on_response(&self, _: &mut ResponseHead) -> Result<Flow> {
+    async fn handle(self: Rc<Self>, request: Request) -> Result<Done> {
+        if !self.config.typed {
+            return request.pass();
+        }
+        let body = request.into_body(1 << 10).await?;
+        say("body path", &body.attribute(attributes::REQUEST_PATH));
+        say("body size", &body.attribute(attributes::REQUEST_TOTAL_SIZE));
+        body.pass()
+    }
+
+    fn on_response(&self, response: &mut ResponseHead) -> Result<Flow> {
         self.read("response");
+        if self.config.typed {
+            say("response code", &response.attribute(attributes::RESPONSE_CODE));
+            say("response path", &response.attribute(attributes::REQUEST_PATH));
+            say("response verdict", &response.filter_state(&VERDICT).map(text));
+        }
         Ok(Flow::Continue)
     }
 
-    fn on_log(&self, _: &LogEntry) {
+    fn on_log(&self, entry: &LogEntry) {
         self.read("log");
+        if self.config.typed {
+            say("log path", &entry.attribute(attributes::REQUEST_PATH));
+            say("log took time", &entry.attribute(attributes::REQUEST_DURATION).map(|time| time.is_some()));
+            say("log headers", &entry.attribute(attributes::REQUEST_HEADERS).map(|map| map.map(|map| !map.is_empty())));
+        }
+    }
+}
+
+fn typed_request(request: &RequestHead) {
+    say("client", &request.attribute(attributes::SOURCE_ADDRESS).map(|address| address.map(|a| a.to_string())));
+    say("port", &request.attribute(attributes::SOURCE_PORT));
+    say("mtls", &request.attribute(attributes::CONNECTION_MTLS));
+    say("sni", &request.attribute(attributes::CONNECTION_REQUESTED_SERVER_NAME));
+    say("peer", &request.attribute(attributes::CONNECTION_URI_SAN_PEER_CERTIFICATE));
+    say("code", &request.attribute(attributes::RESPONSE_CODE));
+    say("route", &request.attribute(attributes::ROUTE_NAME));
+    say(
+        "path as number",
+        &request.attribute(attributes::Attribute::<u64>::named("request\0path", attributes::Phases::ALL)),
+    );
+    let number = attributes::DYNAMIC_METADATA.field::<attributes::Map>("dyn").field::<f64>("n");
+    say("metadata", &request.attribute(number));
+    say("verdict", &request.filter_state(&VERDICT).map(text));
+    say("set", &request.set_filter_state(&VERDICT, "yes"));
+    say("set again", &request.set_filter_state(&VERDICT, "no"));
+    say("hidden", &request.set_filter_state(&FilterState::of("request"), "x"));
+    say("object", &request.set_envoy_object("envoy.string", "x"));
+    say("no object", &request.set_envoy_object("acme.object", "x"));
+    say("bad object", &request.set_envoy_object("envoy.upstream.dynamic_port", "x"));
+}
+
+fn text(bytes: Option<Vec<u8>>) -> Option<String> {
+    bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Logs what an answer is, and an error in its words.
+fn say<T: std::fmt::Debug>(what: &str, answer: &Result<T>) {
+    match answer {
+        Ok(value) => log::info!("{what}: {value:?}"),
+        Err(error) => log::info!("{what}: {error}"),
     }
 }
 
