@@ -10,6 +10,7 @@ use crate::engines::on_every_engine;
 fn routed(proxy: Builder, percent: u8) -> Builder {
     proxy
         .config(json!({"percent": percent, "user_header": "x-user"}))
+        .upstream(|_: &Request| Answer::new(200).body("upstream"))
         .cluster("canary", |_: &Request| Answer::new(200).body("canary"))
         .route(Route::to("canary").name("canary").header("x-canary", "1"))
 }
