@@ -245,7 +245,7 @@ fn attributes_are_typed_and_know_their_phase() {
         "set again: the filter state `verdict` is read-only and has a value already",
         "hidden: the filter state `request` has the name of a built-in attribute, which would hide it",
         "object: ()",
-        "no object: the host has no `set_envoy_filter_state`, or does not know what it is asked for",
+        "no object: the proxy cannot make the filter state `acme.object`",
         "bad object: `x` is no value for the filter state `envoy.upstream.dynamic_port`",
         "body path: the attribute `request.path` exists while the request's headers are held, and in the log, not here",
         "body size: Some(5)",

@@ -56,8 +56,6 @@ pub enum ErrorKind {
         /// When it exists.
         phases: Phases,
     },
-    /// The host does not have this function, or not for this name.
-    Unsupported(&'static str),
     /// Other workers changed a shared value again and again while the plugin wanted to.
     Contended,
     /// The host does not have a function that the plugin needs.
@@ -105,9 +103,6 @@ impl fmt::Display for Error {
             ErrorKind::NoBody => f.write_str("the message has no body"),
             ErrorKind::WrongPhase { attribute, phases } => {
                 write!(f, "the attribute `{attribute}` exists {phases}, not here")
-            }
-            ErrorKind::Unsupported(function) => {
-                write!(f, "the host has no `{function}`, or does not know what it is asked for")
             }
             ErrorKind::Contended => f.write_str("a shared value was changed by others too often to be written"),
             ErrorKind::Unsupported { function } => {

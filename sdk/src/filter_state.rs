@@ -15,6 +15,7 @@
 //! not know the name do not see it, and a plugin cannot make dynamic metadata: Envoy has no call for that.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::foreign;
 use crate::sys::{self, HostError, Status};
 
 /// Names that the host answers itself: what is stored under them can never be read.
@@ -104,7 +105,7 @@ impl FilterState {
         message.extend_from_slice(&[2 << 3, declaration.readonly.into(), 3 << 3, number]);
         field(4, schema, &mut message);
         message.extend_from_slice(&[5 << 3, declaration.span as u8]);
-        match call("declare_property", &message) {
+        match foreign::call("declare_property", &message).map(drop) {
             Err(error) if is(&error, Status::BAD_ARGUMENT) => Ok(()),
             answer => answer,
         }
@@ -179,9 +180,12 @@ pub(crate) fn make(name: &str, value: &str) -> Result<()> {
     let mut message = Vec::with_capacity(name.len() + value.len() + 8);
     field(1, name, &mut message);
     field(2, value, &mut message);
-    call("set_envoy_filter_state", &message).map_err(|error| {
+    foreign::call("set_envoy_filter_state", &message).map(drop).map_err(|error| {
         if is(&error, Status::BAD_ARGUMENT) {
             return Error::app(format!("`{value}` is no value for the filter state `{name}`"));
+        }
+        if matches!(error.kind(), ErrorKind::Unsupported { .. }) {
+            return Error::app(format!("the proxy cannot make the filter state `{name}`"));
         }
         error
     })
@@ -189,18 +193,7 @@ pub(crate) fn make(name: &str, value: &str) -> Result<()> {
 
 /// Has the active exchange routed again.
 pub(crate) fn clear_route_cache() -> Result<()> {
-    call("clear_route_cache", &[])
-}
-
-/// Calls a function of Envoy's; a host that does not have it says so, and so does Envoy of an object it cannot make.
-fn call(function: &'static str, argument: &[u8]) -> Result<()> {
-    match sys::call_foreign_function(function, argument) {
-        Ok(_) => Ok(()),
-        Err(HostError { status: Status::NOT_FOUND | Status::UNIMPLEMENTED, .. }) => {
-            Err(ErrorKind::Unsupported(function).into())
-        }
-        Err(error) => Err(error.into()),
-    }
+    foreign::call("clear_route_cache", &[]).map(drop)
 }
 
 fn is(error: &Error, status: Status) -> bool {
