@@ -100,6 +100,12 @@ impl FilterState {
         Ok(())
     }
 
+    /// All objects by their full names.
+    #[cfg(feature = "foreign")]
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        self.0.iter().map(|(name, object)| (name, &object.value))
+    }
+
     /// The object of a name with all its bytes.
     pub(crate) fn bytes(&self, name: &[u8]) -> Option<&Bytes> {
         self.find(name).map(|object| &object.value)

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use wasmplugin_host::limits::Limits;
-use wasmplugin_host::services::Node;
+use wasmplugin_host::surroundings::Node;
 use wasmplugin_host::worker::Plugin;
 
 use crate::error::StartError;

@@ -215,11 +215,9 @@ impl Attributes<'_> {
 
     /// What plugins have stored, by its name in Envoy.
     fn filter_state(&self) -> Value {
-        let stored = self.0.stream().into_iter().flat_map(|(exchange, _)| &exchange.filter_state);
-        let stored = stored.map(|(name, value)| {
-            let name = format!("wasm.{}", String::from_utf8_lossy(name));
-            (name, Value::Bytes(Arc::new(value.to_vec())))
-        });
+        let stored = self.0.stream().into_iter().flat_map(|(exchange, _)| exchange.filter_state.objects());
+        let stored = stored
+            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), Value::Bytes(Arc::new(value.to_vec()))));
         Value::from(stored.collect::<HashMap<_, _>>())
     }
 
