@@ -58,6 +58,7 @@ mod waiting;
 mod concurrency;
 mod faults;
 mod policies;
+mod proofs;
 mod random;
 mod tcp_faults;
 mod tcp_traces;

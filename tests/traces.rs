@@ -44,15 +44,18 @@ fn next(proxy: &mut Proxy, seen: &mut usize, drive: &str) -> Vec<String> {
 }
 
 /// Envoy's timers count in whole milliseconds and come a bit too early: then the SDK looks at its watch and asks for
-/// the rest. Such ticks are left out, and how long a tick takes does not matter.
+/// the rest. Such ticks are left out. When a tick is asked for depends on them, and so it is left out too; a tick that
+/// nobody asked for would leave its drive hanging.
 pub(crate) fn without_early_ticks(lines: Vec<TraceLine>) -> Vec<TraceLine> {
     let mut kept = Vec::new();
     let mut tick: Option<Vec<TraceLine>> = None;
-    for mut line in lines {
-        if let TraceLine::Call { name, arguments } = &mut line
-            && name == "env.proxy_set_tick_period_milliseconds"
-        {
-            arguments.iter_mut().for_each(|period| *period = (*period).min(1));
+    for line in lines {
+        let (TraceLine::Call { name, .. }
+        | TraceLine::Return { name, .. }
+        | TraceLine::Enter { name, .. }
+        | TraceLine::Leave { name, .. }) = &line;
+        if name == "env.proxy_set_tick_period_milliseconds" {
+            continue;
         }
         let is_tick = |name: &String| name == "proxy_on_tick";
         match &line {

@@ -66,5 +66,9 @@ fn a_client_that_leaves_leaves_nothing_behind() {
     client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
     eventually("the call is on its way", || proxy.activity().callouts == 1);
     client.leave();
-    eventually("nothing is left", || proxy.activity() == Default::default());
+    // The connection of HTTP/2 stays for the next call.
+    eventually("nothing is left", || {
+        let left = proxy.activity();
+        (left.connections, left.exchanges, left.contexts, left.callouts) == (0, 0, 0, 0)
+    });
 }

@@ -20,7 +20,8 @@
 //! | `PLUGIN_*`, `NODE_*` | everywhere, also while the plugin is configured | HTTP, TCP |
 //! | `REQUEST_PATH` and all else that is made of request headers | request head, log | HTTP |
 //! | `REQUEST_TIME`, `REQUEST_PROTOCOL`, `REQUEST_SIZE`, `REQUEST_TOTAL_SIZE` | everywhere in an exchange | HTTP; time and sizes TCP |
-//! | `REQUEST_DURATION`, `RESPONSE_BACKEND_LATENCY` | log | HTTP |
+//! | `REQUEST_DURATION` | log | HTTP |
+//! | `RESPONSE_BACKEND_LATENCY` | from the upstream's last byte on | HTTP |
 //! | `RESPONSE_CODE`, `RESPONSE_CODE_DETAILS`, `RESPONSE_GRPC_STATUS` | from the response's head on | HTTP |
 //! | `RESPONSE_FLAGS`, `RESPONSE_SIZE`, `RESPONSE_TOTAL_SIZE` | everywhere in an exchange | HTTP, TCP |
 //! | `CONNECTION_*`, `SOURCE_*`, `DESTINATION_*` | everywhere in an exchange; the peer's certificate on TCP from the first bytes on | HTTP, TCP |

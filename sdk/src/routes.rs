@@ -20,9 +20,7 @@
 //!     }
 //! }
 //!
-//! # mod plugin { use super::PerRoute;
 //! wasmplugin::plugin!(PerRoute, config = PerRoute);
-//! # }
 //! ```
 //!
 //! Its configuration:

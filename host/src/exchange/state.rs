@@ -147,9 +147,9 @@ impl Exchange {
         self.sent.unwrap_or_default().saturating_sub(self.started)
     }
 
-    /// How long the upstream took; nothing while it has not answered.
-    pub(crate) fn backend_latency(&self) -> Option<Duration> {
-        Some(self.received?.saturating_sub(self.sent?))
+    /// How long the upstream took, up to `now` if the exchange goes on; nothing while it has not been asked.
+    pub(crate) fn backend_latency(&self, now: Duration) -> Option<Duration> {
+        Some(self.received.unwrap_or(now).saturating_sub(self.sent?))
     }
 
     pub(crate) fn is_head(&self) -> bool {

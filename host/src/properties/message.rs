@@ -56,7 +56,8 @@ impl VmState {
             (b"trailers", Some(name)) => header(trailers, name, out),
             // From the request's first byte to the response's last.
             (b"backend_latency", None) if exchange.logging || (half.came_end && !exchange.local) => {
-                let latency = exchange.backend_latency().ok_or(Status::NotFound)?;
+                let now = self.services.clock().now();
+                let latency = exchange.backend_latency(now).ok_or(Status::NotFound)?;
                 number(out, nanos(latency))
             }
             _ => Err(Status::NotFound),

@@ -105,14 +105,19 @@ impl Worker {
         // The plugin may have given it up meanwhile.
         let Some(mut pending) = self.state.unexpect(id) else { return };
         let Some(mut call) = pending.grpc.take() else { return };
-        if !call.let_go {
-            // Measured: Envoy knows a stream until its plugin closes it, also when the peer has ended it long ago.
-            self.state.grpc_tokens.insert((pending.root, pending.token), id);
+        let token = (pending.root, pending.token);
+        if call.stream {
+            // Measured: Envoy knows a stream until its plugin closes it, also when the peer has ended it long ago; and
+            // one that was closed before until the plugin has heard of the end.
+            self.state.grpc_tokens.insert(token, id);
         }
         match call.answer.take() {
             Some(answer) if status == code::OK && !call.stream => self.tell_answer(&pending, answer),
             None if status == code::OK && !call.stream => self.tell_close(&pending, code::INTERNAL, b"", ""),
             _ => self.tell_close(&pending, status, message, details),
+        }
+        if call.stream && call.let_go {
+            self.state.grpc_tokens.remove(&token);
         }
     }
 

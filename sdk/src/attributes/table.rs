@@ -112,8 +112,8 @@ attributes! {
     RESPONSE_HEADERS: Map = "response\0headers", EXCHANGE;
     /// All trailers. HTTP.
     RESPONSE_TRAILERS: Map = "response\0trailers", EXCHANGE;
-    /// The time between the last byte to the upstream and the first from it. HTTP.
-    RESPONSE_BACKEND_LATENCY: Duration = "response\0backend_latency", LOG;
+    /// How long the upstream took; told once its last byte is here. HTTP.
+    RESPONSE_BACKEND_LATENCY: Duration = "response\0backend_latency", RESPONSE;
 
     /// The number of the client's connection.
     CONNECTION_ID: u64 = "connection\0id", EXCHANGE;

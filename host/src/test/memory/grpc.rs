@@ -15,6 +15,8 @@ pub(super) struct Talk {
     arrival: Option<Arrival>,
     /// The headers have been sent, or are on their way.
     begun: bool,
+    /// The plugin sends no more.
+    ended: bool,
     /// A fault makes everything later by this much.
     slow: Duration,
 }
@@ -23,7 +25,7 @@ impl Engine {
     pub(super) fn grpc_begins(&mut self, index: usize, id: CalloutId, request: GrpcRequest) {
         let fault = self.workers.get_mut(index).and_then(Worker::callout_fault);
         let Some(cluster) = self.clusters.get(&request.cluster).or(Some(&self.upstream)) else { return };
-        let mut talk = Talk { arrival: None, begun: false, slow: Duration::ZERO };
+        let mut talk = Talk { arrival: None, begun: false, ended: false, slow: Duration::ZERO };
         let fails = match fault {
             Some(CalloutFault::Timeout) => None,
             Some(CalloutFault::Unreachable) => Some(Due::GrpcFails(index, id, UpstreamFailure::Connect)),
@@ -50,6 +52,7 @@ impl Engine {
 
     pub(super) fn grpc_data(&mut self, index: usize, id: CalloutId, data: &[u8], end: bool) {
         let Some(talk) = self.grpc.get_mut(&(index, id)) else { return };
+        talk.ended |= end;
         let Some(arrival) = &mut talk.arrival else { return };
         let slow = talk.slow;
         let mut due = Vec::new();
@@ -78,14 +81,15 @@ impl Engine {
     /// Plays what a server says into the worker, part by part.
     pub(super) fn grpc_answers(&mut self, index: usize, id: CalloutId, parts: Vec<GrpcPart>) {
         for part in parts {
-            if !self.grpc.contains_key(&(index, id)) {
-                return;
-            }
+            let Some(talk) = self.grpc.get(&(index, id)) else { return };
             let Some(worker) = self.workers.get_mut(index) else { return };
             let over = match part {
                 GrpcPart::Headers(headers, end) => {
                     let mut map = to_map(headers.iter()).into_side(Side::Response);
-                    map.set(b"x-envoy-upstream-service-time", b"0");
+                    // As in Envoy, a peer that answers before the request is whole has no such time.
+                    if talk.ended {
+                        map.set(b"x-envoy-upstream-service-time", b"0");
+                    }
                     worker.grpc_headers(id, map, end);
                     end
                 }
