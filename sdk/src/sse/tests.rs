@@ -1,5 +1,4 @@
 //! Any split of any stream gives the same events, and what is not changed passes as it came.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "this is how tests fail")]
 
 use std::time::Duration;
 
