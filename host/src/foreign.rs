@@ -15,7 +15,6 @@ use crate::vm::VmState;
 type Outcome = Result<Vec<u8>, Status>;
 
 /// Calls a function by its name.
-#[cfg_attr(not(feature = "foreign"), expect(unused_variables, reason = "only these functions take arguments"))]
 pub(crate) fn call(state: &mut VmState, name: &[u8], argument: &[u8]) -> Outcome {
     match name {
         b"clear_route_cache" => {

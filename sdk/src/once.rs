@@ -11,7 +11,7 @@ use crate::waiters::Waiters;
 
 /// A value of one VM that the first who needs it has computed.
 ///
-/// The computation is [shielded](crate::shielded::shielded): when the exchange that began it is cancelled, the others
+/// The computation is [`shielded`]: when the exchange that began it is cancelled, the others
 /// still get their value. When it fails, everybody who waits gets the error, and the next one tries again; there is no
 /// pause between tries, so a failure that lasts wants one in the computation.
 ///
