@@ -3,7 +3,7 @@
 #[cfg(feature = "foreign")]
 mod compression;
 #[cfg(feature = "foreign")]
-pub(crate) mod expression;
+mod expression;
 #[cfg(feature = "foreign")]
 mod signature;
 

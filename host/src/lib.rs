@@ -19,6 +19,8 @@ mod effect;
 #[cfg(feature = "envoy")]
 pub mod envoy;
 mod exchange;
+#[cfg(feature = "foreign")]
+mod expressions;
 pub mod fault;
 mod filter;
 mod filter_state;

@@ -70,7 +70,7 @@ pub(crate) struct VmData {
     pub(crate) generation: u32,
     pub(crate) failed: bool,
     #[cfg(feature = "foreign")]
-    pub(crate) expressions: crate::foreign::expression::Expressions,
+    pub(crate) expressions: crate::expressions::Expressions,
 }
 
 /// Who a context id stands for.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::attributes::Phases;
+use crate::phase::Phases;
 use crate::sys::{HostError, Status};
 
 /// A result whose error ends the exchange in the way that [`Http::on_error`](crate::Http::on_error) says.
@@ -27,7 +27,7 @@ pub enum ErrorKind {
     Callout(CalloutError),
     /// A gRPC callout brought no answer, or ended badly.
     #[cfg(feature = "grpc")]
-    Grpc(Box<crate::grpc::GrpcError>),
+    Grpc(Box<crate::grpc::error::GrpcError>),
     /// A body is larger than the plugin is willing to keep.
     BodyTooLarge {
         /// The limit that the plugin gave, in bytes.
@@ -191,6 +191,13 @@ impl From<HostError> for Error {
 impl From<CalloutError> for Error {
     fn from(error: CalloutError) -> Self {
         ErrorKind::Callout(error).into()
+    }
+}
+
+#[cfg(feature = "grpc")]
+impl From<crate::grpc::error::GrpcError> for Error {
+    fn from(error: crate::grpc::error::GrpcError) -> Self {
+        ErrorKind::Grpc(Box::new(error)).into()
     }
 }
 

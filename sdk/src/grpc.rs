@@ -11,7 +11,7 @@
 //! # Ok(()) }
 //! ```
 
-mod error;
+pub(crate) mod error;
 mod inbox;
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ use prost::Message;
 
 use crate::callout::Cluster;
 use crate::headers::{Headers, Lineup};
-use crate::policy::{Policy, Retry};
+use crate::policy::{Failed, Policy, Retry};
 use crate::sys::{self, HostError, Status};
 use crate::trace_context;
 use error::Ending;
@@ -140,7 +140,7 @@ impl Call {
 
     async fn make(&self, message: &[u8]) -> Result<Vec<u8>, GrpcError> {
         let late = || self.error(Ending::new(Code::DEADLINE_EXCEEDED, "no answer in time, with all attempts"));
-        self.policy.run(|| self.attempt(message), GrpcError::failed, late).await
+        self.policy.run(|| self.attempt(message), failed, late).await
     }
 
     async fn attempt(&self, message: &[u8]) -> Result<Vec<u8>, GrpcError> {
@@ -262,6 +262,19 @@ impl Stream {
     pub fn trailers(&self) -> Headers {
         self.handle.slot.trailers.borrow().clone()
     }
+}
+
+/// What a policy makes of an outcome.
+fn failed<T>(outcome: &Result<T, GrpcError>) -> Option<Failed> {
+    let error = outcome.as_ref().err()?;
+    Some(match error.status {
+        Code::UNAVAILABLE => Failed::Unreachable,
+        Code::DEADLINE_EXCEEDED => Failed::Timeout,
+        Code::INTERNAL if !error.is_from_peer() => Failed::Malformed,
+        Code::UNKNOWN | Code::RESOURCE_EXHAUSTED | Code::INTERNAL => Failed::Server,
+        Code::CANCELLED => Failed::Reset,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

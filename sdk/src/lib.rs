@@ -41,6 +41,7 @@ mod last_words;
 mod log_entry;
 mod logger;
 mod notice;
+mod phase;
 mod plugin;
 mod policy;
 mod registration;

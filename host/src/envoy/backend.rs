@@ -1,13 +1,13 @@
 //! The test as upstream and callout clusters: servers on loopback that answer as the scripts say.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::codec::Part;
+use super::connections::{Connections, read};
 use super::grpc_backend;
 use super::http1::{self, Reader, Side};
 use crate::test::{Answer, Arrival, Cluster, Ending, Headers};
@@ -21,9 +21,6 @@ const BREATH: Duration = Duration::from_millis(3);
 /// A pause before a connection is cut, so that Envoy has passed on what came before.
 const LAST_BREATH: Duration = Duration::from_millis(50);
 
-/// How often a server that waits looks whether it should stop.
-const GLANCE: Duration = Duration::from_millis(20);
-
 /// A port below which no ordinary process listens, so nobody does.
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
@@ -31,13 +28,7 @@ const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 #[derive(Debug)]
 pub struct Backend {
     address: SocketAddr,
-    shared: Option<Arc<Shared>>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    stopped: AtomicBool,
-    connections: Mutex<Vec<Weak<TcpStream>>>,
+    shared: Option<Arc<Connections>>,
 }
 
 impl Backend {
@@ -48,7 +39,7 @@ impl Backend {
         }
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Connections::default());
         let state = Arc::clone(&shared);
         thread::Builder::new()
             .name(format!("cluster {}", cluster.name()))
@@ -66,43 +57,14 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         let Some(shared) = &self.shared else { return };
-        shared.stopped.store(true, Ordering::Release);
+        shared.stop();
         // The thread that accepts sees the flag once somebody connects.
         let _woken = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
-        let connections = shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        for connection in connections.iter().filter_map(Weak::upgrade) {
-            let _gone = connection.shutdown(Shutdown::Both);
-        }
+        shared.cut();
     }
 }
 
-impl Shared {
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
-    }
-
-    fn remember(&self, connection: &Arc<TcpStream>) {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        if connections.len() == connections.capacity() {
-            connections.retain(|known| known.strong_count() > 0);
-        }
-        connections.push(Arc::downgrade(connection));
-    }
-
-    /// Sleeps unless it is time to stop.
-    pub(super) fn sleep(&self, time: Duration) {
-        let end = Instant::now() + time;
-        while !self.is_stopped() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            thread::sleep(left.min(GLANCE));
-        }
-    }
-}
-
-fn accept(listener: &TcpListener, cluster: &Cluster, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, cluster: &Cluster, shared: &Arc<Connections>) {
     for connection in listener.incoming() {
         if shared.is_stopped() {
             return;
@@ -124,7 +86,7 @@ fn accept(listener: &TcpListener, cluster: &Cluster, shared: &Arc<Shared>) {
 }
 
 /// Serves a connection until either side closes it; whatever goes wrong ends it.
-fn serve(connection: &TcpStream, cluster: &Cluster, shared: &Shared) {
+fn serve(connection: &TcpStream, cluster: &Cluster, shared: &Connections) {
     let _unimportant = connection.set_nodelay(true);
     let mut reader = Reader::new(Side::Requests);
     while let Some((arrival, trailers, to_head)) = receive(connection, cluster, &mut reader) {
@@ -159,7 +121,7 @@ fn receive(connection: &TcpStream, cluster: &Cluster, reader: &mut Reader) -> Op
 }
 
 /// Sends one answer; says whether the connection can be used again.
-fn send(mut connection: &TcpStream, answer: &Answer, to_head: bool, shared: &Shared) -> io::Result<bool> {
+fn send(mut connection: &TcpStream, answer: &Answer, to_head: bool, shared: &Connections) -> io::Result<bool> {
     shared.sleep(answer.delay());
     match answer.how_it_ends() {
         Ending::Complete | Ending::ResetAfterHeaders => {}
@@ -204,13 +166,4 @@ fn send(mut connection: &TcpStream, answer: &Answer, to_head: bool, shared: &Sha
         connection.write_all(&http1::last_chunk_bytes(answer.scripted_trailers()))?;
     }
     Ok(true)
-}
-
-pub(super) fn read(mut connection: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match connection.read(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
 }

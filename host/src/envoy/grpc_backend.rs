@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::backend::{Shared, read};
+use super::connections::{Connections, read};
 use super::hpack;
 use super::http2::{self, FRAME, PREFACE, flag, kind, push_frame};
 use crate::test::{Arrival, Cluster, GrpcAnswer, GrpcPart, Headers};
@@ -29,13 +29,13 @@ struct Output {
 }
 
 /// Serves a connection until either side closes it; whatever goes wrong ends it.
-pub(super) fn serve(connection: &Arc<TcpStream>, cluster: &Cluster, shared: &Arc<Shared>) {
+pub(super) fn serve(connection: &Arc<TcpStream>, cluster: &Cluster, shared: &Arc<Connections>) {
     let _unimportant = connection.set_nodelay(true);
     let output = Arc::new(Output { connection: Arc::clone(connection), turn: Mutex::new(()) });
     let _ended = converse(connection, cluster, shared, &output);
 }
 
-fn converse(connection: &TcpStream, cluster: &Cluster, shared: &Arc<Shared>, output: &Arc<Output>) -> Option<()> {
+fn converse(connection: &TcpStream, cluster: &Cluster, shared: &Arc<Connections>, output: &Arc<Output>) -> Option<()> {
     let mut calls: HashMap<u32, Call> = HashMap::new();
     let mut block: Option<(u32, Vec<u8>, bool)> = None;
     let mut buffer = Vec::new();
@@ -93,7 +93,7 @@ fn converse(connection: &TcpStream, cluster: &Cluster, shared: &Arc<Shared>, out
 }
 
 impl Call {
-    fn hears(&mut self, id: u32, data: &[u8], end: bool, output: &Arc<Output>, shared: &Arc<Shared>) {
+    fn hears(&mut self, id: u32, data: &[u8], end: bool, output: &Arc<Output>, shared: &Arc<Connections>) {
         for answer in self.arrival.grpc(data, end) {
             let parts = answer.parts(self.begun);
             self.begun |= !parts.is_empty();
@@ -104,7 +104,7 @@ impl Call {
 
 impl Output {
     /// Writes an answer, at once or when its time has come.
-    fn says(self: &Arc<Self>, id: u32, answer: &GrpcAnswer, parts: Vec<GrpcPart>, shared: &Arc<Shared>) {
+    fn says(self: &Arc<Self>, id: u32, answer: &GrpcAnswer, parts: Vec<GrpcPart>, shared: &Arc<Connections>) {
         let delay = answer.delay();
         if delay == Duration::ZERO {
             // A connection that is gone ends the conversation by itself.

@@ -8,6 +8,7 @@ pub mod binary;
 mod client;
 mod codec;
 pub mod config;
+mod connections;
 mod driver;
 mod files;
 mod grpc_backend;

@@ -3,8 +3,7 @@
 //! The interpreter is a library's; which attributes there are, and when, is for [`VmState::property`] to say, so an
 //! expression sees what `proxy_get_property` would answer.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use cel::common::value::CowVal;
@@ -13,27 +12,9 @@ use cel::{Context, Env, Program, Value};
 
 use super::Outcome;
 use crate::abi::Status;
+use crate::expressions::Parsed;
 use crate::pairs;
 use crate::vm::VmState;
-
-/// The expressions of one VM by their tokens, which count up from 0.
-#[derive(Default)]
-pub(crate) struct Expressions {
-    parsed: BTreeMap<u32, Parsed>,
-    next: u32,
-}
-
-struct Parsed {
-    program: Program,
-    /// It is the name of a root alone, which Envoy has no encoding for.
-    bare_root: bool,
-}
-
-impl fmt::Debug for Expressions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Expressions").field("tokens", &self.parsed.keys()).finish_non_exhaustive()
-    }
-}
 
 /// The standard functions, made once.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));

@@ -206,7 +206,7 @@ impl VmData {
             generation: 0,
             failed: false,
             #[cfg(feature = "foreign")]
-            expressions: crate::foreign::expression::Expressions::default(),
+            expressions: crate::expressions::Expressions::default(),
         }
     }
 }

@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::policy::Failed;
-
 /// Why a gRPC call brought no answer, or ended badly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -27,18 +24,6 @@ impl GrpcError {
     #[must_use]
     pub fn is_from_peer(&self) -> bool {
         self.details == "via_upstream"
-    }
-
-    pub(super) fn failed<T>(outcome: &Result<T, Self>) -> Option<Failed> {
-        let error = outcome.as_ref().err()?;
-        Some(match error.status {
-            Code::UNAVAILABLE => Failed::Unreachable,
-            Code::DEADLINE_EXCEEDED => Failed::Timeout,
-            Code::INTERNAL if !error.is_from_peer() => Failed::Malformed,
-            Code::UNKNOWN | Code::RESOURCE_EXHAUSTED | Code::INTERNAL => Failed::Server,
-            Code::CANCELLED => Failed::Reset,
-            _ => return None,
-        })
     }
 }
 
@@ -147,12 +132,6 @@ fn last_group(text: &str) -> Option<(&str, &str)> {
     });
     let (before, rest) = inner.split_at_checked(open?.0)?;
     Some((before, rest.strip_prefix('{')?))
-}
-
-impl From<GrpcError> for Error {
-    fn from(error: GrpcError) -> Self {
-        ErrorKind::Grpc(Box::new(error)).into()
-    }
 }
 
 #[cfg(test)]

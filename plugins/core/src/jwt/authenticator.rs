@@ -7,11 +7,12 @@ use super::config::{Config, ConfigError};
 use super::counters::{Counter, Counts};
 use super::decision::{Allow, Changes, Denial, Outcome};
 use super::facts::{self, Headers};
+use super::host::Host;
 use super::keys::{Fetch, KeySetId, KeySets, Progress};
 use super::known_answer::Trusted;
 use super::requirement::{End, Means, Walk};
 use super::rules::{self, Rule};
-use super::verify::{Host, Verifier};
+use super::verify::Verifier;
 
 /// Authenticates requests by their tokens, as Istio's `RequestAuthentication` does.
 #[derive(Debug)]

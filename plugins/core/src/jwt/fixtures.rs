@@ -3,7 +3,8 @@
 use super::algorithm::Hash;
 use super::base64::encode_standard;
 use super::der;
-use super::verify::{Curve, EcKey, Host, RsaKey};
+use super::host::Host;
+use super::verify::{Curve, EcKey, RsaKey};
 
 /// Base64url without padding.
 pub(crate) fn url(bytes: &[u8]) -> String {

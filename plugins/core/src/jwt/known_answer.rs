@@ -1,7 +1,7 @@
 //! Which signatures a host may verify: those of which it knows a right one from a wrong one at start-up.
 
 use super::algorithm::Hash;
-use super::verify::{Curve, Host};
+use super::host::Host;
 
 /// For which keys the host's answers are believed; nothing by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,14 +26,6 @@ impl Trusted {
             p256: answers(host, &P256),
             p384: answers(host, &P384),
             p521: answers(host, &P521),
-        }
-    }
-
-    pub(crate) fn curve(self, curve: Curve) -> bool {
-        match curve {
-            Curve::P256 => self.p256,
-            Curve::P384 => self.p384,
-            Curve::P521 => self.p521,
         }
     }
 }
@@ -83,7 +75,7 @@ fn answers(host: &dyn Host, known: &Known) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::DerHost;
-    use super::super::verify::NoHost;
+    use super::super::host::NoHost;
     use super::*;
 
     /// A host that answers the same to everything.

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::algorithm::Algorithm;
 use super::super::fixtures::{DerHost, url};
+use super::super::host::NoHost;
 use super::super::jwks::KeySet;
 use super::*;
 
