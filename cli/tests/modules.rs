@@ -34,8 +34,6 @@ fn people_get_a_table() {
 fn an_unknown_name_is_answered_with_the_known_ones() {
     let run = wasmplugin(&["modules", "hallo"]);
     let message = run.message();
-    assert!(
-        message.starts_with("there is no plugin or example `hallo`; there are `external-auth`, `hello`"),
-        "{message}"
-    );
+    assert!(message.starts_with("there is no plugin or example `hallo`; there are `"), "{message}");
+    assert!(["`external-auth`, ", "`hello`, "].iter().all(|known| message.contains(known)), "{message}");
 }

@@ -71,6 +71,7 @@ pub mod __private {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::describe::{About, description};
     pub use crate::dispatch::census;
+    pub use crate::plugin::Configured;
     pub use crate::registration::{chosen, http, parsed, register, singleton, tcp_plugin};
     #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
     pub use crate::schema::{SchemaOf, WithSchema, WithoutSchema};

@@ -54,7 +54,15 @@ macro_rules! plugin {
 
         /// Makes this crate's plugin the one of the current thread; a native host calls it.
         pub fn register() {
-            $crate::__private::register($crate::__factory!($($plugin)*));
+            $crate::__private::register(__wasmplugin_configured);
+        }
+
+        // Expanded once, so that the compiler complains once.
+        #[doc(hidden)]
+        fn __wasmplugin_configured(
+            configuration: &[u8],
+        ) -> ::core::result::Result<$crate::__private::Configured, $crate::config::ConfigError> {
+            ($crate::__factory!($($plugin)*))(configuration)
         }
 
         /// What a module of this crate says about itself; the build asks natively, no module carries it.
@@ -62,7 +70,7 @@ macro_rules! plugin {
         #[cfg(not(target_arch = "wasm32"))]
         pub fn wasmplugin_description() -> ::std::string::String {
             let schema = $crate::__schema!($($plugin)*);
-            $crate::__private::description($crate::__about!(), schema, $crate::__factory!($($plugin)*))
+            $crate::__private::description($crate::__about!(), schema, __wasmplugin_configured)
         }
     };
 }
