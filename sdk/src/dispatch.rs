@@ -27,6 +27,8 @@ struct Root {
 enum Kept {
     Exchange(Rc<Exchange>),
     Wire(Rc<Wire>),
+    /// The plugin has answered without a wait.
+    Answered,
 }
 
 struct Dispatcher {
@@ -37,10 +39,9 @@ struct Dispatcher {
     sole_root: Cell<u32>,
     /// The roots of exchanges that began while there were several.
     parents: RefCell<IdMap<u32>>,
-    /// The exchanges whose handler waits, or has waited, and the TCP connections that a plugin works on.
-    waiting: RefCell<IdMap<Kept>>,
-    /// The exchanges that were answered without a wait.
-    answered: RefCell<IdMap<()>>,
+    /// The exchanges that were answered or whose handler waits, or has waited, and the TCP connections that a plugin
+    /// works on. One map, as the code of each kind of map adds two kilobytes to every module.
+    kept: RefCell<IdMap<Kept>>,
     /// Exchanges that must be reset, as soon as a callback comes that survives it.
     to_reset: RefCell<Vec<u32>>,
 }
@@ -52,8 +53,7 @@ thread_local! {
             roots: RefCell::new(Vec::new()),
             sole_root: Cell::new(0),
             parents: RefCell::new(runtime::id_map()),
-            waiting: RefCell::new(runtime::id_map()),
-            answered: RefCell::new(runtime::id_map()),
+            kept: RefCell::new(runtime::id_map()),
             to_reset: RefCell::new(Vec::new()),
         }
     };
@@ -133,15 +133,15 @@ pub(crate) fn request_headers(context: u32, end: bool) -> Action {
         // A plugin that is not configured must not let anything pass.
         log::error!("exchange {context} was refused: the plugin is not configured");
         Reply::new(500).details("plugin_error").send_or_reset();
-        DISPATCHER.with(|dispatcher| dispatcher.answered.borrow_mut().insert(context, ()));
+        keep(context, Kept::Answered);
         return Action::Pause;
     };
     let (action, waiting) = instance.0.request_headers(context, root, end);
-    DISPATCHER.with(|dispatcher| match (waiting, action) {
-        (Some(exchange), _) => drop(dispatcher.waiting.borrow_mut().insert(context, Kept::Exchange(exchange))),
-        (None, Action::Pause) => drop(dispatcher.answered.borrow_mut().insert(context, ())),
+    match (waiting, action) {
+        (Some(exchange), _) => keep(context, Kept::Exchange(exchange)),
+        (None, Action::Pause) => keep(context, Kept::Answered),
         (None, Action::Continue) => {}
-    });
+    }
     runtime::run();
     action
 }
@@ -190,7 +190,7 @@ fn unattended(context: u32, half: Half) -> Action {
 
 /// Whether the plugin has answered at once.
 fn is_answered(context: u32) -> bool {
-    DISPATCHER.with(|dispatcher| dispatcher.answered.borrow().contains_key(&context))
+    DISPATCHER.with(|dispatcher| matches!(dispatcher.kept.borrow().get(&context), Some(Kept::Answered)))
 }
 
 /// The plugin that an exchange belongs to, and its root.
@@ -205,23 +205,29 @@ pub(crate) fn plugin_of(context: u32) -> (u32, Option<Configured>) {
 
 /// The exchange, if its handler waits or has waited.
 fn waiting(context: u32) -> Option<Rc<Exchange>> {
-    DISPATCHER.with(|dispatcher| match dispatcher.waiting.borrow().get(&context) {
+    DISPATCHER.with(|dispatcher| match dispatcher.kept.borrow().get(&context) {
         Some(Kept::Exchange(exchange)) => Some(Rc::clone(exchange)),
-        Some(Kept::Wire(_)) | None => None,
+        _ => None,
     })
 }
 
 /// The TCP connection, if a plugin works on it.
 pub(crate) fn wire(context: u32) -> Option<Rc<Wire>> {
-    DISPATCHER.with(|dispatcher| match dispatcher.waiting.borrow().get(&context) {
+    DISPATCHER.with(|dispatcher| match dispatcher.kept.borrow().get(&context) {
         Some(Kept::Wire(wire)) => Some(Rc::clone(wire)),
-        Some(Kept::Exchange(_)) | None => None,
+        _ => None,
     })
 }
 
 /// Keeps a TCP connection until the host deletes its context.
 pub(crate) fn keep_wire(context: u32, wire: Rc<Wire>) {
-    let earlier = DISPATCHER.with(|dispatcher| dispatcher.waiting.borrow_mut().insert(context, Kept::Wire(wire)));
+    keep(context, Kept::Wire(wire));
+}
+
+/// Keeps what is known of a stream until the host deletes its context.
+fn keep(context: u32, kept: Kept) {
+    // What was kept is dropped after the map is free again.
+    let earlier = DISPATCHER.with(|dispatcher| dispatcher.kept.borrow_mut().insert(context, kept));
     drop(earlier);
 }
 
@@ -296,13 +302,12 @@ pub(crate) fn delete(context: u32) {
     // What is taken out is dropped after the tables are free again: a plugin's `Drop` may do anything.
     let kept = DISPATCHER.with(|dispatcher| {
         take(&mut dispatcher.parents.borrow_mut(), context);
-        take(&mut dispatcher.answered.borrow_mut(), context);
-        take(&mut dispatcher.waiting.borrow_mut(), context)
+        take(&mut dispatcher.kept.borrow_mut(), context)
     });
     if let Some(Kept::Wire(wire)) = &kept {
         wire.forget();
     }
-    if kept.is_some() {
+    if matches!(kept, Some(Kept::Exchange(_) | Kept::Wire(_))) {
         runtime::cancel(context);
     }
     if let Some(root) = forget_root(context) {
@@ -334,7 +339,8 @@ fn forget_root(context: u32) -> Option<Root> {
 /// What the SDK keeps at the moment, for tests that look for leaks.
 #[must_use]
 pub fn census() -> String {
-    let exchanges = DISPATCHER.with(|dispatcher| dispatcher.waiting.borrow().len());
+    let exchanges = DISPATCHER
+        .with(|dispatcher| dispatcher.kept.borrow().values().filter(|kept| !matches!(kept, Kept::Answered)).count());
     let (tasks, callouts, timers) = (runtime::waiting(), callout::waiting(), time::waiting());
     #[cfg(feature = "grpc")]
     let callouts = callouts + grpc::waiting();
@@ -346,12 +352,12 @@ pub(crate) fn last_words() {
     let mut exchanges = Vec::new();
     let mut wires = Vec::new();
     DISPATCHER.with(|dispatcher| {
-        let Ok(waiting) = dispatcher.waiting.try_borrow() else { return };
-        for kept in waiting.values() {
+        let Ok(kept) = dispatcher.kept.try_borrow() else { return };
+        for kept in kept.values() {
             match kept {
                 Kept::Exchange(exchange) if exchange.is_stopped() => exchanges.push(Rc::clone(exchange)),
                 Kept::Wire(wire) if wire.undecided() => wires.push(Rc::clone(wire)),
-                Kept::Exchange(_) | Kept::Wire(_) => {}
+                Kept::Exchange(_) | Kept::Wire(_) | Kept::Answered => {}
             }
         }
     });
