@@ -16,6 +16,8 @@ use crate::tcp::{self, Tcp};
 /// * `plugin!(Limit, config = Config)`: `Config` is read from JSON, and `Limit` made from it through
 ///   `TryFrom<Config>` (or `From`), whose error may name a place with [`ConfigError::at`]. A plugin that is its own
 ///   configuration names itself: `plugin!(Limit, config = Limit)`. Unknown fields are refused.
+/// * `plugin!(Gate, config = [u8])`: for a configuration that is no JSON, or that is read by somebody else: `Gate` is made
+///   from its bytes, through `TryFrom<&[u8]>`.
 /// * `plugin!(Refresher: Singleton, ..)`, `plugin!(AllowList: Tcp, ..)`: a plugin that is not [`Http`], with or without a
 ///   configuration.
 /// * `plugin!("refresher" => Refresher: Singleton, config = Config; "" => AddToken)`: several plugins in one module, each
@@ -82,6 +84,9 @@ macro_rules! __schema {
     ($plugin:ident $({$($fields:tt)*})? $(: $kind:ident)?) => {
         ::core::option::Option::Some($crate::config::NO_FIELDS.into())
     };
+    ($plugin:ty, config = [u8]) => {
+        ::core::option::Option::None
+    };
     ($plugin:ty $(: $kind:ident)?, config = $config:ty) => {{
         use $crate::__private::{WithSchema as _, WithoutSchema as _};
 
@@ -136,6 +141,9 @@ macro_rules! __plugins {
 macro_rules! __factory {
     ($plugin:ident $({$($fields:tt)*})?) => {
         $crate::__factory!($plugin $({$($fields)*})?: Http)
+    };
+    ($plugin:ty, config = [u8]) => {
+        |configuration| $crate::__private::parsed::<&[u8], $plugin>(configuration).map($crate::__private::http)
     };
     ($plugin:ty, config = $config:ty) => {
         $crate::__factory!($plugin: Http, config = $config)

@@ -1,6 +1,6 @@
 //! The counters of `jwt_authn`, by the names that dashboards know.
 
-/// Something to count; Envoy's names behind `http.<prefix>.jwt_authn.`.
+/// Something to count; the counters of Envoy's `jwt_authn`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Counter {
     /// A request passed, with a token or without.
@@ -31,17 +31,17 @@ impl Counter {
         Self::JwtCacheMiss,
     ];
 
-    /// The last part of its name.
+    /// Its name, as it stands in Envoy behind `http.<prefix>.`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Allowed => "allowed",
-            Self::Denied => "denied",
-            Self::CorsPreflightBypassed => "cors_preflight_bypassed",
-            Self::JwksFetchSuccess => "jwks_fetch_success",
-            Self::JwksFetchFailed => "jwks_fetch_failed",
-            Self::JwtCacheHit => "jwt_cache_hit",
-            Self::JwtCacheMiss => "jwt_cache_miss",
+            Self::Allowed => "jwt_authn.allowed",
+            Self::Denied => "jwt_authn.denied",
+            Self::CorsPreflightBypassed => "jwt_authn.cors_preflight_bypassed",
+            Self::JwksFetchSuccess => "jwt_authn.jwks_fetch_success",
+            Self::JwksFetchFailed => "jwt_authn.jwks_fetch_failed",
+            Self::JwtCacheHit => "jwt_authn.jwt_cache_hit",
+            Self::JwtCacheMiss => "jwt_authn.jwt_cache_miss",
         }
     }
 }
