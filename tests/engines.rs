@@ -47,6 +47,7 @@ const PACKAGES: &[&str] = &[
     "foreign",
     "grpc-auth",
     "hello",
+    "jwt",
     "labelled-counter",
     "labels",
     "path-guard",

@@ -10,6 +10,7 @@
 mod drives;
 mod engines;
 mod tcp_drives;
+mod tokens;
 mod wat_guest;
 
 // One module per plugin and example, with its name.
@@ -20,6 +21,8 @@ mod external_auth;
 mod foreign;
 mod grpc_auth;
 mod hello;
+mod jwt;
+mod jwt_cases;
 mod labelled_counter;
 mod path_guard;
 mod per_route;

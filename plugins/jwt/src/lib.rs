@@ -41,6 +41,8 @@ pub struct Jwt {
     landed: Watch<()>,
     /// Whether any key set is fetched.
     fetches: bool,
+    /// Whether decisions are counted only.
+    dry_run: bool,
 }
 
 impl TryFrom<&[u8]> for Jwt {
@@ -59,6 +61,7 @@ impl TryFrom<&[u8]> for Jwt {
             metrics: Metrics::default(),
             landed: Watch::default(),
             fetches,
+            dry_run: config.dry_run,
         })
     }
 }
@@ -68,6 +71,7 @@ impl Http for Jwt {
     async fn handle(self: Rc<Self>, request: Request) -> Result<Done> {
         for _ in 0..=WAITS {
             match self.check(&request)? {
+                Outcome::Allow(_) | Outcome::Deny(_) if self.dry_run => return request.pass(),
                 Outcome::Allow(allow) => return pass(request, &allow),
                 Outcome::Deny(denial) => return request.reply(reply(&denial)),
                 Outcome::NeedKeys(sets) => self.wait_for(sets).await,

@@ -23,6 +23,9 @@ pub struct Config {
     /// The namespace whose policies apply to the workloads of all; only counts with `workload`.
     #[serde(default = "istio_system")]
     pub root_namespace: String,
+    /// Whether to decide and count only: whoever carries decisions out then refuses and changes nothing.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 fn istio_system() -> String {
