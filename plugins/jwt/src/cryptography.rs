@@ -12,7 +12,8 @@ pub(crate) struct Cryptography {
 impl Cryptography {
     /// Asks the host what it can.
     pub(crate) fn of_the_host() -> Self {
-        let verifier = Verifier::probe().inspect_err(|error| log::info!("signatures are verified in the module: {error}"));
+        let verifier =
+            Verifier::probe().inspect_err(|error| log::info!("signatures are verified in the module: {error}"));
         Self { verifier: verifier.ok() }
     }
 }

@@ -82,12 +82,14 @@ impl Http for Jwt {
 
     /// Fetches key sets before they are needed, and again before they expire.
     async fn background(self: Rc<Self>) -> Result<()> {
-        while self.fetches {
+        if !self.fetches {
+            return Ok(());
+        }
+        loop {
             let due: Vec<_> = self.authenticator.borrow().due(now()).collect();
             due.into_iter().for_each(|set| Flight::begin(&self, set));
             sleep(LOOK).await;
         }
-        Ok(())
     }
 }
 
