@@ -54,6 +54,7 @@ const PACKAGES: &[&str] = &[
     "per-route",
     "probe",
     "rate-limit",
+    "rbac",
     "request-headers",
     "request-log",
     "request-metrics",

@@ -27,6 +27,7 @@ mod labelled_counter;
 mod path_guard;
 mod per_route;
 mod rate_limit;
+mod rbac;
 mod request_headers;
 mod request_log;
 mod request_metrics;

@@ -1,0 +1,117 @@
+//! Istio's `AuthorizationPolicy` as a plugin: `istio_core::rbac` decides, this carries facts in and decisions out.
+
+mod check;
+mod metrics;
+mod reading;
+mod source;
+
+use std::rc::Rc;
+
+use istio_core::rbac::config::{Config, Protocol};
+use istio_core::rbac::decision::{Custom, Decision, Outcome, REFUSAL_BODY, Shadow, details};
+use istio_core::rbac::{Engine, Finding};
+use wasmplugin::config::ConfigError;
+use wasmplugin::{Done, Error, Http, Reply, Request, Result};
+
+use self::metrics::Metrics;
+use self::reading::{Places, Reading};
+use self::source::Source;
+
+/// Lets pass what the policies allow.
+#[derive(Debug)]
+pub struct Rbac {
+    engine: Engine,
+    places: Places,
+    metrics: Metrics,
+}
+
+impl TryFrom<Config> for Rbac {
+    type Error = ConfigError;
+
+    fn try_from(config: Config) -> Result<Self, ConfigError> {
+        let refused = |finding: Finding| ConfigError::at(finding.path(), finding.reason().to_owned());
+        if config.protocol == Protocol::Tcp {
+            return Err(ConfigError::at("protocol", "this module decides about `http` only"));
+        }
+        let engine = Engine::new(&config).map_err(refused)?;
+        for warning in engine.warnings() {
+            log::warn!("{warning}");
+        }
+        let places = Places { source_ip: config.source_ip, peer_principals: config.peer_principals };
+        Ok(Self { engine, places, metrics: Metrics::default() })
+    }
+}
+
+impl Http for Rbac {
+    /// Waits for nothing where no external authorizer has to be asked.
+    async fn handle(self: Rc<Self>, mut request: Request) -> Result<Done> {
+        match self.custom(&request)? {
+            Custom::Pass => {}
+            Custom::Refuse { policy } => {
+                self.metrics.count_refusal();
+                return request.reply(refusal(details(Some(policy))));
+            }
+            Custom::Ask { .. } => {
+                let authorizer = self.engine.authorizer().ok_or("there is no external authorizer")?;
+                if let Some(reply) = check::ask(authorizer, &mut request).await? {
+                    return request.reply(reply);
+                }
+            }
+        }
+        let answer = self.decide(&request)?.details();
+        match answer {
+            None => request.pass(),
+            Some(details) => request.reply(refusal(details)),
+        }
+    }
+
+    /// What cannot be decided is refused.
+    fn on_error(&self, _error: &Error) -> Reply {
+        self.metrics.count_refusal();
+        refusal("rbac_error".to_owned())
+    }
+}
+
+impl Rbac {
+    fn custom(&self, source: &impl Source) -> Result<Custom<'_>> {
+        if !self.engine.has_custom() {
+            return Ok(Custom::Pass);
+        }
+        Reading::of(source, self.engine.custom_needs(), &self.places)?.with(|facts| self.engine.custom(facts))
+    }
+
+    fn decide(&self, source: &impl Source) -> Result<Decision<'_>> {
+        let reading = Reading::of(source, self.engine.needs(), &self.places)?;
+        let decision = reading.with(|facts| self.engine.decide(facts))?;
+        self.metrics.count(&decision);
+        report(&decision);
+        Ok(decision)
+    }
+}
+
+fn refusal(details: String) -> Reply {
+    Reply::new(403).body(REFUSAL_BODY).details(details)
+}
+
+/// Says what was decided: what would have been refused on a level that is usually on, all else for debugging.
+fn report(decision: &Decision<'_>) {
+    let shadows = [("DENY", decision.shadow_deny), ("ALLOW", decision.shadow_allow)];
+    for (action, shadow) in shadows {
+        let Some(Shadow { allowed, policy }) = shadow else { continue };
+        let policy = policy.unwrap_or("none");
+        if allowed {
+            log::debug!("dry run of {action} policies: allowed, matched policy {policy}");
+        } else {
+            log::info!("dry run of {action} policies: denied, matched policy {policy}");
+        }
+    }
+    if decision.audit == Some(true) {
+        log::info!("an AUDIT policy matched");
+    }
+    match decision.outcome {
+        Outcome::Allowed { policy } => log::debug!("allowed, matched policy {}", policy.unwrap_or("none")),
+        Outcome::Denied { policy } => log::debug!("denied, matched policy {}", policy.unwrap_or("none")),
+    }
+}
+
+wasmplugin::plugin!(Rbac, config = Config);

@@ -1,0 +1,151 @@
+//! `rbac` lets pass what Istio's authorization policies allow, and nothing that it cannot decide.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wasmplugin_host::test::{Answer, Builder, Request};
+
+use crate::engines::on_every_engine;
+
+fn policy(name: &str, spec: Value) -> Value {
+    json!({"metadata": {"name": name, "namespace": "foo"}, "spec": spec})
+}
+
+fn paths(action: &str, path: &str) -> Value {
+    json!({"action": action, "rules": [{"to": [{"operation": {"paths": [path]}}]}]})
+}
+
+/// Asks an authorizer about everything below `/ask`, with these further settings.
+fn asking(proxy: Builder, settings: &[(&str, Value)]) -> Builder {
+    let mut provider = json!({
+        "cluster": "authz", "pathPrefix": "/check", "timeout": "0.25s", "statusOnError": "503",
+        "includeRequestHeadersInCheck": ["x-token"], "headersToUpstreamOnAllow": ["x-user"],
+    });
+    for (name, value) in settings {
+        provider[*name] = value.clone();
+    }
+    let mut custom = paths("CUSTOM", "/ask*");
+    custom["provider"] = json!({"name": "authz"});
+    let policies = [policy("ask", custom), policy("never", paths("DENY", "/ask/never"))];
+    let config = json!({"policies": policies, "providers": {"authz": provider}});
+    proxy.config(config).cluster("authz", |request: &Request| match request.header("x-token") {
+        Some("good") => Answer::new(200).header("x-user", "ada").header("x-other", "o"),
+        Some("down") => Answer::reset(),
+        Some("slow") => Answer::never(),
+        Some("broken") => Answer::new(500),
+        _ => Answer::new(401).header("www-authenticate", "Basic").body("who are you"),
+    })
+}
+
+on_every_engine! { rbac as "rbac";
+    fn what_no_policy_allows_is_refused(proxy) {
+        let policies = [policy("a", paths("ALLOW", "/open*")), policy("d", paths("DENY", "*/secret"))];
+        let mut proxy = proxy.config(json!({"policies": policies})).start()?;
+        assert_eq!(proxy.get("/open/a?b").send()?.status(), 200);
+        for path in ["/closed", "/open/secret"] {
+            let answer = proxy.get(path).send()?;
+            assert_eq!((answer.status(), answer.text().as_str()), (403, "RBAC: access denied"));
+            assert_eq!(answer.header("content-type"), Some("text/plain"));
+        }
+        let answer = proxy.post("/s/m").header("content-type", "application/grpc").send()?;
+        assert_eq!((answer.status(), answer.header("grpc-status")), (200, Some("7")));
+        assert_eq!(answer.header("grpc-message"), Some("RBAC: access denied"));
+        assert_eq!(proxy.upstream_requests().len(), 1);
+        assert_eq!((proxy.metric("rbac.allowed"), proxy.metric("rbac.denied")), (Some(1), Some(3)));
+        Ok(())
+    }
+
+    fn a_dry_run_counts_and_refuses_nothing(proxy) {
+        let mut dry = policy("d", paths("DENY", "/secret"));
+        dry["metadata"]["annotations"] = json!({"istio.io/dry-run": "true"});
+        let mut proxy = proxy.config(json!({"policies": [dry]})).start()?;
+        for path in ["/open", "/secret"] {
+            assert_eq!(proxy.get(path).send()?.status(), 200);
+        }
+        for counter in ["shadow_allowed", "shadow_denied"] {
+            assert_eq!(proxy.metric(&format!("rbac.{counter}")), Some(1), "{counter}");
+        }
+        let line = "dry run of DENY policies: denied, matched policy ns[foo]-policy[d]-rule[0]";
+        assert!(proxy.logs().iter().any(|logged| logged.text == line), "{:?}", proxy.logs());
+        Ok(())
+    }
+
+    fn a_fact_that_cannot_be_read_refuses(proxy) {
+        let rule = json!([{"from": [{"source": {"ipBlocks": ["10.0.0.0/8"]}}]}]);
+        let policies = [policy("d", json!({"action": "DENY", "rules": rule}))];
+        let config = json!({"policies": policies, "sourceIp": {"filterState": "peer"}});
+        for (peer, status) in [(None, 403), (Some("not an address"), 403), (Some("10.1.1.1"), 403), (Some("11.1.1.1"), 200)] {
+            let proxy = proxy.clone().config(config.clone());
+            let mut proxy = match peer {
+                Some(peer) => proxy.filter_state("peer", peer),
+                None => proxy,
+            }.start()?;
+            assert_eq!(proxy.get("/").send()?.status(), status, "{peer:?}");
+        }
+        Ok(())
+    }
+
+    fn claims_of_another_filter_are_not_taken_for_none(proxy) {
+        let rule = json!([{"from": [{"source": {"requestPrincipals": ["idp/eve"]}}]}]);
+        let policies = [policy("d", json!({"action": "DENY", "rules": rule}))];
+        let proxy = proxy.config(json!({"policies": policies}));
+        let native = json!({"envoy.filters.http.jwt_authn": {"payload": {"iss": "idp", "sub": "eve"}}});
+        assert_eq!(proxy.clone().dynamic_metadata(native).start()?.get("/").send()?.status(), 403);
+        for (claims, status) in [
+            (r#"{"iss":"idp","sub":"eve"}"#, 403),
+            (r#"{"iss":"idp","sub":"ada"}"#, 200),
+            (r#"{"iss":"idp","sub":"ada","sub":"eve"}"#, 403),
+            ("", 403),
+        ] {
+            if claims.is_empty() {
+                assert_eq!(proxy.clone().start()?.get("/").send()?.status(), 200, "no token");
+                continue;
+            }
+            let mut proxy = proxy.clone().filter_state("wasm.istio_jwt_claims", claims).start()?;
+            assert_eq!(proxy.get("/").send()?.status(), status, "{claims}");
+        }
+        Ok(())
+    }
+
+    fn an_authorizer_is_asked_and_its_no_is_final(proxy) {
+        let mut proxy = asking(proxy, &[]).start()?;
+        assert_eq!(proxy.get("/free").send()?.status(), 200);
+        assert!(proxy.cluster_requests("authz").is_empty());
+        let answer = proxy.get("/ask/a?b=c").header("x-token", "good").header("x-user", "mallory").send()?;
+        assert_eq!(answer.status(), 200);
+        let request = proxy.upstream_requests().pop().ok_or("nothing reached the upstream")?;
+        assert_eq!((request.header("x-user"), request.header("x-other")), (Some("ada"), None));
+        assert_eq!(proxy.cluster_requests("authz")[0].path(), "/check/ask/a?b=c");
+        let answer = proxy.get("/ask").send()?;
+        assert_eq!((answer.status(), answer.text().as_str()), (401, "who are you"));
+        assert_eq!(answer.header("www-authenticate"), Some("Basic"));
+        let answer = proxy.get("/ask/never").header("x-token", "good").send()?;
+        assert_eq!((answer.status(), answer.text().as_str()), (403, "RBAC: access denied"));
+        assert_eq!(proxy.upstream_requests().len(), 2);
+        Ok(())
+    }
+
+    fn an_authorizer_that_fails_refuses_unless_it_fails_open(proxy) {
+        for (open, status) in [(false, 503), (true, 200)] {
+            let mut proxy = asking(proxy.clone(), &[("failOpen", open.into())]).patience(Duration::from_secs(5)).start()?;
+            for how in ["down", "slow", "broken"] {
+                assert_eq!(proxy.get("/ask").header("x-token", how).send()?.status(), status, "{how}");
+            }
+            assert_eq!(proxy.get("/ask/never").header("x-token", "down").send()?.status(), if open { 403 } else { 503 });
+        }
+        Ok(())
+    }
+
+    fn a_wrong_configuration_is_refused_with_its_place(proxy) {
+        let when = json!([{"when": [{"key": "request.header[a]", "values": ["b"]}]}]);
+        for (configuration, expected) in [
+            (json!({"policies": [policy("p", json!({"rules": when}))]}), "`policies[0].spec.rules[0].when[0].key`"),
+            (json!({"policies": [policy("p", json!({"rule": []}))]}), "`policies[0].spec.rule`"),
+            (json!({"polices": []}), "`polices`"),
+        ] {
+            let error = proxy.clone().config(configuration).start().map(drop).unwrap_err().to_string();
+            assert!(error.contains("invalid plugin configuration") && error.contains(expected), "{error}");
+        }
+        Ok(())
+    }
+}
