@@ -28,6 +28,7 @@ mod path_guard;
 mod per_route;
 mod rate_limit;
 mod rbac;
+mod rbac_cases;
 mod request_headers;
 mod request_log;
 mod request_metrics;

@@ -91,16 +91,12 @@ on_every_engine! { rbac as "rbac";
         let proxy = proxy.config(json!({"policies": policies}));
         let native = json!({"envoy.filters.http.jwt_authn": {"payload": {"iss": "idp", "sub": "eve"}}});
         assert_eq!(proxy.clone().dynamic_metadata(native).start()?.get("/").send()?.status(), 403);
+        assert_eq!(proxy.clone().start()?.get("/").send()?.status(), 200, "no token");
         for (claims, status) in [
             (r#"{"iss":"idp","sub":"eve"}"#, 403),
             (r#"{"iss":"idp","sub":"ada"}"#, 200),
             (r#"{"iss":"idp","sub":"ada","sub":"eve"}"#, 403),
-            ("", 403),
         ] {
-            if claims.is_empty() {
-                assert_eq!(proxy.clone().start()?.get("/").send()?.status(), 200, "no token");
-                continue;
-            }
             let mut proxy = proxy.clone().filter_state("wasm.istio_jwt_claims", claims).start()?;
             assert_eq!(proxy.get("/").send()?.status(), status, "{claims}");
         }
