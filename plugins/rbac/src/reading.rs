@@ -69,6 +69,11 @@ impl<'r> Reading<'r> {
         for (namespace, key) in &needs.metadata {
             let place = attributes::DYNAMIC_METADATA.field::<Map>(namespace).field::<String>(key);
             if let Some(text) = source.attribute(place)? {
+                // Metadata comes without its type. A list or a number is no text, and has a NUL in it: taken for one it
+                // would slip past a `DENY`.
+                if text.contains('\0') {
+                    return Err(Error::app(format!("the metadata `{namespace}` `{key}` is not a text")));
+                }
                 reading.metadata.push((namespace, key, text));
             }
         }
