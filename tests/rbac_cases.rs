@@ -6,6 +6,7 @@
 //! | about principals and server names, which need TLS | yes | yes | no: the test's Envoy listens in plaintext |
 //! | about the address and port of the listener, which no test can choose | yes | no | no |
 //! | about what the proxy makes of a path before its filters | yes | no | no |
+//! | that rest on Istio's listener: a fragment in the path, a forged `x-forwarded-for` | yes | yes | no |
 //! | TCP | yes | no | no |
 
 use std::collections::BTreeMap;
@@ -40,9 +41,13 @@ fn asked(case: &Value, engine: Engine) -> bool {
     let (request, policies) = (&case["request"], case["policies"].to_string());
     let listener = ["\"ports\"", "\"notPorts\"", "destination."].iter().any(|field| policies.contains(field));
     let tls = !request["principal"].is_null() || !request["sni"].is_null() || request["tls"] == true;
+    let encoded = request["path"].as_str().is_some_and(|path| path.contains('|'));
+    let listeners_own = request["path"].as_str().is_some_and(|path| path.contains('#'))
+        || request["headers"].to_string().contains("x-forwarded-for");
     let refused = stricter(case).is_some_and(|how| how != "denied");
     let in_memory = engine != Engine::Envoy;
-    request["protocol"] == "http" && case["group"] != "normalization" && (!listener || refused) && (in_memory || !tls)
+    let normalized = case["group"] == "normalization" || encoded;
+    request["protocol"] == "http" && !normalized && (!listener || refused) && (in_memory || !(tls || listeners_own))
 }
 
 /// Everything of a case that a proxy is started with; cases that agree in it share one proxy.
