@@ -311,3 +311,21 @@ pub struct Workload {
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Spec;
+
+    /// Read by position, an empty list would be a rule that matches everything.
+    #[test]
+    fn a_list_is_no_object() {
+        for spec in [
+            "[]",
+            r#"{"rules": [[]]}"#,
+            r#"{"rules": [{"from": [[]]}]}"#,
+            r#"{"rules": [{"to": [{"operation": []}]}]}"#,
+        ] {
+            assert!(serde_json::from_str::<Spec>(spec).is_err(), "{spec}");
+        }
+    }
+}
