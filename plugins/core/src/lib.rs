@@ -4,5 +4,6 @@
 //! carry facts in and decisions out.
 
 pub mod jwt;
+pub mod peer;
 pub mod rbac;
 pub mod wire;
