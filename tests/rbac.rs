@@ -85,12 +85,10 @@ on_every_engine! { rbac as "rbac";
         Ok(())
     }
 
-    fn claims_of_another_filter_are_not_taken_for_none(proxy) {
+    fn claims_come_from_our_own_plugin_for_tokens(proxy) {
         let rule = json!([{"from": [{"source": {"requestPrincipals": ["idp/eve"]}}]}]);
         let policies = [policy("d", json!({"action": "DENY", "rules": rule}))];
         let proxy = proxy.config(json!({"policies": policies}));
-        let native = json!({"envoy.filters.http.jwt_authn": {"payload": {"iss": "idp", "sub": "eve"}}});
-        assert_eq!(proxy.clone().dynamic_metadata(native).start()?.get("/").send()?.status(), 403);
         assert_eq!(proxy.clone().start()?.get("/").send()?.status(), 200, "no token");
         for (claims, status) in [
             (r#"{"iss":"idp","sub":"eve"}"#, 403),
@@ -100,6 +98,37 @@ on_every_engine! { rbac as "rbac";
             let mut proxy = proxy.clone().filter_state("wasm.istio_jwt_claims", claims).start()?;
             assert_eq!(proxy.get("/").send()?.status(), status, "{claims}");
         }
+        Ok(())
+    }
+
+    fn claims_come_from_jwt_authn(proxy) {
+        let when = |key: &str, value: &str| json!({"when": [{"key": format!("request.auth.{key}"), "values": [value]}]});
+        let rules = json!([
+            {"from": [{"source": {"requestPrincipals": ["idp/ada"]}}]},
+            when("claims[groups]", "admin"),
+            when("claims[realm][role]", "root"),
+        ]);
+        let policies = [policy("a", json!({"rules": rules}))];
+        let proxy = proxy.config(json!({"policies": policies}));
+        for (claims, status) in [
+            (json!({"iss": "idp", "sub": "ada"}), 200),
+            (json!({"iss": "idp", "sub": "eve"}), 403),
+            (json!({"iss": "idp", "sub": "eve", "groups": ["user", "admin"]}), 200),
+            (json!({"iss": "idp", "sub": "eve", "groups": "admin", "other": null}), 200),
+            (json!({"iss": "idp", "sub": "eve", "groups": [], "realm": {"role": "root"}}), 200),
+            (json!({"iss": "idp", "sub": "eve", "realm": {"role": "user"}}), 403),
+            // What cannot be told from a text refuses, even where another rule would allow.
+            (json!({"iss": "idp", "sub": "ada", "groups": 7}), 403),
+            (json!({"iss": "idp", "sub": "ada", "groups": [true]}), 403),
+            (json!({"iss": "idp", "sub": "ada", "groups": {"admin": "admin"}}), 403),
+        ] {
+            let metadata = json!({"envoy.filters.http.jwt_authn": {"payload": claims}});
+            let mut proxy = proxy.clone().dynamic_metadata(metadata).start()?;
+            let answer = proxy.get("/").header("x-jwt-payload", "eyJpc3MiOiJpZHAiLCJzdWIiOiJhZGEifQ").send()?;
+            assert_eq!(answer.status(), status, "{claims}");
+        }
+        let elsewhere = json!({"envoy.filters.http.jwt_authn": {"other": {"iss": "idp", "sub": "ada"}}});
+        assert_eq!(proxy.dynamic_metadata(elsewhere).start()?.get("/").send()?.status(), 403);
         Ok(())
     }
 
@@ -132,12 +161,68 @@ on_every_engine! { rbac as "rbac";
         Ok(())
     }
 
+    fn a_connection_passes_if_the_policies_allow_it(proxy) {
+        let source = |blocks: Value| json!([{"from": [{"source": {"remoteIpBlocks": blocks}}]}]);
+        let policies = [
+            policy("a", json!({"rules": source(json!(["10.0.0.0/8", "11.0.0.0/8"]))})),
+            // Without HTTP only the address is left of this.
+            policy("d", json!({"action": "DENY", "rules": [{
+                "from": [{"source": {"remoteIpBlocks": ["10.6.0.0/16"]}}], "to": [{"operation": {"methods": ["GET"]}}],
+            }]})),
+            policy("h", json!({"rules": [{"to": [{"operation": {"paths": ["*"]}}]}]})),
+        ];
+        let mut proxy = proxy.config(json!({"policies": policies, "protocol": "tcp"})).tcp_echo().start()?;
+        for (from, passes) in [("10.1.1.1:5000", true), ("11.1.1.1:5000", true), ("10.6.1.1:5000", false), ("12.1.1.1:5000", false)] {
+            let mut client = proxy.connect_from(from.parse()?)?;
+            if passes {
+                client.send("hello")?;
+                assert_eq!(client.read_exact(5)?, b"hello", "{from}");
+                client.finish()?;
+            }
+            assert_eq!(client.read_to_end()?, b"", "{from}");
+        }
+        assert_eq!(proxy.upstream_connections().len(), 2);
+        assert_eq!((proxy.metric("rbac.allowed"), proxy.metric("rbac.denied")), (Some(2), Some(2)));
+        Ok(())
+    }
+
+    fn a_connection_waits_for_the_names_of_its_peer(proxy) {
+        let rule = json!([{"from": [{"source": {"principals": ["*"]}}]}]);
+        for (action, passes) in [("ALLOW", false), ("DENY", true)] {
+            let policies = [policy("p", json!({"action": action, "rules": rule}))];
+            let mut proxy = proxy.clone().config(json!({"policies": policies, "protocol": "tcp"})).tcp_echo().start()?;
+            let mut client = proxy.connect()?;
+            client.send("hello")?;
+            if passes {
+                assert_eq!(client.read_exact(5)?, b"hello");
+                client.finish()?;
+            }
+            assert_eq!(client.read_to_end()?, b"", "{action}");
+        }
+        Ok(())
+    }
+
+    fn policies_for_http_close_connections(proxy) {
+        let mut proxy = proxy.config(json!({"policies": []})).tcp_echo().start()?;
+        let mut client = proxy.connect()?;
+        assert_eq!(client.read_to_end()?, b"");
+        assert!(proxy.upstream_connections().is_empty());
+        Ok(())
+    }
+
+    fn policies_for_tcp_refuse_requests(proxy) {
+        let mut proxy = proxy.config(json!({"policies": [], "protocol": "tcp"})).start()?;
+        assert_eq!(proxy.get("/").send()?.status(), 403);
+        Ok(())
+    }
+
     fn a_wrong_configuration_is_refused_with_its_place(proxy) {
         let when = json!([{"when": [{"key": "request.header[a]", "values": ["b"]}]}]);
         for (configuration, expected) in [
             (json!({"policies": [policy("p", json!({"rules": when}))]}), "`policies[0].spec.rules[0].when[0].key`"),
             (json!({"policies": [policy("p", json!({"rule": []}))]}), "`policies[0].spec.rule`"),
             (json!({"polices": []}), "`polices`"),
+            (json!({"policies": [policy("p", json!({"rules": [[null, null, null]]}))]}), "`policies[0].spec.rules[0]`"),
         ] {
             let error = proxy.clone().config(configuration).start().map(drop).unwrap_err().to_string();
             assert!(error.contains("invalid plugin configuration") && error.contains(expected), "{error}");

@@ -280,20 +280,7 @@ fn start_envoy(
         allow_on_headers_stop_iteration: false,
     });
     let process = process::Process::start(&binary.path, &bootstrap, process::Options { workers, trace: false })?;
-    let pid = descendant("envoy").ok_or("envoy's process cannot be found")?;
-    Ok((process.listener(), pid, Box::new(process)))
-}
-
-/// The process of this name that this one has started, directly or not.
-fn descendant(name: &str) -> Option<u32> {
-    let parent = |pid: u32| -> Option<u32> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
-    };
-    let pids = fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    let own = std::process::id();
-    pids.filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name))
-        .find(|pid| std::iter::successors(Some(*pid), |pid| parent(*pid)).any(|ancestor| ancestor == own))
+    Ok((process.listener(), process.id()?, Box::new(process)))
 }
 
 /// What a process has in memory, in KiB.

@@ -72,7 +72,7 @@ pub mod __private {
     pub use crate::describe::{About, description};
     pub use crate::dispatch::census;
     pub use crate::plugin::Configured;
-    pub use crate::registration::{chosen, http, parsed, register, singleton, tcp_plugin};
+    pub use crate::registration::{chosen, http, http_and_tcp_plugin, parsed, register, singleton, tcp_plugin};
     #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
     pub use crate::schema::{SchemaOf, WithSchema, WithoutSchema};
     pub use crate::tcp::callbacks as tcp;

@@ -106,12 +106,17 @@ pub struct Configured(pub(crate) Rc<dyn Instance>);
 
 impl Configured {
     pub(crate) fn new(plugin: impl Http) -> Self {
-        Self(Rc::new(adapter(plugin, Http::handle, Http::background)))
+        Self(Rc::new(shared(Rc::new(plugin))))
     }
 
     pub(crate) fn singleton(plugin: impl Singleton) -> Self {
         Self(Rc::new(Alone(Rc::new(plugin))))
     }
+}
+
+/// A plugin for HTTP, as the dispatcher sees it.
+pub(crate) fn shared(plugin: Rc<impl Http>) -> impl Instance {
+    adapter(plugin, Http::handle, Http::background)
 }
 
 impl std::fmt::Debug for Configured {
@@ -163,8 +168,8 @@ struct Adapter<P, F, B> {
 type Place<P, F> = (Pin<Box<Handler<P, F>>>, Rc<Exchange>);
 
 /// Names the types of a plugin's futures, which only a function's signature can.
-fn adapter<P, F, B>(plugin: P, handle: fn(Rc<P>, Request) -> F, background: fn(Rc<P>) -> B) -> Adapter<P, F, B> {
-    Adapter { plugin: Rc::new(plugin), handle, background, spare: Cell::new(None) }
+fn adapter<P, F, B>(plugin: Rc<P>, handle: fn(Rc<P>, Request) -> F, background: fn(Rc<P>) -> B) -> Adapter<P, F, B> {
+    Adapter { plugin, handle, background, spare: Cell::new(None) }
 }
 
 pin_project! {

@@ -20,6 +20,8 @@ use crate::tcp::{self, Tcp};
 ///   from its bytes, through `TryFrom<&[u8]>`.
 /// * `plugin!(Refresher: Singleton, ..)`, `plugin!(AllowList: Tcp, ..)`: a plugin that is not [`Http`], with or without a
 ///   configuration.
+/// * `plugin!(Guard: HttpAndTcp, ..)`: a plugin that is [`Http`] and [`Tcp`]; the place that the proxy has put it in decides
+///   which of them it is. Its `on_log` hooks are not called.
 /// * `plugin!("refresher" => Refresher: Singleton, config = Config; "" => AddToken)`: several plugins in one module, each
 ///   with the root id (`root_id` in Envoy, `pluginName` in Istio) that the proxy's configuration chooses it by. Any other
 ///   root id is refused, with a message that names these.
@@ -84,7 +86,7 @@ macro_rules! __schema {
     ($plugin:ident $({$($fields:tt)*})? $(: $kind:ident)?) => {
         ::core::option::Option::Some($crate::config::NO_FIELDS.into())
     };
-    ($plugin:ty, config = [u8]) => {
+    ($plugin:ty $(: $kind:ident)?, config = [u8]) => {
         ::core::option::Option::None
     };
     ($plugin:ty $(: $kind:ident)?, config = $config:ty) => {{
@@ -143,7 +145,10 @@ macro_rules! __factory {
         $crate::__factory!($plugin $({$($fields)*})?: Http)
     };
     ($plugin:ty, config = [u8]) => {
-        |configuration| $crate::__private::parsed::<&[u8], $plugin>(configuration).map($crate::__private::http)
+        $crate::__factory!($plugin: Http, config = [u8])
+    };
+    ($plugin:ty : $kind:ident, config = [u8]) => {
+        |configuration| $crate::__private::parsed::<&[u8], $plugin>(configuration).map($crate::__kind!($kind))
     };
     ($plugin:ty, config = $config:ty) => {
         $crate::__factory!($plugin: Http, config = $config)
@@ -175,11 +180,14 @@ macro_rules! __kind {
     (Tcp) => {
         $crate::__private::tcp_plugin
     };
+    (HttpAndTcp) => {
+        $crate::__private::http_and_tcp_plugin
+    };
     ($kind:ident) => {
         compile_error!(concat!(
             "there is no kind of plugin `",
             stringify!($kind),
-            "`; known are `Http`, `Singleton` and `Tcp`"
+            "`; known are `Http`, `Singleton`, `Tcp` and `HttpAndTcp`"
         ))
     };
 }
@@ -215,6 +223,9 @@ macro_rules! __tcp_exports {
 macro_rules! __exports {
     () => {};
     (: Tcp $($rest:tt)*) => {
+        $crate::__tcp_exports!();
+    };
+    (: HttpAndTcp $($rest:tt)*) => {
         $crate::__tcp_exports!();
     };
     ($skipped:tt $($rest:tt)*) => {
@@ -274,6 +285,11 @@ pub fn singleton<P: Singleton>(plugin: P) -> Configured {
 /// Puts a plugin for TCP behind the dispatcher.
 pub fn tcp_plugin<P: Tcp>(plugin: P) -> Configured {
     tcp::configured(plugin)
+}
+
+/// Puts a plugin for HTTP and TCP behind the dispatcher.
+pub fn http_and_tcp_plugin<P: Http + Tcp>(plugin: P) -> Configured {
+    tcp::both_configured(plugin)
 }
 
 /// Makes a plugin of its configuration.

@@ -24,6 +24,7 @@
 //! ```
 
 mod adapter;
+mod both;
 #[doc(hidden)]
 pub mod callbacks;
 mod connection;
@@ -39,6 +40,7 @@ use crate::done::Done;
 use crate::error::Result;
 
 pub(crate) use adapter::configured;
+pub(crate) use both::configured as both_configured;
 pub use connection::{Connection, ConnectionHead, Downstream, Upstream};
 pub(crate) use wire::Wire;
 

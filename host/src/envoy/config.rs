@@ -33,12 +33,17 @@ pub struct Bootstrap {
     pub listener: SocketAddr,
     /// Where the admin interface listens; port 0 takes a free one.
     pub admin: SocketAddr,
+    /// Envoy's own HTTP filters, which a request meets before the plugins: each as Envoy reads it, with `name` and
+    /// `typed_config`.
+    pub filters: Vec<Value>,
     /// The chain, in the order in which a request meets it.
     pub plugins: Vec<Plugin>,
     /// The plugins that run once, on the main thread.
     pub singletons: Vec<Plugin>,
     /// The cluster that requests go to.
     pub upstream: Cluster,
+    /// Whether Envoy answers every request itself, behind all filters, with 200 and `ok`: nothing goes to the upstream.
+    pub answers_itself: bool,
     /// Whether the listener passes TCP on to the upstream; the plugins are network filters then.
     pub tcp: bool,
     /// The clusters that plugins call.
@@ -83,8 +88,10 @@ impl Bootstrap {
         Self {
             listener: free,
             admin: free,
+            filters: Vec::new(),
             plugins: Vec::new(),
             upstream,
+            answers_itself: false,
             tcp: false,
             clusters: Vec::new(),
             buffer_limit: None,
@@ -141,13 +148,21 @@ impl Bootstrap {
 
     fn connection_manager(&self) -> Value {
         let mut filters = native_filters(&self.surroundings);
+        filters.extend(self.filters.iter().cloned());
         filters.extend(self.plugins.iter().map(|plugin| plugin.render("http")));
         filters.push(json!({
             "name": "envoy.filters.http.router",
             "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", json!({})),
         }));
         let mut routes: Vec<_> = self.surroundings.routes.iter().map(Route::render).collect();
-        routes.push(self.surroundings.rest(&self.upstream.name).render());
+        if self.answers_itself {
+            routes.push(json!({
+                "match": {"prefix": "/"},
+                "direct_response": {"status": 200, "body": {"inline_string": "ok"}},
+            }));
+        } else {
+            routes.push(self.surroundings.rest(&self.upstream.name).render());
+        }
         json!({
             "name": "envoy.filters.network.http_connection_manager",
             "typed_config": typed(
@@ -412,6 +427,19 @@ mod tests {
         assert_eq!(config["configuration"]["value"], "{\"a\":1}");
         assert_eq!(config["vm_config"]["configuration"]["value"], "/wA=");
         assert_eq!(config["vm_config"]["code"]["local"]["filename"], "/m/hello.wasm");
+    }
+
+    #[test]
+    fn own_filters_come_before_plugins_and_requests_may_end_there() {
+        let mut bootstrap = bootstrap();
+        bootstrap.filters.push(json!({"name": "own"}));
+        bootstrap.answers_itself = true;
+        let rendered = bootstrap.render();
+        let manager = &rendered["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        assert_eq!(manager["http_filters"][0]["name"], "own");
+        assert_eq!(manager["http_filters"].as_array().unwrap().len(), 3);
+        let routes = &manager["route_config"]["virtual_hosts"][0]["routes"];
+        assert_eq!(routes[0]["direct_response"]["status"], 200);
     }
 
     #[test]

@@ -33,11 +33,12 @@ folder="$1"; shift
 ulimit -n "$(ulimit -Hn)" 2>/dev/null
 "$@" </dev/null &
 envoy=$!
+echo "$envoy" >"$folder/pid"
 exec >/dev/null 2>&1
 read -r _
 kill -KILL "$envoy"
 wait "$envoy"
-rm -f -- "$folder/bootstrap.json" "$folder/admin"
+rm -f -- "$folder/bootstrap.json" "$folder/admin" "$folder/pid"
 rmdir -- "$folder"
 "#;
 
@@ -60,6 +61,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Process {
     watchdog: Child,
+    folder: PathBuf,
     admin: SocketAddr,
     listener: SocketAddr,
     log: Log,
@@ -99,7 +101,7 @@ impl Process {
         let log = Log::follow(errors).map_err(io)?;
 
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process = Self { watchdog, admin: unknown, listener: unknown, log };
+        let mut process = Self { watchdog, folder, admin: unknown, listener: unknown, log };
         process.wait_until_ready(&admin_file)?;
         Ok(process)
     }
@@ -112,6 +114,23 @@ impl Process {
     /// Where the admin interface listens.
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The id of Envoy's process.
+    pub fn id(&self) -> io::Result<u32> {
+        let text = fs::read_to_string(self.folder.join("pid"))?;
+        text.trim().parse().map_err(|_| io::Error::other(format!("`{}` is no process", text.trim())))
+    }
+
+    /// The CPU time that all of Envoy's threads have used so far; Linux only.
+    pub fn cpu_time(&self) -> io::Result<Duration> {
+        let mut nanoseconds = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.id()?))? {
+            let used = fs::read_to_string(thread?.path().join("schedstat"))?;
+            let used = used.split_whitespace().next().and_then(|used| used.parse::<u64>().ok());
+            nanoseconds += used.ok_or_else(|| io::Error::other("the kernel does not tell the time of threads"))?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
     }
 
     /// What Envoy says.

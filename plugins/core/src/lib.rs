@@ -3,7 +3,12 @@
 //! No host calls, no clock (time is an argument), no I/O and no statics live here; the modules beside this crate
 //! carry facts in and decisions out.
 
+mod finding;
+mod json;
+
 pub mod jwt;
 pub mod peer;
 pub mod rbac;
 pub mod wire;
+
+pub use finding::Finding;

@@ -1,17 +1,21 @@
 //! Istio's `AuthorizationPolicy` as a plugin: `istio_core::rbac` decides, this carries facts in and decisions out.
 
 mod check;
+mod claims;
+mod connection;
 mod metrics;
 mod reading;
 mod source;
 
 use std::rc::Rc;
 
+use istio_core::Finding;
+use istio_core::rbac::Engine;
 use istio_core::rbac::config::{Config, Protocol};
 use istio_core::rbac::decision::{Custom, Decision, Outcome, REFUSAL_BODY, Shadow, details};
-use istio_core::rbac::{Engine, Finding};
 use wasmplugin::config::ConfigError;
-use wasmplugin::{Done, Error, Http, Reply, Request, Result};
+use wasmplugin::tcp::Connection;
+use wasmplugin::{Done, Error, Http, Reply, Request, Result, Tcp};
 
 use self::metrics::Metrics;
 use self::reading::{Places, Reading};
@@ -21,30 +25,33 @@ use self::source::Source;
 #[derive(Debug)]
 pub struct Rbac {
     engine: Engine,
+    protocol: Protocol,
     places: Places,
     metrics: Metrics,
 }
 
-impl TryFrom<Config> for Rbac {
+impl TryFrom<&[u8]> for Rbac {
     type Error = ConfigError;
 
-    fn try_from(config: Config) -> Result<Self, ConfigError> {
+    fn try_from(text: &[u8]) -> Result<Self, ConfigError> {
         let refused = |finding: Finding| ConfigError::at(finding.path(), finding.reason().to_owned());
-        if config.protocol == Protocol::Tcp {
-            return Err(ConfigError::at("protocol", "this module decides about `http` only"));
-        }
+        let config = Config::read(text).map_err(refused)?;
         let engine = Engine::new(&config).map_err(refused)?;
         for warning in engine.warnings() {
             log::warn!("{warning}");
         }
+        let protocol = config.protocol;
         let places = Places { source_ip: config.source_ip, peer_principals: config.peer_principals };
-        Ok(Self { engine, places, metrics: Metrics::default() })
+        Ok(Self { engine, protocol, places, metrics: Metrics::default() })
     }
 }
 
 impl Http for Rbac {
     /// Waits for nothing where no external authorizer has to be asked.
     async fn handle(self: Rc<Self>, mut request: Request) -> Result<Done> {
+        if self.protocol != Protocol::Http {
+            return Err("the policies are compiled for `tcp`: set `protocol` to `http`, or leave it out".into());
+        }
         match self.custom(&request)? {
             Custom::Pass => {}
             Custom::Refuse { policy } => {
@@ -69,6 +76,16 @@ impl Http for Rbac {
     fn on_error(&self, _error: &Error) -> Reply {
         self.metrics.count_refusal();
         refusal("rbac_error".to_owned())
+    }
+}
+
+impl Tcp for Rbac {
+    async fn connection(self: Rc<Self>, connection: Connection) -> Result<Done> {
+        let outcome = connection::decide(&self, connection).await;
+        if outcome.is_err() {
+            self.metrics.count_refusal();
+        }
+        outcome
     }
 }
 
@@ -114,4 +131,4 @@ fn report(decision: &Decision<'_>) {
     }
 }
 
-wasmplugin::plugin!(Rbac, config = Config);
+wasmplugin::plugin!(Rbac: HttpAndTcp, config = [u8]);

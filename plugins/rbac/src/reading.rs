@@ -3,27 +3,23 @@
 use std::net::IpAddr;
 
 use istio_core::rbac::claims::Claim;
-use istio_core::rbac::config::{FilterState, SourceIp};
+use istio_core::rbac::config::SourceIp;
 use istio_core::rbac::facts::{Facts, Metadata, Needs, address};
-use istio_core::wire;
 use wasmplugin::attributes::{self, Address, Attribute, Map, Phases, Value};
 use wasmplugin::headers::Headers;
 use wasmplugin::{Error, Result};
 
+use crate::claims::Claims;
 use crate::source::Source;
 
 /// What filters have left with the exchange.
 const FILTER_STATE: Attribute<Map> = Attribute::named("filter_state", Phases::EXCHANGE);
 
-/// What Envoy's own filter for tokens has left.
-const NATIVE_CLAIMS: Attribute<Vec<u8>> =
-    Attribute::named("metadata\0filter_metadata\0envoy.filters.http.jwt_authn", Phases::EXCHANGE);
-
 /// Where facts come from that a stock Envoy has no attribute for.
 #[derive(Debug)]
 pub(crate) struct Places {
     pub(crate) source_ip: Option<SourceIp>,
-    pub(crate) peer_principals: Option<FilterState>,
+    pub(crate) peer_principals: Option<String>,
 }
 
 /// What was read; [`Facts`] borrows from it.
@@ -36,7 +32,7 @@ pub(crate) struct Reading<'r> {
     remote_ip: Option<IpAddr>,
     destination: Option<Address>,
     sni: Option<String>,
-    claims: Option<Vec<u8>>,
+    claims: Claims,
     metadata: Vec<(&'r str, &'r str, String)>,
 }
 
@@ -48,7 +44,11 @@ impl<'r> Reading<'r> {
             reading.headers = source.headers()?.map(lines).unwrap_or_default();
         }
         if needs.identities {
-            reading.read_names(source, places.peer_principals.as_ref())?;
+            reading.read_names(source, places.peer_principals.as_deref())?;
+        }
+        if needs.other_names {
+            reading.other_names.extend(source.attribute(attributes::CONNECTION_DNS_SAN_PEER_CERTIFICATE)?);
+            reading.other_names.extend(source.attribute(attributes::CONNECTION_SUBJECT_PEER_CERTIFICATE)?);
         }
         if needs.direct_ip {
             reading.direct_ip = direct_ip(source, places.source_ip.as_ref())?;
@@ -63,8 +63,8 @@ impl<'r> Reading<'r> {
             let name = source.attribute(attributes::CONNECTION_REQUESTED_SERVER_NAME)?;
             reading.sni = name.filter(|name| !name.is_empty());
         }
-        if needs.claims {
-            reading.claims = claims(source)?;
+        if !needs.claims.is_empty() {
+            reading.claims = Claims::read(source, &needs.claims)?;
         }
         for (namespace, key) in &needs.metadata {
             let place = attributes::DYNAMIC_METADATA.field::<Map>(namespace).field::<String>(key);
@@ -85,7 +85,7 @@ impl<'r> Reading<'r> {
         let line = |wanted: &[u8]| self.headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
         let identities: Vec<&[u8]> = self.identities.iter().map(String::as_bytes).collect();
         let other_names: Vec<&[u8]> = self.other_names.iter().map(String::as_bytes).collect();
-        let claims: Option<Claim<'_>> = self.claims.as_deref().map(serde_json::from_slice).transpose()?;
+        let claims = self.claims.parse()?;
         let metadata: Vec<Metadata<'_>> = self
             .metadata
             .iter()
@@ -108,20 +108,18 @@ impl<'r> Reading<'r> {
         }))
     }
 
-    /// Reads the names of the peer's certificate.
-    fn read_names(&mut self, source: &impl Source, place: Option<&FilterState>) -> Result<()> {
+    /// Reads the URI names of the peer's certificate.
+    fn read_names(&mut self, source: &impl Source, place: Option<&str>) -> Result<()> {
         match place {
             None => self.identities.extend(source.attribute(attributes::CONNECTION_URI_SAN_PEER_CERTIFICATE)?),
-            Some(FilterState { filter_state }) => match source.attribute(FILTER_STATE.field::<String>(filter_state))? {
+            Some(key) => match source.attribute(FILTER_STATE.field::<String>(key))? {
                 Some(list) => self.identities.extend(list.split(',').filter(|name| is_name(name)).map(str::to_owned)),
                 None if source.attribute(attributes::CONNECTION_MTLS)? == Some(true) => {
-                    return Err(nothing_at("the names of the peer's certificate", filter_state));
+                    return Err(nothing_at("the names of the peer's certificate", key));
                 }
                 None => {}
             },
         }
-        self.other_names.extend(source.attribute(attributes::CONNECTION_DNS_SAN_PEER_CERTIFICATE)?);
-        self.other_names.extend(source.attribute(attributes::CONNECTION_SUBJECT_PEER_CERTIFICATE)?);
         Ok(())
     }
 }
@@ -147,18 +145,6 @@ fn direct_ip(source: &impl Source, place: Option<&SourceIp>) -> Result<Option<Ip
         Some(SourceIp::Downstream) => Ok(present(source, attributes::SOURCE_ADDRESS)?.ip()),
         None => Err("nothing says where the address of the direct peer comes from".into()),
     }
-}
-
-/// The claims that our own plugin for tokens has left, as JSON.
-///
-/// Those of `jwt_authn` come without their types: text and numbers cannot be told apart. Taking such a token for none
-/// would pass every `notRequestPrincipals`, so it is an error.
-fn claims(source: &impl Source) -> Result<Option<Vec<u8>>> {
-    let ours = source.attribute(FILTER_STATE.field::<Vec<u8>>(&format!("wasm.{}", wire::JWT_CLAIMS)))?;
-    if ours.is_none() && source.attribute(NATIVE_CLAIMS)?.is_some() {
-        return Err("a token was verified by `jwt_authn`, which does not tell the types of its claims".into());
-    }
-    Ok(ours)
 }
 
 /// An attribute that every connection has.

@@ -2,6 +2,7 @@
 
 use wasmplugin::attributes::{Attribute, Value};
 use wasmplugin::headers::Headers;
+use wasmplugin::tcp::ConnectionHead;
 use wasmplugin::{Request, Result};
 
 /// What the proxy tells about one request or connection.
@@ -20,5 +21,15 @@ impl Source for Request {
 
     fn headers(&self) -> Result<Option<&Headers>> {
         (**self).headers().map(Some)
+    }
+}
+
+impl Source for ConnectionHead {
+    fn attribute<T: Value>(&self, attribute: Attribute<T>) -> Result<Option<T>> {
+        self.attribute(attribute)
+    }
+
+    fn headers(&self) -> Result<Option<&Headers>> {
+        Ok(None)
     }
 }

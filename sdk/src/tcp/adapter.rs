@@ -17,19 +17,23 @@ use crate::runtime;
 
 /// Puts a TCP plugin behind the dispatcher.
 pub(crate) fn configured<P: Tcp>(plugin: P) -> Configured {
-    Configured(Rc::new(adapter(plugin, P::connection, P::background)))
+    Configured(Rc::new(adapter(Rc::new(plugin), P::connection, P::background)))
 }
 
 /// Makes any TCP plugin an [`Instance`]. `F` is the future of its handler, `B` that of its background task.
-struct Adapter<P, F, B> {
+pub(super) struct Adapter<P, F, B> {
     plugin: Rc<P>,
     handle: fn(Rc<P>, Connection) -> F,
     background: fn(Rc<P>) -> B,
 }
 
 /// Names the type of a handler's future, which only a function's signature can.
-fn adapter<P, F, B>(plugin: P, handle: fn(Rc<P>, Connection) -> F, background: fn(Rc<P>) -> B) -> Adapter<P, F, B> {
-    Adapter { plugin: Rc::new(plugin), handle, background }
+pub(super) fn adapter<P, F, B>(
+    plugin: Rc<P>,
+    handle: fn(Rc<P>, Connection) -> F,
+    background: fn(Rc<P>) -> B,
+) -> Adapter<P, F, B> {
+    Adapter { plugin, handle, background }
 }
 
 impl<P, F, B> Instance for Adapter<P, F, B>

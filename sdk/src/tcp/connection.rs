@@ -8,6 +8,7 @@ use std::rc::Rc;
 use futures_lite::future::poll_fn;
 
 use super::wire::{Side, Wire};
+use crate::attributes::{Attribute, Value};
 use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::{runtime, sys};
@@ -38,6 +39,13 @@ impl ConnectionHead {
     /// As [`source`](Self::source).
     pub fn destination(&self) -> Result<SocketAddr> {
         self.address("destination\0address")
+    }
+
+    /// What the proxy knows of this connection; see [`attributes`](crate::attributes) for the answers that there are. The
+    /// names of the peer's certificate are known from its first bytes on.
+    pub fn attribute<T: Value>(&self, attribute: Attribute<T>) -> Result<Option<T>> {
+        runtime::focus(self.context)?;
+        attribute.read()
     }
 
     fn address(&self, path: &str) -> Result<SocketAddr> {
@@ -138,6 +146,11 @@ macro_rules! half {
 
         impl $name {
             const SIDE: Side = Side::$name;
+
+            /// What is known of the connection.
+            pub fn head(&self) -> ConnectionHead {
+                ConnectionHead::new(self.wire.id())
+            }
 
             /// Takes the next bytes, `limit` of them at most; `None` when no more will come.
             ///

@@ -1,10 +1,9 @@
 //! The claims of a verified token: only what a rule can look at.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use crate::finding::{At, Finding};
+use crate::json::{Json, Kind};
 
 /// A claim, or all of them as one object.
 ///
@@ -23,6 +22,59 @@ pub enum Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
+    /// Reads claims from the JSON of one object.
+    pub fn parse(text: &'a [u8]) -> Result<Self, Finding> {
+        let mut json = Json::new(text)?;
+        let claims = Self::object(&mut json, At::Whole)?;
+        json.end().map(|()| claims)
+    }
+
+    fn read(json: &mut Json<'a>, at: At<'_>) -> Result<Self, Finding> {
+        match json.kind()? {
+            Kind::Text => json.text(at).map(Self::Text),
+            Kind::Object => Self::object(json, at),
+            Kind::List => {
+                let mut list = Vec::new();
+                json.list(at, &mut |json, at| Self::read(json, at).map(|element| list.push(element)))?;
+                Ok(Self::List(list))
+            }
+            Kind::Number | Kind::Flag | Kind::Null => json.skip(at).map(|()| Self::Other),
+        }
+    }
+
+    fn object(json: &mut Json<'a>, at: At<'_>) -> Result<Self, Finding> {
+        let mut members: Vec<(Cow<'a, str>, Self)> = Vec::new();
+        json.members(at, &mut |json, name| {
+            let claim = Self::read(json, At::Field(&at, &name))?;
+            members.push((name, claim));
+            Ok(())
+        })?;
+        members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        match members.array_windows().find(|[(a, _), (b, _)]| a == b) {
+            Some([(name, _), _]) => Err(At::Field(&at, name).finding("is given twice")),
+            None => Ok(Self::Object(members)),
+        }
+    }
+
+    /// Puts a claim at a path of member names, among those that are there; one that is no object gives way.
+    pub fn put(&mut self, path: &[String], claim: Claim<'a>) {
+        let Some((name, rest)) = path.split_first() else {
+            *self = claim;
+            return;
+        };
+        if !matches!(self, Self::Object(_)) {
+            *self = Self::Object(Vec::new());
+        }
+        let Self::Object(members) = self else { return };
+        let place = members.binary_search_by(|(key, _)| (**key).cmp(name)).unwrap_or_else(|place| {
+            members.insert(place, (Cow::Owned(name.clone()), Self::Other));
+            place
+        });
+        if let Some((_, member)) = members.get_mut(place) {
+            member.put(rest, claim);
+        }
+    }
+
     /// The claim at a path of member names; dots in a name mean nothing.
     pub fn at<'s>(&self, path: impl IntoIterator<Item = &'s str>) -> Option<&Claim<'a>> {
         path.into_iter().try_fold(self, |claim, name| claim.member(name))
@@ -60,82 +112,13 @@ impl<'a> Claim<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Claim<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader)
-    }
-}
-
-/// Reads any JSON value. How deep it may be is the parser's limit (128 levels in `serde_json`).
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
-    type Value = Claim<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("claims")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Claim::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Claim::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Claim::Other)
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Claim::Other)
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Claim::Other)
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Claim::Other)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(Claim::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(element) = elements.next_element()? {
-            list.push(element);
-        }
-        Ok(Claim::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut object = Vec::new();
-        while let Some(name) = members.next_key::<Claim<'de>>()? {
-            match name {
-                Claim::Text(name) => object.push((name, members.next_value()?)),
-                _ => drop(members.next_value::<IgnoredAny>()?),
-            }
-        }
-        object.sort_by(|(a, _): &(Cow<'_, str>, Claim<'_>), (b, _)| a.cmp(b));
-        if let Some([(name, _), _]) = object.array_windows().find(|[(a, _), (b, _)]| a == b) {
-            return Err(A::Error::custom(format_args!("`{name}` appears twice")));
-        }
-        Ok(Claim::Object(object))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn claims_are_found_by_path() {
-        let claims: Claim<'_> =
-            serde_json::from_str(r#"{"a":{"b":["x",1,"y"]},"a.b":"z","n":1,"e":"\u0061"}"#).unwrap();
+        let claims: Claim<'_> = Claim::parse(br#"{"a":{"b":["x",1,"y"]},"a.b":"z","n":1,"e":"\u0061"}"#).unwrap();
         assert_eq!(claims.at(["a", "b"]).unwrap().elements().collect::<Vec<_>>(), ["x", "y"]);
         assert_eq!(claims.at(["a.b"]).unwrap().text(), Some("z"));
         assert_eq!(claims.at(["e"]).unwrap().text(), Some("a"));
@@ -143,10 +126,30 @@ mod tests {
     }
 
     #[test]
-    fn a_member_given_twice_is_an_error() {
-        for text in [r#"{"a":1,"b":2,"a":1}"#, r#"{"x":{"a":1,"\u0061":1}}"#] {
-            let error = serde_json::from_str::<Claim<'_>>(text).unwrap_err().to_string();
-            assert!(error.starts_with("`a` appears twice"), "{error}");
+    fn claims_can_be_put_together_from_their_leaves() {
+        let text = |text: &'static str| Claim::Text(text.into());
+        let path = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut claims = Claim::Other;
+        for (names, value) in [(&["z"][..], "1"), (&["a", "c"], "2"), (&["a", "b"], "3"), (&["a", "b"], "4")] {
+            claims.put(&path(names), text(value));
         }
+        assert_eq!(claims, Claim::parse(br#"{"a":{"b":"4","c":"2"},"z":"1"}"#).unwrap());
+    }
+
+    #[test]
+    fn a_member_given_twice_is_an_error() {
+        for (text, place) in [(r#"{"a":1,"b":2,"a":1}"#, "a"), (r#"{"x":{"a":1,"\u0061":1}}"#, "x.a")] {
+            let error = Claim::parse(text.as_bytes()).unwrap_err().to_string();
+            assert_eq!(error, format!("`{place}`: is given twice"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_holds_no_claims() {
+        let deep = format!("{}{}", "{\"a\":".repeat(200), "1");
+        for text in ["", "null", "[]", "\"a\"", "{", "{} x", "{\"a\":\"\u{1}\"}", &deep] {
+            assert!(Claim::parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(Claim::parse(b"{\"a\":\"\xff\"}").is_err());
     }
 }

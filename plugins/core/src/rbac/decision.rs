@@ -95,7 +95,7 @@ pub(super) fn custom<'p>(first: impl Fn(Set) -> Option<&'p Rule>) -> Custom<'p> 
 /// Walks the other sets in their order: `AUDIT`, `DENY` with its dry run, `ALLOW` with its dry run. As in Envoy, where
 /// these are three filters, what stands behind a refusal is not looked at.
 pub(super) fn decide<'p>(policies: &'p Policies, first: impl Fn(Set) -> Option<&'p Rule>) -> Decision<'p> {
-    let id = |set: Set| first(set).map(|rule| rule.id.as_str());
+    let id = |set: Set| first(set).map(|rule| &*rule.id);
     let audit = policies.has(Set::Audit).then(|| first(Set::Audit).is_some());
     let shadow_deny = policies.has(Set::ShadowDeny).then(|| {
         let policy = id(Set::ShadowDeny);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::config::{Config, Provider};
-use super::finding::Finding;
 use super::matcher::{Reach, Text};
+use crate::finding::{At, Finding};
 
 /// How long Istio waits where nothing else is said.
 const TIMEOUT: Duration = Duration::from_secs(600);
@@ -56,11 +56,12 @@ pub enum Verdict {
 
 impl Authorizer {
     /// Reads all providers of a configuration.
-    pub(super) fn all(config: &Config) -> Result<BTreeMap<String, Self>, Finding> {
+    pub(super) fn all(config: &Config<'_>) -> Result<BTreeMap<String, Self>, Finding> {
+        let providers = At::Field(&At::Whole, "providers");
         let read = |(name, provider): (&String, &Provider)| {
-            Self::new(provider)
-                .map(|authorizer| (name.clone(), authorizer))
-                .map_err(|(field, reason)| Finding::new(format!("providers[{name}].{field}"), reason))
+            let at = At::Member(&providers, name);
+            let authorizer = Self::new(provider).map_err(|(field, reason)| At::Field(&at, field).finding(reason))?;
+            Ok((name.clone(), authorizer))
         };
         config.providers.iter().map(read).collect()
     }

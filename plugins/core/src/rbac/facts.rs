@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::claims::Claim;
+use super::matcher::Reach;
 use super::policy::{Attribute, Clause};
 
 /// One request, or one connection. Whatever is `None` or empty is missing: it fails every `x` and passes every `notX`.
@@ -87,20 +88,21 @@ pub struct Needs {
     pub path: bool,
     pub authority: bool,
     pub headers: bool,
-    /// Also asks for `other_names`.
     pub identities: bool,
+    pub other_names: bool,
     pub direct_ip: bool,
     pub remote_ip: bool,
     pub destination_ip: bool,
     pub destination_port: bool,
     pub sni: bool,
-    pub claims: bool,
+    /// The paths of claims; issuer and subject among them where a rule looks at the principal of a token.
+    pub claims: BTreeSet<Vec<String>>,
     /// The namespaces and keys of dynamic metadata.
     pub metadata: BTreeSet<(String, String)>,
 }
 
 impl Needs {
-    pub(super) fn of(clauses: &[Clause]) -> Self {
+    pub(super) fn of<'c>(clauses: impl Iterator<Item = &'c Clause>) -> Self {
         let mut needs = Self::default();
         for clause in clauses {
             match &clause.attribute {
@@ -113,8 +115,14 @@ impl Needs {
                     ":authority" | "host" => needs.authority = true,
                     _ => needs.headers = true,
                 },
-                Attribute::Identity => needs.identities = true,
-                Attribute::Token | Attribute::Claim(_) => needs.claims = true,
+                Attribute::Identity => {
+                    needs.identities = true;
+                    needs.other_names |= clause.reach == Reach::Every;
+                }
+                Attribute::Token => needs.claims.extend(["iss", "sub"].map(|name| vec![name.to_owned()])),
+                Attribute::Claim(path) => {
+                    needs.claims.insert(path.clone());
+                }
                 Attribute::DirectIp => needs.direct_ip = true,
                 Attribute::RemoteIp => needs.remote_ip = true,
                 Attribute::DestinationIp => needs.destination_ip = true,

@@ -30,7 +30,47 @@ pub(super) enum Field {
     Metadata { namespace: String, key: String },
 }
 
+/// The lists of a source.
+const SOURCE: [(&str, Field, bool); 14] = [
+    ("principals", Field::Principals, false),
+    ("notPrincipals", Field::Principals, true),
+    ("requestPrincipals", Field::RequestPrincipals, false),
+    ("notRequestPrincipals", Field::RequestPrincipals, true),
+    ("namespaces", Field::Namespaces, false),
+    ("notNamespaces", Field::Namespaces, true),
+    ("serviceAccounts", Field::ServiceAccounts, false),
+    ("notServiceAccounts", Field::ServiceAccounts, true),
+    ("trustDomains", Field::TrustDomains, false),
+    ("notTrustDomains", Field::TrustDomains, true),
+    ("ipBlocks", Field::IpBlocks, false),
+    ("notIpBlocks", Field::IpBlocks, true),
+    ("remoteIpBlocks", Field::RemoteIpBlocks, false),
+    ("notRemoteIpBlocks", Field::RemoteIpBlocks, true),
+];
+
+/// The lists of an operation.
+const OPERATION: [(&str, Field, bool); 8] = [
+    ("hosts", Field::Hosts, false),
+    ("notHosts", Field::Hosts, true),
+    ("ports", Field::Ports, false),
+    ("notPorts", Field::Ports, true),
+    ("methods", Field::Methods, false),
+    ("notMethods", Field::Methods, true),
+    ("paths", Field::Paths, false),
+    ("notPaths", Field::Paths, true),
+];
+
 impl Field {
+    /// What a list of a source is about, and whether none of its values may match.
+    pub(super) fn of_source(name: &str) -> Option<(&'static str, Self, bool)> {
+        SOURCE.into_iter().find(|(known, ..)| *known == name)
+    }
+
+    /// What a list of an operation is about, and whether none of its values may match.
+    pub(super) fn of_operation(name: &str) -> Option<(&'static str, Self, bool)> {
+        OPERATION.into_iter().find(|(known, ..)| *known == name)
+    }
+
     /// Reads the key of a condition, or says what is wrong with it.
     pub(super) fn of_key(key: &str) -> Result<Self, String> {
         Ok(match key {
@@ -161,7 +201,7 @@ impl Field {
 fn bracketed<'a>(key: &str, name: &'a str) -> Result<&'a str, String> {
     name.strip_prefix('[')
         .and_then(|name| name.strip_suffix(']'))
-        .filter(|name| !name.is_empty())
+        .filter(|name| !name.is_empty() && !name.contains('\0'))
         .ok_or_else(|| format!("`{key}` must end with a name in brackets, as in `request.headers[x-tenant]`"))
 }
 
@@ -238,6 +278,7 @@ mod tests {
             "request.headersx[a]",
             "source.Ip",
             "request.auth.claims[]",
+            "request.auth.claims[a\0b]",
             "experimental.x[y]",
             "experimental.envoy.filters.x",
         ] {

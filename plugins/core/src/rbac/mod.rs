@@ -28,7 +28,6 @@ pub mod facts;
 
 mod compile;
 mod field;
-mod finding;
 mod identity;
 mod index;
 mod matcher;
@@ -46,9 +45,10 @@ use config::Config;
 use decision::{Custom, Decision};
 use external::Authorizer;
 use facts::{Facts, Needs};
-pub use finding::Finding;
 use index::Index;
 use policy::{Policies, Set};
+
+use crate::finding::Finding;
 
 /// Compiled policies, ready to be asked.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ pub struct Engine {
 
 impl Engine {
     /// Compiles a configuration, or says where it is wrong.
-    pub fn new(config: &Config) -> Result<Self, Finding> {
+    pub fn new(config: &Config<'_>) -> Result<Self, Finding> {
         let mut authorizers = Authorizer::all(config)?;
         let compiled = compile::compile(config)?;
         let policies = compiled.policies;

@@ -1,9 +1,36 @@
 //! Policies in the form in which they are evaluated: rules over shared clauses.
 
+use std::fmt;
+
 use super::identity::Identity;
 use super::matcher::{Reach, Text};
 use super::network::Network;
 use super::template::Template;
+
+/// What a matching policy does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Action {
+    /// Asks an external authorizer; its "no" is final.
+    Custom,
+    /// Leaves a hint for the access log.
+    Audit,
+    /// Refuses.
+    Deny,
+    /// Allows, and refuses what no policy of this kind matches.
+    #[default]
+    Allow,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Custom => "CUSTOM",
+            Self::Audit => "AUDIT",
+            Self::Deny => "DENY",
+            Self::Allow => "ALLOW",
+        })
+    }
+}
 
 /// What a clause looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -105,7 +132,7 @@ pub(super) struct Rule {
     /// Which rules it stands among.
     pub(super) set: Set,
     /// What is reported when it matches: `ns[NAMESPACE]-policy[NAME]-rule[INDEX]`.
-    pub(super) id: String,
+    pub(super) id: Box<str>,
     /// Sources; of one of them all terms are needed.
     pub(super) from: Vec<Vec<Term>>,
     /// Operations; of one of them all terms are needed.

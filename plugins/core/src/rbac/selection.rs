@@ -1,61 +1,50 @@
-//! Which policies apply to the workload.
-
-use std::collections::BTreeSet;
+//! Which policies apply to the workload, and whom their `CUSTOM` ones ask.
 
 use super::config::{Config, Policy};
-use super::finding::Finding;
+use super::policy::Action;
+use crate::finding::{At, Finding};
 
-/// The places of the policies that apply. Without a configured workload all do.
+/// What has to be known of all policies before the first one is compiled.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    /// The one provider that all selected `CUSTOM` policies name. With several, or with one that is not configured,
+    /// Istio turns `CUSTOM` into a refusal.
+    pub(super) provider: Option<String>,
+}
+
+impl Selection {
+    /// Looks at all policies. One that is given twice is refused, selected or not.
+    pub(super) fn new(config: &Config<'_>) -> Result<Self, Finding> {
+        let mut names: Vec<(Box<str>, usize)> = Vec::new();
+        let mut providers: Vec<String> = Vec::new();
+        config.policies(&mut |policy, _| {
+            names.push((format!("{}/{}", policy.namespace, policy.name).into(), names.len()));
+            let asked = policy.provider.as_ref().filter(|_| policy.action == Action::Custom && selects(config, policy));
+            if let Some(name) = asked.filter(|name| !providers.iter().any(|other| other == *name)) {
+                providers.push(name.to_string());
+            }
+            Ok(())
+        })?;
+        names.sort_unstable();
+        if let Some([_, (name, index)]) = names.array_windows().find(|[(a, _), (b, _)]| a == b) {
+            let (policies, reason) = (At::Field(&At::Whole, "policies"), format!("`{name}` appears twice"));
+            return Err(At::Field(&At::Element(&policies, *index), "metadata").finding(reason));
+        }
+        let provider = match providers.as_mut_slice() {
+            [only] if config.providers.contains_key(only) => Some(std::mem::take(only)),
+            _ => None,
+        };
+        Ok(Self { provider })
+    }
+}
+
+/// Whether a policy applies to the workload. Without a configured workload all do.
 ///
 /// As in a sidecar, one with `targetRefs` applies to gateways and waypoints and so not to a workload with labels.
-pub(super) fn selected(config: &Config) -> Result<Vec<usize>, Finding> {
-    let mut seen = BTreeSet::new();
-    let mut selected = Vec::new();
-    for (index, policy) in config.policies.iter().enumerate() {
-        let path = format!("policies[{index}]");
-        well_formed(&path, policy)?;
-        let metadata = &policy.metadata;
-        if !seen.insert((&metadata.namespace, &metadata.name)) {
-            let reason = format!("`{}/{}` appears twice", metadata.namespace, metadata.name);
-            return Err(Finding::new(format!("{path}.metadata"), reason));
-        }
-        if applies(config, policy) {
-            selected.push(index);
-        }
-    }
-    Ok(selected)
-}
-
-fn applies(config: &Config, policy: &Policy) -> bool {
+pub(super) fn selects(config: &Config<'_>, policy: &Policy<'_>) -> bool {
     let Some(workload) = &config.workload else { return true };
-    let namespace = &policy.metadata.namespace;
-    let labels = policy.spec.selector.iter().flat_map(|selector| &selector.match_labels);
-    (*namespace == config.root_namespace || *namespace == workload.namespace)
-        && !targets(policy)
-        && labels.into_iter().all(|(name, value)| workload.labels.get(name) == Some(value))
-}
-
-fn targets(policy: &Policy) -> bool {
-    policy.spec.target_ref.is_some() || policy.spec.target_refs.as_ref().is_some_and(|targets| !targets.is_empty())
-}
-
-fn well_formed(path: &str, policy: &Policy) -> Result<(), Finding> {
-    for (name, value) in [("name", &policy.metadata.name), ("namespace", &policy.metadata.namespace)] {
-        if value.is_empty() {
-            return Err(Finding::new(format!("{path}.metadata.{name}"), "must not be empty"));
-        }
-        if value.contains('/') {
-            return Err(Finding::new(format!("{path}.metadata.{name}"), format!("`{value}` must not contain `/`")));
-        }
-    }
-    if targets(policy) && policy.spec.selector.is_some() {
-        return Err(Finding::new(format!("{path}.spec.selector"), "does not go together with `targetRefs`"));
-    }
-    for (name, value) in policy.spec.selector.iter().flat_map(|selector| &selector.match_labels) {
-        if name.is_empty() || name.contains('*') || value.contains('*') {
-            let path = format!("{path}.spec.selector.matchLabels[{name}]");
-            return Err(Finding::new(path, "a label has a name, and no wildcards"));
-        }
-    }
-    Ok(())
+    let mut labels = policy.selector.iter().flatten();
+    (*policy.namespace == *config.root_namespace || *policy.namespace == *workload.namespace)
+        && !policy.targets
+        && labels.all(|(name, value)| workload.labels.get(&**name).is_some_and(|own| **own == **value))
 }

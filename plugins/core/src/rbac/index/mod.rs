@@ -23,7 +23,7 @@ use std::ops::Range;
 use lookup::Lookup;
 
 use super::facts::{Facts, Needs};
-use super::policy::{Clause, Policies, Rule, Set, Term};
+use super::policy::{Policies, Rule, Set, Term};
 
 /// The rules of some sets, ready to be asked.
 #[derive(Debug)]
@@ -81,9 +81,8 @@ impl Index {
                 }
             }
         }
-        let needed: Vec<Clause> = clauses().map(|(_, clause)| clause.clone()).collect();
         let sets = sets.iter().map(|set| (*set, range(&policies.rules, *set))).collect();
-        Self { lookup, needs: Needs::of(&needed), candidates, always, sets }
+        Self { lookup, needs: Needs::of(clauses().map(|(_, clause)| clause)), candidates, always, sets }
     }
 
     /// Which facts the rules look at.

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::engine;
 use super::normal::normalised;
 use crate::rbac::Engine;
 use crate::rbac::claims::Claim;
-use crate::rbac::config::Config;
 use crate::rbac::decision::{Custom, Decision, Outcome, Shadow};
 use crate::rbac::facts::Facts;
 
@@ -34,7 +34,7 @@ fn every_shared_case_is_decided_as_by_envoy() {
 /// What is wrong with the decision about a case.
 fn verdict(case: &Value) -> Option<String> {
     let stricter = STRICTER.iter().find(|(name, _)| case["name"] == *name).map(|(_, how)| *how);
-    let config: Config = serde_json::from_value(json!({
+    let config = json!({
         "policies": case["policies"],
         "rootNamespace": case["root_namespace"],
         "trustDomain": case["trust_domain"],
@@ -42,9 +42,8 @@ fn verdict(case: &Value) -> Option<String> {
         "sourceIp": {"filterState": "peer"},
         "providers": {"my-authz": {"cluster": "authz"}},
         "protocol": case["request"]["protocol"],
-    }))
-    .unwrap();
-    let engine = match (Engine::new(&config), stricter) {
+    });
+    let engine = match (engine(&config), stricter) {
         (Ok(engine), _) => engine,
         (Err(finding), Some(place)) => {
             return (finding.path() != place).then(|| format!("refused at {}, expected at {place}", finding.path()));
@@ -119,7 +118,7 @@ fn with_facts<T>(case: &Value, then: impl FnOnce(Option<Facts<'_>>) -> T) -> T {
         .map(|line| (line[0].as_str().unwrap().as_bytes(), line[1].as_str().unwrap().as_bytes()))
         .collect();
     let claims = request["jwt_claims"].to_string();
-    let claims: Option<Claim<'_>> = request["jwt_claims"].is_object().then(|| serde_json::from_str(&claims).unwrap());
+    let claims: Option<Claim<'_>> = request["jwt_claims"].is_object().then(|| Claim::parse(claims.as_bytes()).unwrap());
     let identities: Vec<&[u8]> = text("principal").into_iter().collect();
     then(Some(Facts {
         method: text("method"),

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::engine;
 use super::random::Random;
-use crate::rbac::Engine;
 use crate::rbac::claims::Claim;
 use crate::rbac::decision::Custom;
 use crate::rbac::facts::{Facts, Metadata};
@@ -19,10 +19,7 @@ fn the_index_decides_as_the_plain_evaluator() {
     for seed in 1..=u64::div_ceil(pairs, REQUESTS) {
         let random = &mut Random::new(seed);
         let config = random.config();
-        let engine = match serde_json::from_value(config.clone()).map(|config| Engine::new(&config)) {
-            Ok(Ok(engine)) => engine,
-            refused => panic!("seed {seed}: {refused:?}\n{config:#}"),
-        };
+        let engine = engine(&config).unwrap_or_else(|refused| panic!("seed {seed}: {refused}\n{config:#}"));
         for _ in 0..REQUESTS {
             with_request(random, |facts| {
                 let (decision, custom) = (engine.decide(facts), engine.custom(facts));
@@ -45,7 +42,7 @@ fn with_request(random: &mut Random, then: impl FnOnce(&Facts<'_>)) {
     let others: Vec<Vec<u8>> = (0..random.below(2)).map(|_| id(random)).collect();
     let others: Vec<&[u8]> = others.iter().map(Vec::as_slice).collect();
     let claims = claims(random);
-    let claims: Claim<'_> = serde_json::from_str(&claims).unwrap();
+    let claims = Claim::parse(claims.as_bytes()).unwrap();
     let lines: Vec<(&[u8], Vec<u8>)> = (0..random.below(4))
         .map(|_| {
             let names: [&[u8]; 8] = [b"x-a", b"X-A", b"x-b", b"host", b":path", b"x-\xff", b"", b"x-c"];

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::rbac::Engine;
+use super::engine;
 use crate::rbac::facts::Facts;
 
 fn allowed(action: &str, rule: Value, facts: &Facts<'_>) -> bool {
     let config = json!({"policies": [{"metadata": {"name": "p", "namespace": "n"}, "spec": {"action": action, "rules": [rule]}}]});
-    Engine::new(&serde_json::from_value(config).unwrap()).unwrap().decide(facts).outcome.allowed()
+    engine(&config).unwrap().decide(facts).outcome.allowed()
 }
 
 #[test]

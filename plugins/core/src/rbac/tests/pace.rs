@@ -55,7 +55,7 @@ fn engine(shape: &str, count: usize) -> Engine {
     let policies: Vec<Value> = (0..count)
         .map(|index| json!({"metadata": {"name": format!("p{index}"), "namespace": "n"}, "spec": {"rules": [rule(index)]}}))
         .collect();
-    Engine::new(&serde_json::from_value(json!({"policies": policies})).unwrap()).unwrap()
+    super::engine(&json!({"policies": policies})).unwrap()
 }
 
 /// The least time of one call, of several slices.

@@ -3,12 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::rbac::Engine;
-use crate::rbac::config::Config;
 use crate::rbac::facts::Needs;
 
 fn engine(config: Value) -> Result<Engine, String> {
-    let config: Config = serde_json::from_value(config).map_err(|error| error.to_string())?;
-    Engine::new(&config).map_err(|finding| finding.to_string())
+    super::engine(&config).map_err(|finding| finding.to_string())
 }
 
 fn refusal(spec: Value) -> String {
@@ -58,14 +56,16 @@ fn a_refusal_names_the_place_and_the_reason() {
 
 #[test]
 fn unknown_fields_are_refused() {
-    for spec in [
-        json!({"rulez": []}),
-        json!({"rules": [{"form": []}]}),
-        json!({"rules": [{"to": [{"operation": {"path": []}}]}]}),
-        json!({"action": "PERMIT"}),
+    for (spec, place) in [
+        (json!({"rulez": []}), "rulez"),
+        (json!({"rules": [{"form": []}]}), "rules[0].form"),
+        (json!({"rules": [{"to": [{"operation": {"path": []}}]}]}), "rules[0].to[0].operation.path"),
     ] {
-        assert!(refusal(spec).starts_with("unknown "), "accepted");
+        let expected = format!("`policies[0].spec.{place}`: unknown field; check the spelling, or remove it");
+        assert_eq!(refusal(spec), expected);
     }
+    let action = refusal(json!({"action": "PERMIT"}));
+    assert!(action.starts_with("`policies[0].spec.action`: `PERMIT` is none of"), "{action}");
     assert!(engine(json!({"policys": []})).is_err());
 }
 

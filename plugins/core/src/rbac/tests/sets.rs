@@ -7,7 +7,7 @@ use crate::rbac::decision::{Custom, details};
 use crate::rbac::facts::Facts;
 
 fn engine(config: Value) -> Engine {
-    Engine::new(&serde_json::from_value(config).unwrap()).unwrap()
+    super::engine(&config).unwrap()
 }
 
 fn policy(name: &str, spec: Value) -> Value {
