@@ -22,6 +22,7 @@ fn worker() -> Worker {
         vm_configuration: Bytes::new(),
         fail: FailPolicy::Closed,
         allow_on_headers_stop_iteration: false,
+        environment: Vec::new(),
         code: Code::Native(Linked::new(probe::register)),
     };
     Worker::start(&[plugin], services, Options { lint: true, ..Options::default() }).unwrap()

@@ -12,7 +12,7 @@ use wasmplugin_host::envoy::{binary, config, process};
 use wasmplugin_host::test::LogLevel;
 use wasmplugin_host::wasm;
 use wasmplugin_host::worker::{Code, FailPolicy};
-use wasmplugin_proxy::{Proxy, Settings};
+use wasmplugin_proxy::{Listener, Proxy, Routes, Settings};
 
 use crate::client;
 use crate::logger;
@@ -188,11 +188,13 @@ fn loudness(level: LogLevel) -> log::Level {
 fn settings(chain: &Chain) -> Result<Settings> {
     let cluster = |name: &str, address| wasmplugin_proxy::Cluster::new(name, [address]);
     let mut settings = Settings::new(cluster(UPSTREAM, chain.upstream));
-    settings.listener = chain.listen;
+    let mut listener = Listener::new("listener", Routes::all(UPSTREAM));
+    listener.address = chain.listen;
+    listener.plugins = chain.plugins.iter().map(compiled).collect::<Result<_>>()?;
+    settings.listeners = vec![listener];
     settings.admin = Some(chain.admin);
     settings.workers = chain.workers;
     settings.clusters.extend(chain.clusters.iter().map(|(name, address)| cluster(name, *address)));
-    settings.plugins = chain.plugins.iter().map(compiled).collect::<Result<_>>()?;
     Ok(settings)
 }
 
@@ -204,6 +206,7 @@ fn compiled(plugin: &Plugin) -> Result<wasmplugin_host::worker::Plugin> {
         configuration: plugin.configuration.clone().into(),
         vm_configuration: bytes::Bytes::new(),
         fail: plugin.fail,
+        environment: Vec::new(),
         allow_on_headers_stop_iteration: false,
         code: Code::Wasm(Arc::new(wasm::Module::read(&plugin.module)?)),
     })
@@ -228,6 +231,7 @@ fn absolute(plugin: &Plugin) -> Result<config::Plugin> {
         module,
         configuration: plugin.configuration.clone().into(),
         vm_configuration: bytes::Bytes::new(),
+        environment: Vec::new(),
         fail: plugin.fail,
         allow_on_headers_stop_iteration: false,
     })

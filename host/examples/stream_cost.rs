@@ -82,6 +82,7 @@ mod measure {
             configuration: Bytes::new(),
             vm_configuration: Bytes::new(),
             fail: FailPolicy::Closed,
+            environment: Vec::new(),
             allow_on_headers_stop_iteration: false,
             code: Code::Wasm(Arc::new(module.clone())),
         };

@@ -14,6 +14,11 @@ pub trait Load: fmt::Debug + Send + Sync {
     ///
     /// The reason, in words that name the module.
     fn start(&self, state: Box<VmState>) -> (Box<VmState>, Result<Box<dyn Guest>, String>);
+
+    /// Whether this only stands in the place of a module that cannot be there.
+    fn is_stand_in(&self) -> bool {
+        false
+    }
 }
 
 /// A started guest. One instance serves one worker, as in Envoy.

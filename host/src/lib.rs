@@ -49,6 +49,7 @@ mod properties;
 mod protobuf;
 pub mod services;
 pub mod shared;
+pub mod stand_in;
 pub mod surroundings;
 mod tcp;
 pub mod test;

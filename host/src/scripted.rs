@@ -35,6 +35,7 @@ impl Script {
             configuration: Bytes::new(),
             vm_configuration: Bytes::new(),
             fail: FailPolicy::Closed,
+            environment: Vec::new(),
             allow_on_headers_stop_iteration: false,
             code: Code::Wasm(Arc::new(self.clone())),
         }

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, RwLock};
 
 use crate::abi::LogLevel;
 use crate::clock::Clock;
@@ -48,8 +48,16 @@ impl fmt::Display for LogRecord<'_> {
 /// Where log lines go.
 pub type LogSink = Box<dyn Fn(LogRecord<'_>) + Send + Sync>;
 
-/// What all workers of one proxy share.
+/// What all workers of one proxy share; the workers of one listener also share what is known of that.
 pub struct Services {
+    proxy: Arc<Common>,
+    node: Node,
+    listener: Listener,
+    router: Option<Router>,
+}
+
+/// What the listeners of one proxy have in common.
+struct Common {
     clock: Clock,
     log: LogSink,
     log_level: AtomicU32,
@@ -57,16 +65,13 @@ pub struct Services {
     shared: SharedData,
     queues: Queues,
     metrics: Metrics,
-    node: Node,
-    listener: Listener,
-    router: Option<Router>,
 }
 
 impl Services {
     /// Fresh services that know no cluster.
     #[must_use]
     pub fn new(clock: Clock, log: LogSink) -> Self {
-        Self {
+        let proxy = Common {
             clock,
             log,
             log_level: AtomicU32::new(LogLevel::Trace as u32),
@@ -74,10 +79,8 @@ impl Services {
             shared: SharedData::default(),
             queues: Queues::default(),
             metrics: Metrics::default(),
-            node: Node::default(),
-            listener: Listener::default(),
-            router: None,
-        }
+        };
+        Self { proxy: Arc::new(proxy), node: Node::default(), listener: Listener::default(), router: None }
     }
 
     /// The same with the proxy's identity.
@@ -85,6 +88,13 @@ impl Services {
     pub fn with_node(mut self, node: Node) -> Self {
         self.node = node;
         self
+    }
+
+    /// The services of another listener of the same proxy, about which nothing is known yet.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        let (proxy, node) = (Arc::clone(&self.proxy), self.node.clone());
+        Self { proxy, node, listener: Listener::default(), router: None }
     }
 
     /// The same with the listener that exchanges come in through.
@@ -104,26 +114,26 @@ impl Services {
 
     /// The time that plugins see.
     #[must_use]
-    pub const fn clock(&self) -> &Clock {
-        &self.clock
+    pub fn clock(&self) -> &Clock {
+        &self.proxy.clock
     }
 
     /// The values that plugins share.
     #[must_use]
-    pub const fn shared(&self) -> &SharedData {
-        &self.shared
+    pub fn shared(&self) -> &SharedData {
+        &self.proxy.shared
     }
 
     /// The queues between plugins.
     #[must_use]
-    pub const fn queues(&self) -> &Queues {
-        &self.queues
+    pub fn queues(&self) -> &Queues {
+        &self.proxy.queues
     }
 
     /// The plugins' metrics.
     #[must_use]
-    pub const fn metrics(&self) -> &Metrics {
-        &self.metrics
+    pub fn metrics(&self) -> &Metrics {
+        &self.proxy.metrics
     }
 
     /// The proxy's identity.
@@ -145,7 +155,7 @@ impl Services {
 
     /// Declares the clusters that callouts may name, in place of those before.
     pub fn set_clusters(&self, names: impl IntoIterator<Item = String>) {
-        if let Ok(mut clusters) = self.clusters.write() {
+        if let Ok(mut clusters) = self.proxy.clusters.write() {
             *clusters = names.into_iter().collect();
         }
     }
@@ -153,30 +163,30 @@ impl Services {
     /// Whether a callout may name this cluster.
     #[must_use]
     pub fn has_cluster(&self, name: &str) -> bool {
-        self.clusters.read().is_ok_and(|clusters| clusters.contains(name))
+        self.proxy.clusters.read().is_ok_and(|clusters| clusters.contains(name))
     }
 
     /// The level that plugins are told; 6 stands for off, as in Envoy.
     #[must_use]
     pub fn log_level(&self) -> u32 {
-        self.log_level.load(Ordering::Relaxed)
+        self.proxy.log_level.load(Ordering::Relaxed)
     }
 
     /// Sets the level that plugins are told; quieter lines are dropped.
     pub fn set_log_level(&self, level: u32) {
-        self.log_level.store(level, Ordering::Relaxed);
+        self.proxy.log_level.store(level, Ordering::Relaxed);
     }
 
     /// Hands one line to the log, if its level is on.
     pub fn log(&self, record: LogRecord<'_>) {
         if record.level as u32 >= self.log_level() {
-            (self.log)(record);
+            (self.proxy.log)(record);
         }
     }
 }
 
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Services").field("clock", &self.clock).finish_non_exhaustive()
+        f.debug_struct("Services").field("clock", &self.proxy.clock).finish_non_exhaustive()
     }
 }

@@ -60,6 +60,7 @@ pub struct VmState {
 pub(crate) struct VmData {
     pub(crate) vm_id: Box<str>,
     pub(crate) configuration: Bytes,
+    pub(crate) environment: Arc<[(String, String)]>,
     pub(crate) contexts: IdMap<u32, Owner>,
     pub(crate) ids: Ids,
     pub(crate) metrics: MetricIds,
@@ -179,6 +180,12 @@ impl VmState {
     #[must_use]
     pub const fn services(&self) -> &Arc<Services> {
         &self.services
+    }
+
+    /// The environment of the guest that is running, or starts.
+    #[must_use]
+    pub fn environment(&self) -> Arc<[(String, String)]> {
+        self.vms.get(self.running.vm).map(|vm| Arc::clone(&vm.environment)).unwrap_or_default()
     }
 
     /// Logs a line in the name of the guest that is running.

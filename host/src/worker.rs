@@ -57,13 +57,8 @@ impl Worker {
         let state = Home(Some(Box::new(VmState::new(services, options))));
         let mut worker = Self { state, plugins: plugins.to_vec(), vms: Vec::new() };
         for (index, plugin) in plugins.iter().enumerate() {
-            let known = worker.vms.iter().position(|vm| {
-                plugins.get(vm.plugin).is_some_and(|other| {
-                    other.vm_id == plugin.vm_id
-                        && other.vm_configuration == plugin.vm_configuration
-                        && other.code.same(&plugin.code)
-                })
-            });
+            let known =
+                worker.vms.iter().position(|vm| plugins.get(vm.plugin).is_some_and(|other| other.shares_vm(plugin)));
             let vm = known.unwrap_or(worker.vms.len());
             worker.state.roots.push(Root {
                 name: plugin.name.as_str().into(),

@@ -22,7 +22,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use wasmplugin_host::envoy::{binary, config, process};
 use wasmplugin_host::{module, test, wasm};
-use wasmplugin_proxy::{Cluster, Code, FailPolicy, Plugin, Proxy, Settings};
+use wasmplugin_proxy::{Cluster, Code, FailPolicy, Listener, Plugin, Proxy, Routes, Settings};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -245,16 +245,19 @@ fn serve_upstream() -> Result<()> {
 fn serve_proxy(module: &str, upstream: &str, workers: &str) -> Result<()> {
     let mut settings = Settings::new(Cluster::new("upstream", [upstream.parse::<SocketAddr>()?]));
     settings.workers = workers.parse()?;
-    settings.plugins.push(Plugin {
+    let mut listener = Listener::new("listener", Routes::all("upstream"));
+    listener.plugins.push(Plugin {
         name: "plugin".to_owned(),
         root_id: String::new(),
         vm_id: String::new(),
         configuration: Bytes::new(),
         vm_configuration: Bytes::new(),
         fail: FailPolicy::Closed,
+        environment: Vec::new(),
         allow_on_headers_stop_iteration: false,
         code: Code::Wasm(Arc::new(wasm::Module::read(module)?)),
     });
+    settings.listeners = vec![listener];
     let proxy = Proxy::start(settings)?;
     serve_until_closed(proxy.address())?;
     proxy.stop(Duration::from_secs(1));
@@ -276,6 +279,7 @@ fn start_envoy(
         module: module.to_owned(),
         configuration: Bytes::new(),
         vm_configuration: Bytes::new(),
+        environment: Vec::new(),
         fail: test::FailPolicy::Closed,
         allow_on_headers_stop_iteration: false,
     });

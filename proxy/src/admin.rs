@@ -1,4 +1,4 @@
-//! The admin port: is the proxy ready, and what has it counted.
+//! The admin port: is the proxy ready, what does it do, what has it counted; the pages have Envoy's paths and shapes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,14 +16,119 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::board::{Board, Phase};
-use crate::prometheus;
+use crate::{config_dump, levels, listings, prometheus};
 
-/// The endpoints, and what they tell.
-const ENDPOINTS: [(&str, &str); 3] = [
-    ("/", "this list"),
-    ("/ready", "LIVE while requests are served, DRAINING while the proxy ends"),
-    ("/stats/prometheus", "all counters, those of the plugins included, as Prometheus reads them"),
+/// A page: what it is asked with, and what it says.
+struct Page {
+    path: &'static str,
+    about: &'static str,
+    /// It changes something, so it is not for GET.
+    changes: bool,
+    answer: fn(&Board, &Query<'_>) -> Answer,
+}
+
+/// What a page says.
+pub(crate) struct Answer {
+    status: StatusCode,
+    kind: &'static str,
+    body: String,
+}
+
+const TEXT: &str = "text/plain; charset=UTF-8";
+const JSON: &str = "application/json";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+impl Answer {
+    pub(crate) const fn text(body: String) -> Self {
+        Self { status: StatusCode::OK, kind: TEXT, body }
+    }
+
+    pub(crate) fn json(value: &serde_json::Value) -> Self {
+        Self { status: StatusCode::OK, kind: JSON, body: format!("{value:#}\n") }
+    }
+
+    pub(crate) const fn refused(body: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, kind: TEXT, body }
+    }
+}
+
+const PAGES: [Page; 9] = [
+    Page {
+        path: "/clusters",
+        about: "the clusters and their servers; `?format=json`",
+        changes: false,
+        answer: listings::clusters,
+    },
+    Page {
+        path: "/config_dump",
+        about: "what the proxy is set up with, plugins and their modules included",
+        changes: false,
+        answer: |board, _| Answer::json(&config_dump::dump(board)),
+    },
+    Page {
+        path: "/drain_listeners",
+        about: "take no further connections, and close those that wait for nothing (POST)",
+        changes: true,
+        answer: |board, _| {
+            board.drain();
+            Answer::text("OK\n".to_owned())
+        },
+    },
+    Page {
+        path: "/listeners",
+        about: "where the proxy listens; `?format=json`",
+        changes: false,
+        answer: listings::listeners,
+    },
+    Page {
+        path: "/logging",
+        about: "how loud plugins are; `?level=debug` changes it (POST)",
+        changes: true,
+        answer: levels::logging,
+    },
+    Page {
+        path: "/ready",
+        about: "LIVE while requests are served, DRAINING while the proxy ends",
+        changes: false,
+        answer: |board, _| ready(*board.phase.borrow()),
+    },
+    Page {
+        path: "/server_info",
+        about: "what runs here, and in which state",
+        changes: false,
+        answer: |board, _| Answer::json(&config_dump::server_info(board)),
+    },
+    Page {
+        path: "/stats",
+        about: "all counters; `?filter=TEXT`, `?format=json`, `?format=prometheus`",
+        changes: false,
+        answer: |board, query| match query.get("format") {
+            Some("prometheus") => scrape(board),
+            _ => listings::stats(board, query),
+        },
+    },
+    Page {
+        path: "/stats/prometheus",
+        about: "all counters, those of the plugins included, as Prometheus reads them",
+        changes: false,
+        answer: |board, _| scrape(board),
+    },
 ];
+
+/// What follows the path.
+pub(crate) struct Query<'a>(&'a str);
+
+impl Query<'_> {
+    /// The value of a parameter; empty if it has none.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.pairs().find(|(have, _)| *have == name).map(|(_, value)| value)
+    }
+
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let parts = self.0.split('&').filter(|part| !part.is_empty());
+        parts.map(|part| part.split_once('=').unwrap_or((part, "")))
+    }
+}
 
 /// Answers until the proxy ends.
 pub(crate) async fn serve(listener: TcpListener, board: Arc<Board>, mut phases: watch::Receiver<Phase>) {
@@ -38,10 +143,10 @@ pub(crate) async fn serve(listener: TcpListener, board: Arc<Board>, mut phases: 
             continue;
         };
         while connections.try_join_next().is_some() {}
-        let (board, phases) = (Arc::clone(&board), phases.clone());
+        let board = Arc::clone(&board);
         connections.spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let response = answer(&board, *phases.borrow(), &request);
+                let response = respond(&board, &request);
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut builder = http1::Builder::new();
@@ -53,34 +158,47 @@ pub(crate) async fn serve(listener: TcpListener, board: Arc<Board>, mut phases: 
     }
 }
 
-fn answer(board: &Board, phase: Phase, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are understood here\n".to_owned());
+fn respond(board: &Board, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let Answer { status, kind, body } = answer(board, request.method(), request.uri().path(), request.uri().query());
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, max-age=0"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn answer(board: &Board, method: &Method, path: &str, query: Option<&str>) -> Answer {
+    if path == "/" {
+        return Answer::text(PAGES.iter().map(|page| format!("{}: {}\n", page.path, page.about)).collect());
     }
-    match request.uri().path() {
-        "/" => text(StatusCode::OK, ENDPOINTS.iter().map(|(path, about)| format!("{path}: {about}\n")).collect()),
-        "/ready" => match phase {
-            Phase::Live => text(StatusCode::OK, "LIVE\n".to_owned()),
-            Phase::Draining | Phase::Ended => text(StatusCode::SERVICE_UNAVAILABLE, "DRAINING\n".to_owned()),
-        },
-        "/stats/prometheus" => {
-            let mut response = text(StatusCode::OK, prometheus::render(board));
-            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
+    let Some(page) = PAGES.iter().find(|page| page.path == path) else {
+        let known: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
+        let body = format!("there is no `{path}`; there are {}\n", known.join(", "));
+        return Answer { status: StatusCode::NOT_FOUND, kind: TEXT, body };
+    };
+    match (page.changes, method) {
+        (false, &Method::GET | &Method::HEAD) | (true, &Method::POST) => {
+            (page.answer)(board, &Query(query.unwrap_or_default()))
         }
-        other => {
-            let known: Vec<&str> = ENDPOINTS.iter().map(|(path, _)| *path).collect();
-            text(StatusCode::NOT_FOUND, format!("there is no `{other}`; there are {}\n", known.join(", ")))
+        (changes, _) => {
+            let wanted = if changes { "POST" } else { "GET and HEAD" };
+            let body = format!("only {wanted} is understood here\n");
+            Answer { status: StatusCode::METHOD_NOT_ALLOWED, kind: TEXT, body }
         }
     }
 }
 
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, max-age=0"));
-    response
+fn ready(phase: Phase) -> Answer {
+    match phase {
+        Phase::Live => Answer::text("LIVE\n".to_owned()),
+        Phase::Draining | Phase::Ended => {
+            Answer { status: StatusCode::SERVICE_UNAVAILABLE, kind: TEXT, body: "DRAINING\n".to_owned() }
+        }
+    }
+}
+
+fn scrape(board: &Board) -> Answer {
+    Answer { status: StatusCode::OK, kind: PROMETHEUS, body: prometheus::render(board) }
 }

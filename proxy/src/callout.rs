@@ -16,14 +16,14 @@ use crate::upstream::Failure;
 
 /// Sends a callout. The answer comes later, never from inside of this call.
 pub(crate) fn start(hub: &Rc<Hub>, id: CalloutId, request: CalloutRequest) {
-    hub.stats.callouts.up();
+    hub.thread.stats.callouts.up();
     let task = {
         let hub = Rc::clone(hub);
         tokio::task::spawn_local(async move {
             let outcome = run(&hub, request).await;
             hub.callouts.borrow_mut().remove(&id);
             if outcome == CalloutOutcome::Failed {
-                hub.stats.callouts_failed.up();
+                hub.thread.stats.callouts_failed.up();
             }
             hub.tell(|worker| worker.callout_answered(id, outcome));
         })
@@ -32,22 +32,22 @@ pub(crate) fn start(hub: &Rc<Hub>, id: CalloutId, request: CalloutRequest) {
 }
 
 async fn run(hub: &Hub, callout: CalloutRequest) -> CalloutOutcome {
-    let Some(cluster) = hub.cluster(&callout.cluster) else { return CalloutOutcome::no_healthy_upstream() };
+    let Some(cluster) = hub.thread.cluster(&callout.cluster) else { return CalloutOutcome::no_healthy_upstream() };
     let end = callout.body.is_empty() && callout.trailers.is_empty();
     let body = RequestBody::Whole { body: callout.body, trailers: callout.trailers };
-    let request = match headers::to_server(&callout.headers, cluster.http2, end, body) {
+    let request = match headers::to_server(&callout.headers, cluster.http2(), end, body) {
         Ok(request) => request,
         Err(headers::BadHeader(name)) => {
-            log::warn!("a callout to cluster `{}` has a header `{name}` that cannot be sent", cluster.name);
+            log::warn!("a callout to cluster `{}` has a header `{name}` that cannot be sent", cluster.settings.name);
             return CalloutOutcome::reset_before_headers();
         }
     };
     let began = Instant::now();
-    match cluster.send(request).await {
+    match cluster.send(request, |_| ()).await {
         Ok((response, lease)) => {
             let (parts, body) = response.into_parts();
             let head = headers::response_head(&parts, began.elapsed().as_millis());
-            match collect(body, hub.settings.callout_limit).await {
+            match collect(body, hub.thread.settings.callout_limit).await {
                 Some((body, trailers)) => {
                     lease.give_back();
                     CalloutOutcome::Response { headers: head, body, trailers }

@@ -2,11 +2,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::Version;
 use tokio::task::AbortHandle;
-use wasmplugin_host::worker::{Connection, Protocol};
+use wasmplugin_host::worker::{Connection, Protocol, Tls};
+
+use crate::stats::ListenerStats;
+
+/// How a request comes in, as far as its headers tell it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Arrival {
+    /// Over TLS.
+    pub(crate) secure: bool,
+    /// What the client's certificate says, in the words of `x-forwarded-client-cert`.
+    pub(crate) certificate: Option<String>,
+}
 
 /// One client's connection.
 #[derive(Debug)]
@@ -22,6 +34,10 @@ pub(crate) struct Client {
     watch: Cell<bool>,
     idle_since: Cell<Instant>,
     pub(crate) task: RefCell<Option<AbortHandle>>,
+    /// What the TLS handshake told.
+    pub(crate) tls: RefCell<Option<Tls>>,
+    /// What is counted about its listener.
+    pub(crate) stats: RefCell<Option<Arc<ListenerStats>>>,
 }
 
 impl Client {
@@ -35,6 +51,8 @@ impl Client {
             watch: Cell::new(true),
             idle_since: Cell::new(Instant::now()),
             task: RefCell::default(),
+            tls: RefCell::default(),
+            stats: RefCell::default(),
         }
     }
 
@@ -80,6 +98,19 @@ impl Client {
             Version::HTTP_11 => Protocol::Http11,
             _ => Protocol::Http10,
         };
-        Connection { id: self.id, source: self.source, destination: self.destination, protocol, tls: None }
+        let tls = self.tls.borrow().clone();
+        Connection { id: self.id, source: self.source, destination: self.destination, protocol, tls }
+    }
+
+    /// How requests of this client come in; `inbound` at the workload's own door.
+    pub(crate) fn arrival(&self, inbound: bool) -> Arrival {
+        let tls = self.tls.borrow();
+        let certificate = tls.as_ref().filter(|tls| inbound && tls.mutual).map(|tls| {
+            let by = tls.local_uris.first().map(|uri| format!("By={uri};")).unwrap_or_default();
+            let uris: String = tls.peer_uris.iter().map(|uri| format!(";URI={uri}")).collect();
+            let subject = tls.peer_subject.replace('"', "\\\"");
+            format!("{by}Hash={};Subject=\"{subject}\"{uris}", tls.peer_digest)
+        });
+        Arrival { secure: tls.is_some(), certificate }
     }
 }

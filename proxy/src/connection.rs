@@ -1,64 +1,124 @@
 //! Serves one client's connection, in whichever protocol the client speaks.
 
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::Arc;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use crate::client::Client;
-use crate::hub::Hub;
-use crate::service;
+use crate::listener::Listener;
+use crate::settings::Serves;
+use crate::socket::{ClientSocket, Plug};
+use crate::stats::ListenerStats;
 use crate::tasks::Local;
+use crate::thread_state::ThreadState;
+use crate::{service, tcp};
 
 /// What an HTTP/2 client says first. No HTTP/1 request begins like it.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a TLS client says first: a record of the type handshake.
+const HANDSHAKE: u8 = 22;
 
 /// Streams that an HTTP/2 client may have open at the same time.
 const STREAMS: u32 = 1024;
 
 /// Serves a connection in a task of its own.
-pub(crate) fn start(hub: &Rc<Hub>, id: u64, socket: TcpStream) {
+pub(crate) fn start(thread: &Rc<ThreadState>, listener: &Rc<Listener>, id: u64, socket: TcpStream) {
     let client = Rc::new(Client::new(id, socket.peer_addr().ok(), socket.local_addr().ok()));
-    hub.stats.connections.up();
-    hub.stats.connections_active.up();
-    hub.clients.borrow_mut().insert(id, Rc::clone(&client));
-    let presence = Presence { hub: Rc::clone(hub), client: Rc::clone(&client) };
+    let presence = Presence::new(thread, listener, &client);
+    let listener = Rc::clone(listener);
     let task = tokio::task::spawn_local(async move {
-        let presence = presence;
-        serve(&presence.hub, &presence.client, socket).await;
+        let Presence { thread, client, stats } = &presence;
+        match secured(&listener, client, socket).await {
+            Ok(plug) => {
+                // Not held any longer: a connection must not keep a chain that was replaced.
+                let http = matches!(listener.hub().serves, Serves::Http(_));
+                if http {
+                    serve(thread, &listener, client, stats, plug).await;
+                } else {
+                    tcp::serve(listener.hub(), Rc::clone(client), plug).await;
+                }
+            }
+            Err(error) => {
+                stats.handshake_errors.up();
+                log::debug!("connection {}: no TLS: {error}", client.id);
+            }
+        }
     });
     *client.task.borrow_mut() = Some(task.abort_handle());
 }
 
 /// A connection counts as long as this lives, also when its task is cut short.
 struct Presence {
-    hub: Rc<Hub>,
+    thread: Rc<ThreadState>,
     client: Rc<Client>,
+    stats: Arc<ListenerStats>,
+}
+
+impl Presence {
+    fn new(thread: &Rc<ThreadState>, listener: &Listener, client: &Rc<Client>) -> Self {
+        let stats = Arc::clone(&listener.hub().stats);
+        stats.connections.up();
+        stats.connections_active.up();
+        thread.stats.connections.up();
+        thread.stats.connections_active.up();
+        thread.clients.borrow_mut().insert(client.id, Rc::clone(client));
+        *client.stats.borrow_mut() = Some(Arc::clone(&stats));
+        Self { thread: Rc::clone(thread), client: Rc::clone(client), stats }
+    }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let hub = &self.hub;
-        hub.clients.borrow_mut().remove(&self.client.id);
-        hub.stats.connections_active.down();
-        hub.left.notify_waiters();
+        self.thread.clients.borrow_mut().remove(&self.client.id);
+        self.stats.connections_active.down();
+        self.thread.stats.connections_active.down();
+        self.thread.left.notify_waiters();
     }
 }
 
-async fn serve(hub: &Rc<Hub>, client: &Rc<Client>, mut stream: TcpStream) {
+/// The connection behind the TLS that its listener wants.
+async fn secured(listener: &Listener, client: &Client, socket: TcpStream) -> io::Result<Plug> {
+    let Some(tls) = listener.tls() else { return Ok(Plug::Plain(socket)) };
+    // A client that never says anything is given up as one that does not finish its headers.
+    client.head_begins();
+    if tls.permissive {
+        let mut first = [0];
+        if socket.peek(&mut first).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if first != [HANDSHAKE] {
+            return Ok(Plug::Plain(socket));
+        }
+    }
+    let socket = TlsAcceptor::from(Arc::clone(&tls.config)).accept(socket).await?;
+    client.head_since.set(None);
+    *client.tls.borrow_mut() = Some(tls.facts(socket.get_ref().1));
+    Ok(Plug::Tls(Box::new(socket.into())))
+}
+
+async fn serve(
+    thread: &Rc<ThreadState>,
+    listener: &Rc<Listener>,
+    client: &Rc<Client>,
+    stats: &ListenerStats,
+    mut plug: Plug,
+) {
     let mut first = Vec::with_capacity(2048);
-    let Ok(http2) = speaks_http2(hub, client, &mut stream, &mut first).await else { return };
-    let socket = TokioIo::new(Socket { stream, first, read: 0, client: Rc::clone(client) });
+    let Ok(http2) = speaks_http2(thread, client, &mut plug, &mut first).await else { return };
+    let socket = TokioIo::new(ClientSocket::new(plug, first, Rc::clone(client)));
     let service = {
-        let (hub, client) = (Rc::clone(hub), Rc::clone(client));
-        service_fn(move |request| service::serve(Rc::clone(&hub), Rc::clone(&client), request))
+        let (listener, client) = (Rc::clone(listener), Rc::clone(client));
+        service_fn(move |request| service::serve(Rc::clone(&listener), Rc::clone(&client), request))
     };
+    let header_size = thread.settings.max_header_size;
     let result = if http2 {
         // An idle HTTP/2 connection has traffic of its own.
         client.unwatch();
@@ -69,27 +129,24 @@ async fn serve(hub: &Rc<Hub>, client: &Rc<Client>, mut stream: TcpStream) {
             .max_concurrent_streams(STREAMS)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
-            .max_header_list_size(u32::try_from(hub.settings.max_header_size).unwrap_or(u32::MAX));
+            .max_header_list_size(u32::try_from(header_size).unwrap_or(u32::MAX));
         let mut connection = std::pin::pin!(builder.serve_connection(socket, service));
         tokio::select! {
             biased;
             result = connection.as_mut() => result,
-            () = drained(hub) => {
+            () = drained(thread) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         }
     } else {
         let mut builder = http1::Builder::new();
-        builder
-            .auto_date_header(false)
-            .max_header_size(hub.settings.max_header_size)
-            .max_buf_size(hub.settings.max_header_size.max(16 * 1024) + 4096);
+        builder.auto_date_header(false).max_header_size(header_size).max_buf_size(header_size.max(16 * 1024) + 4096);
         let mut connection = std::pin::pin!(builder.serve_connection(socket, service));
         tokio::select! {
             biased;
             result = connection.as_mut() => result,
-            () = drained(hub) => {
+            () = drained(thread) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -97,27 +154,27 @@ async fn serve(hub: &Rc<Hub>, client: &Rc<Client>, mut stream: TcpStream) {
     };
     if let Err(error) = result {
         if error.is_parse() {
-            hub.stats.protocol_errors.up();
+            stats.protocol_errors.up();
         }
         log::debug!("connection {}: {error}", client.id);
     }
 }
 
 /// Waits until no new requests are to be served.
-async fn drained(hub: &Hub) {
-    let notified = hub.drain.notified();
-    if !hub.draining.get() {
+async fn drained(thread: &ThreadState) {
+    let notified = thread.drain.notified();
+    if !thread.draining.get() {
         notified.await;
     }
 }
 
 /// Reads until it is clear which protocol the client speaks.
-async fn speaks_http2(hub: &Hub, client: &Client, stream: &mut TcpStream, first: &mut Vec<u8>) -> io::Result<bool> {
+async fn speaks_http2(thread: &ThreadState, client: &Client, plug: &mut Plug, first: &mut Vec<u8>) -> io::Result<bool> {
     loop {
-        let drained = drained(hub);
+        let drained = drained(thread);
         let read = tokio::select! {
             biased;
-            read = stream.read_buf(first) => read?,
+            read = plug.read_buf(first) => read?,
             () = drained => 0,
         };
         if read == 0 {
@@ -131,61 +188,5 @@ async fn speaks_http2(hub: &Hub, client: &Client, stream: &mut TcpStream, first:
         if common < first.len() {
             return Ok(false);
         }
-    }
-}
-
-/// The client's socket: gives again what was read to find out the protocol, and notices when headers begin.
-struct Socket {
-    stream: TcpStream,
-    first: Vec<u8>,
-    read: usize,
-    client: Rc<Client>,
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let socket = self.get_mut();
-        if let Some(rest) = socket.first.get(socket.read..).filter(|rest| !rest.is_empty()) {
-            let take = rest.len().min(buf.remaining());
-            buf.put_slice(rest.get(..take).unwrap_or_default());
-            socket.read += take;
-            if socket.read == socket.first.len() {
-                socket.first = Vec::new();
-                socket.read = 0;
-            }
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        let result = Pin::new(&mut socket.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            socket.client.bytes_came();
-        }
-        result
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 }

@@ -8,12 +8,14 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use hyper::Response;
 use hyper::body::{Body, Incoming};
 use hyper::header::HeaderName;
+use wasmplugin_host::surroundings::UpstreamHost;
 use wasmplugin_host::worker::{ExchangeId, Item, LocalReply, UpstreamFailure};
 
 use crate::bodies::{Cut, RequestBody};
@@ -22,7 +24,7 @@ use crate::headers;
 use crate::hub::Hub;
 use crate::lane::Lane;
 use crate::upload;
-use crate::upstream::{Failure, Lease};
+use crate::upstream::{Cluster, Failure, Lease};
 
 /// Tells the upstream how long the proxy waits for it.
 const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
@@ -104,17 +106,21 @@ impl Exchange {
         if !matches!(self.upstream, Upstream::NotAsked) {
             return;
         }
-        let Some(cluster) = self.hub.cluster(&self.hub.settings.route).cloned() else {
-            return self.reply(LocalReply::text(503, "", "cluster_not_found"));
+        let cluster = match self.cluster() {
+            Ok(cluster) => cluster,
+            Err(reply) => return self.reply(reply),
         };
         let body = if end { RequestBody::empty() } else { RequestBody::Lane(Rc::clone(&self.lane)) };
-        match headers::to_server(head, cluster.http2, end, body) {
+        match headers::to_server(head, cluster.http2(), end, body) {
             Ok(mut request) => {
-                if let Some(timeout) = &self.hub.route_timeout {
+                if let Some(timeout) = &self.hub.thread.route_timeout {
                     request.headers_mut().insert(EXPECTED_TIMEOUT, timeout.clone());
                 }
                 self.lane.asked.set(Some(Instant::now()));
-                self.upstream = Upstream::Asked(Box::pin(async move { cluster.send(request).await }));
+                *self.lane.cluster.borrow_mut() = Some(Rc::clone(&cluster));
+                let (hub, id) = (Rc::clone(&self.hub), self.id);
+                let sent = move |host: &Arc<UpstreamHost>| hub.note(|worker| worker.sent_to(id, Arc::clone(host)));
+                self.upstream = Upstream::Asked(Box::pin(async move { cluster.send(request, sent).await }));
             }
             Err(headers::BadHeader(name)) => {
                 let problem = format!("invalid header value for: {name}");
@@ -122,6 +128,14 @@ impl Exchange {
                 self.reply(LocalReply::text(503, problem, details));
             }
         }
+    }
+
+    /// Where the route says that the request goes.
+    fn cluster(&self) -> Result<Rc<Cluster>, LocalReply> {
+        let route = self.hub.ask(|worker| worker.route(self.id).cloned());
+        let Some(route) = route else { return Err(LocalReply::text(404, "", "route_not_found")) };
+        let cluster = route.cluster.as_ref().and_then(|cluster| self.hub.thread.cluster(&cluster.name));
+        cluster.ok_or_else(|| LocalReply::text(503, "", "cluster_not_found"))
     }
 
     /// Hears the upstream, if the worker has room for what it says.
@@ -136,7 +150,7 @@ impl Exchange {
                 Poll::Ready(())
             }
             Upstream::Answers(body, _) => {
-                let (id, limit) = (self.id, self.hub.settings.buffer_limit);
+                let (id, limit) = (self.id, self.hub.thread.settings.buffer_limit);
                 if self.hub.ask(|worker| worker.response_backlog(id)) > limit {
                     return Poll::Pending;
                 }

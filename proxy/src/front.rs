@@ -4,26 +4,30 @@
 //! own (`SO_REUSEPORT`) would let the kernel choose by a hash of the addresses, which leaves workers idle when a few
 //! clients keep their connections, and would let a second proxy take the same port unnoticed.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
 use crate::admin;
-use crate::board::{Board, Phase};
+use crate::board::{Board, Desk, Phase};
 use crate::error::StartError;
-use crate::worker_thread::Order;
+use crate::worker_thread;
 
 /// Connections that the system keeps until they are accepted.
 const BACKLOG: u32 = 4096;
 
 /// An address that is taken, but not listened on yet.
+#[derive(Debug)]
 pub(crate) struct Bound {
     socket: TcpSocket,
     what: &'static str,
@@ -55,23 +59,27 @@ impl Bound {
     }
 }
 
+/// What the front's thread can be told.
+pub(crate) enum Order {
+    /// Take connections for that listener as well.
+    Listen(Arc<str>, Bound, mpsc::Sender<Result<SocketAddr, StartError>>),
+    /// Take none for it any more.
+    Forget(Arc<str>),
+}
+
 /// The thread, and how to end it.
 #[derive(Debug)]
 pub(crate) struct Front {
-    pub(crate) address: SocketAddr,
     pub(crate) admin_address: Option<SocketAddr>,
-    phase: watch::Sender<Phase>,
+    board: Arc<Board>,
+    orders: UnboundedSender<Order>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Front {
-    /// Begins to listen, and to serve.
-    pub(crate) fn start(listener: Bound, port: Option<Bound>, board: Board) -> Result<Self, StartError> {
+    /// Begins to serve the admin port; listeners come one by one.
+    pub(crate) fn start(port: Option<Bound>, board: &Arc<Board>) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-        let (listener, address) = {
-            let _inside = runtime.enter();
-            listener.listen()?
-        };
         let port = match port {
             Some(port) => {
                 let _inside = runtime.enter();
@@ -80,22 +88,37 @@ impl Front {
             None => None,
         };
         let admin_address = port.as_ref().map(|(_, address)| *address);
-        let (phase, phases) = watch::channel(Phase::Live);
-        let thread = thread::Builder::new()
-            .name("wasmplugin-front".to_owned())
-            .spawn(move || serve(&runtime, listener, port.map(|(port, _)| port), board, phases))
-            .map_err(StartError::Thread)?;
-        Ok(Self { address, admin_address, phase, thread: Some(thread) })
+        let (orders, inbox) = unbounded_channel();
+        let thread = {
+            let board = Arc::clone(board);
+            thread::Builder::new()
+                .name("wasmplugin-front".to_owned())
+                .spawn(move || serve(&runtime, inbox, port.map(|(port, _)| port), &board))
+                .map_err(StartError::Thread)?
+        };
+        Ok(Self { admin_address, board: Arc::clone(board), orders, thread: Some(thread) })
     }
 
-    pub(crate) fn enter(&self, phase: Phase) {
-        // Nobody listens if the thread has ended.
-        self.phase.send(phase).ok();
+    /// Begins to take connections; tells where.
+    pub(crate) fn listen(&self, listener: &str, bound: Bound) -> Result<SocketAddr, StartError> {
+        let (answer, answers) = mpsc::channel();
+        let ended = || StartError::Thread(io::Error::other("it has ended"));
+        self.orders.send(Order::Listen(listener.into(), bound, answer)).map_err(|_| ended())?;
+        let address = answers.recv().map_err(|_| ended())??;
+        self.board.set_address(listener, Some(address));
+        Ok(address)
+    }
+
+    /// Takes no further connections for that listener.
+    pub(crate) fn forget(&self, listener: &str) {
+        // The thread has none of them if it has ended.
+        self.orders.send(Order::Forget(listener.into())).ok();
+        self.board.set_address(listener, None);
     }
 
     /// Ends everything.
     pub(crate) fn end(&mut self) {
-        self.enter(Phase::Ended);
+        self.board.enter(Phase::Ended);
         if let Some(thread) = self.thread.take() {
             // A panic has been printed where it happened.
             thread.join().ok();
@@ -109,31 +132,49 @@ impl Drop for Front {
     }
 }
 
-fn serve(
-    runtime: &Runtime,
-    listener: TcpListener,
-    port: Option<TcpListener>,
-    board: Board,
-    mut phases: watch::Receiver<Phase>,
-) {
-    let board = Arc::new(board);
+fn serve(runtime: &Runtime, mut orders: UnboundedReceiver<Order>, port: Option<TcpListener>, board: &Arc<Board>) {
+    let mut phases = board.phase.subscribe();
     runtime.block_on(async {
         if let Some(port) = port {
-            tokio::spawn(admin::serve(port, Arc::clone(&board), phases.clone()));
+            tokio::spawn(admin::serve(port, Arc::clone(board), phases.clone()));
         }
         let mut draining = phases.clone();
         tokio::select! {
-            () = accept(&listener, &board) => {}
+            () = take_connections(&mut orders, board) => {}
             // The sender lives as long as this thread is wanted.
             _ = draining.wait_for(|phase| *phase != Phase::Live) => {}
         }
-        drop(listener);
         drop(phases.wait_for(|phase| *phase == Phase::Ended).await);
     });
 }
 
-async fn accept(listener: &TcpListener, board: &Board) {
-    let mut number = 0;
+/// Listens on what it is told to; dropped, it listens on nothing.
+async fn take_connections(orders: &mut UnboundedReceiver<Order>, board: &Arc<Board>) {
+    let mut tasks = JoinSet::new();
+    let mut listeners: HashMap<Arc<str>, AbortHandle> = HashMap::new();
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Listen(name, bound, answer) => {
+                let listened = bound.listen().map(|(listener, address)| {
+                    let task = tasks.spawn(accept(listener, Arc::clone(&name), Arc::clone(board)));
+                    listeners.insert(name, task);
+                    address
+                });
+                // Whoever asked waits for the answer.
+                answer.send(listened).ok();
+            }
+            Order::Forget(name) => {
+                if let Some(task) = listeners.remove(&name) {
+                    task.abort();
+                }
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+async fn accept(listener: TcpListener, name: Arc<str>, board: Arc<Board>) {
+    let limit = board.settings().max_connections as u64;
     loop {
         let socket = match listener.accept().await {
             Ok((socket, _)) => socket,
@@ -144,17 +185,16 @@ async fn accept(listener: &TcpListener, board: &Board) {
                 continue;
             }
         };
-        number += 1;
-        let open: u64 = board.workers.iter().map(|worker| worker.in_hand()).sum();
-        if open >= board.settings.max_connections as u64 {
-            board.overflows.up();
+        let open: u64 = board.workers.iter().map(Desk::in_hand).sum();
+        if open >= limit {
+            board.overflows.fetch_add(1, Ordering::Relaxed);
             continue;
         }
         let worker = board.workers.iter().min_by_key(|worker| worker.in_hand());
         if let (Some(worker), Ok(socket)) = (worker, socket.into_std()) {
             worker.dealt.up();
             // Fails only if the worker has ended, and the proxy with it.
-            worker.orders.send(Order::Serve(number, socket)).ok();
+            worker.orders.send(worker_thread::Order::Serve(board.next_connection(), Arc::clone(&name), socket)).ok();
         }
     }
 }

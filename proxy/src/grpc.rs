@@ -15,14 +15,14 @@ use crate::upstream::Failure;
 
 /// Begins a gRPC callout. What the server says comes later, never from inside of this call.
 pub(crate) fn start(hub: &Rc<Hub>, id: CalloutId, request: GrpcRequest) {
-    hub.stats.callouts.up();
+    hub.thread.stats.callouts.up();
     let outgoing = Rc::new(Outgoing::default());
     hub.grpc.borrow_mut().insert(id, Rc::clone(&outgoing));
     let task = {
         let call = Call { hub: Rc::clone(hub), id, outgoing };
         tokio::task::spawn_local(async move {
             if let Err(failure) = call.run(request).await {
-                call.hub.stats.callouts_failed.up();
+                call.hub.thread.stats.callouts_failed.up();
                 call.hub.tell(|worker| worker.grpc_failed(id, failure));
             }
         })
@@ -39,15 +39,18 @@ struct Call {
 
 impl Call {
     async fn run(&self, request: GrpcRequest) -> Result<(), UpstreamFailure> {
-        let Some(cluster) = self.hub.cluster(&request.cluster) else { return Err(UpstreamFailure::Connect) };
+        let Some(cluster) = self.hub.thread.cluster(&request.cluster) else { return Err(UpstreamFailure::Connect) };
         let body = RequestBody::Outgoing(Rc::clone(&self.outgoing));
-        let message = headers::to_server(&request.headers, cluster.http2, false, body);
+        let message = headers::to_server(&request.headers, cluster.http2(), false, body);
         let message = message.map_err(|headers::BadHeader(name)| {
-            log::warn!("a gRPC callout to cluster `{}` has a header `{name}` that cannot be sent", cluster.name);
+            log::warn!(
+                "a gRPC callout to cluster `{}` has a header `{name}` that cannot be sent",
+                cluster.settings.name
+            );
             UpstreamFailure::Reset
         })?;
         let began = Instant::now();
-        let (response, lease) = cluster.send(message).await.map_err(|failure| match failure {
+        let (response, lease) = cluster.send(message, |_| ()).await.map_err(|failure| match failure {
             Failure::NoServer | Failure::Connect | Failure::ConnectTimeout => UpstreamFailure::Connect,
             Failure::Reset => UpstreamFailure::Reset,
             Failure::Protocol => UpstreamFailure::Protocol,

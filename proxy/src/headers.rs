@@ -8,7 +8,11 @@ use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use wasmplugin_host::headers::HeaderMap;
 
+use crate::client::Arrival;
 use crate::date::Date;
+
+/// The protocol of the client before the proxies.
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Why a request is refused before any plugin sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +22,11 @@ pub(crate) struct Refusal {
 
 /// The request's headers as plugins see them: `:authority,:path,:method,:scheme`, the client's in their order,
 /// then what the proxy adds.
-pub(crate) fn request_head(parts: &request::Parts, request_id: impl FnOnce() -> String) -> Result<HeaderMap, Refusal> {
+pub(crate) fn request_head(
+    parts: &request::Parts,
+    arrival: Arrival,
+    request_id: impl FnOnce() -> String,
+) -> Result<HeaderMap, Refusal> {
     let refuse = |status| Err(Refusal { status });
     if parts.version < Version::HTTP_11 {
         return refuse(StatusCode::UPGRADE_REQUIRED);
@@ -36,8 +44,12 @@ pub(crate) fn request_head(parts: &request::Parts, request_id: impl FnOnce() -> 
         block.add(b":path", parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).as_bytes());
     }
     block.add(b":method", parts.method.as_str().as_bytes());
-    block.add(b":scheme", parts.uri.scheme_str().unwrap_or("http").as_bytes());
-    let (mut has_id, mut has_proto) = (false, false);
+    let forwarded = parts.headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
+    let own: &[u8] = if arrival.secure { b"https" } else { b"http" };
+    let scheme = parts.uri.scheme_str().map(str::as_bytes);
+    let scheme = scheme.or(forwarded.filter(|proto| matches!(*proto, b"http" | b"https"))).unwrap_or(own);
+    block.add(b":scheme", scheme);
+    let (mut has_id, mut has_proto, mut certificates) = (false, false, Vec::new());
     for (name, value) in &parts.headers {
         match *name {
             header::HOST
@@ -53,12 +65,23 @@ pub(crate) fn request_head(parts: &request::Parts, request_id: impl FnOnce() -> 
             "keep-alive" | "proxy-connection" => continue,
             "x-request-id" => has_id = true,
             "x-forwarded-proto" => has_proto = true,
+            // What a certificate says, only this proxy can tell; a mesh's own client has sent what came before it.
+            "x-forwarded-client-cert" => {
+                if arrival.certificate.is_some() {
+                    certificates.push(String::from_utf8_lossy(value.as_bytes()).into_owned());
+                }
+                continue;
+            }
             _ => {}
         }
         block.add(name.as_str().as_bytes(), value.as_bytes());
     }
     if !has_proto {
-        block.add(b"x-forwarded-proto", b"http");
+        block.add(b"x-forwarded-proto", own);
+    }
+    if let Some(certificate) = arrival.certificate {
+        certificates.push(certificate);
+        block.add(b"x-forwarded-client-cert", certificates.join(",").as_bytes());
     }
     if !has_id {
         block.add(b"x-request-id", request_id().as_bytes());
@@ -218,7 +241,7 @@ mod tests {
             .header("te", "gzip")
             .body(())
             .unwrap();
-        let head = request_head(&parts(request), || "id".to_owned()).unwrap();
+        let head = request_head(&parts(request), Arrival::default(), || "id".to_owned()).unwrap();
         assert_eq!(
             text(&head),
             [
@@ -241,7 +264,7 @@ mod tests {
             .header("x-forwarded-proto", "https")
             .body(())
             .unwrap();
-        let head = request_head(&parts(request), || "id".to_owned()).unwrap();
+        let head = request_head(&parts(request), Arrival::default(), || "id".to_owned()).unwrap();
         let expected = [
             ":authority=other",
             ":path=/",
@@ -255,7 +278,8 @@ mod tests {
 
     #[test]
     fn some_requests_never_reach_a_plugin() {
-        let refused = |request: Request<()>| request_head(&parts(request), String::new).unwrap_err().status;
+        let refused =
+            |request: Request<()>| request_head(&parts(request), Arrival::default(), String::new).unwrap_err().status;
         assert_eq!(refused(Request::get("/").body(()).unwrap()), 400);
         assert_eq!(refused(Request::get("/").version(Version::HTTP_10).header("host", "h").body(()).unwrap()), 426);
         let upgrade = Request::get("/").header("host", "h").header("upgrade", "websocket").body(()).unwrap();

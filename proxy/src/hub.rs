@@ -1,4 +1,6 @@
-//! What all tasks of a worker's thread share: the worker itself, and where its effects go.
+//! One chain of plugins in one worker's thread: the worker itself, what is under way in it, and where its effects go.
+//!
+//! A chain that was replaced goes on until its last exchange has ended.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -6,20 +8,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::header::HeaderValue;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use wasmplugin_host::id_map::IdMap;
 use wasmplugin_host::services::Services;
-use wasmplugin_host::worker::{CalloutId, CalloutRequest, Effect, ExchangeId, GrpcRequest, Item, Worker};
+use wasmplugin_host::shared::Inbox;
+use wasmplugin_host::surroundings;
+use wasmplugin_host::worker::{
+    CalloutId, CalloutRequest, Counters, Effect, ExchangeId, GrpcRequest, Item, Options, TcpId, Worker,
+};
 
-use crate::client::Client;
-use crate::date::Date;
+use crate::error::StartError;
 use crate::lane::{Lane, Outgoing};
-use crate::request_ids::RequestIds;
-use crate::settings::Settings;
-use crate::stats::WorkerStats;
-use crate::upstream::Cluster;
+use crate::settings::{self, Serves};
+use crate::stats::ListenerStats;
+use crate::tcp_lane::TcpLane;
+use crate::thread_state::ThreadState;
 
 /// Who sends callouts; the answer must come later, never from inside of the call.
 #[derive(Clone, Copy)]
@@ -28,74 +32,145 @@ pub(crate) struct Senders {
     pub(crate) grpc: fn(&Rc<Hub>, CalloutId, GrpcRequest),
 }
 
-/// What all tasks of a worker's thread share.
+/// One chain of plugins in one worker's thread.
 pub(crate) struct Hub {
+    /// The name of its listener.
+    pub(crate) listener: String,
+    pub(crate) thread: Rc<ThreadState>,
+    pub(crate) services: Arc<Services>,
+    /// What is counted about its listener.
+    pub(crate) stats: Arc<ListenerStats>,
+    /// What is behind the chain, where that is a cluster for all.
+    pub(crate) serves: Serves,
+    /// Whether its listener is the workload's own door, where what the peer's certificate says is passed on.
+    pub(crate) inbound: bool,
     worker: RefCell<Worker>,
+    plugins: Vec<String>,
     senders: Senders,
     lanes: RefCell<IdMap<ExchangeId, Rc<Lane>>>,
+    pub(crate) tcp: RefCell<IdMap<TcpId, Rc<TcpLane>>>,
     pub(crate) callouts: RefCell<IdMap<CalloutId, AbortHandle>>,
     /// What plugins send on gRPC callouts.
     pub(crate) grpc: RefCell<IdMap<CalloutId, Rc<Outgoing>>>,
-    pub(crate) clients: RefCell<IdMap<u64, Rc<Client>>>,
-    pub(crate) clusters: Vec<Rc<Cluster>>,
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) services: Arc<Services>,
-    pub(crate) stats: Arc<WorkerStats>,
-    /// How long an upstream has, in milliseconds, as it is told.
-    pub(crate) route_timeout: Option<HeaderValue>,
-    pub(crate) date: Date,
-    pub(crate) request_ids: RequestIds,
-    /// No new exchanges on the connections that there are.
-    pub(crate) draining: Cell<bool>,
-    pub(crate) drain: Notify,
-    /// A client's connection has ended.
-    pub(crate) left: Notify,
     /// The timer is to look again at when it has to run; also rung by other threads.
     pub(crate) timer: Arc<Notify>,
     /// When the timer will run, since the clock's start.
     pub(crate) armed: Cell<Option<Duration>>,
+    /// Another chain has taken its place.
+    retired: Cell<bool>,
+    /// Its plugins have been stopped.
+    pub(crate) over: Cell<bool>,
+    /// What was told to the admin port last.
+    reported: Cell<Reported>,
+}
+
+/// Numbers of a worker's that the admin port adds up over all workers.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reported {
+    counters: Counters,
+    vms: u64,
+    started: u64,
 }
 
 impl Hub {
-    pub(crate) fn new(
-        worker: Worker,
+    /// Starts the plugins of a listener.
+    pub(crate) fn start(
+        thread: &Rc<ThreadState>,
+        settings: &settings::Listener,
         senders: Senders,
-        settings: Arc<Settings>,
-        services: Arc<Services>,
-        stats: Arc<WorkerStats>,
-        timer: Arc<Notify>,
-    ) -> Self {
-        let clusters = settings.clusters.iter().enumerate();
-        Self {
+    ) -> Result<Rc<Self>, StartError> {
+        let timer = Arc::new(Notify::new());
+        let wake = Arc::clone(&timer);
+        let options = Options {
+            buffer_limit: thread.settings.buffer_limit,
+            limits: thread.settings.limits.clone(),
+            reload_backoff: thread.settings.reload_backoff,
+            inbox: Inbox::waking(Arc::new(move || wake.notify_one())),
+            ..Options::default()
+        };
+        let mut services = thread.services.beside().with_listener(settings.facts.clone());
+        if let Serves::Http(routes) = &settings.serves {
+            let routes = routes.clone();
+            services = services.with_router(move |headers| routes.look(headers));
+        }
+        let services = Arc::new(services);
+        let worker = Worker::start(&settings.plugins, Arc::clone(&services), options).map_err(StartError::Plugin)?;
+        Ok(Rc::new(Self {
+            listener: settings.name.clone(),
+            thread: Rc::clone(thread),
+            services,
+            stats: thread.stats.listener(&settings.stat_prefix),
+            serves: settings.serves.clone(),
+            inbound: settings.facts.direction == surroundings::TrafficDirection::Inbound,
             worker: RefCell::new(worker),
+            plugins: settings.plugins.iter().map(|plugin| plugin.name.clone()).collect(),
             senders,
             lanes: RefCell::default(),
+            tcp: RefCell::default(),
             callouts: RefCell::default(),
             grpc: RefCell::default(),
-            clients: RefCell::default(),
-            clusters: clusters.map(|(index, cluster)| Rc::new(Cluster::new(cluster, index, &stats))).collect(),
-            route_timeout: settings.timeouts.route.and_then(|timeout| timeout.as_millis().to_string().try_into().ok()),
-            settings,
-            services,
-            stats,
-            date: Date::default(),
-            request_ids: RequestIds::default(),
-            draining: Cell::new(false),
-            drain: Notify::new(),
-            left: Notify::new(),
             timer,
             armed: Cell::new(None),
+            retired: Cell::new(false),
+            over: Cell::new(false),
+            reported: Cell::default(),
+        }))
+    }
+
+    /// Another chain takes its place: it ends with its last exchange.
+    pub(crate) fn retire(self: &Rc<Self>) {
+        self.retired.set(true);
+        self.end_if_idle();
+    }
+
+    fn end_if_idle(self: &Rc<Self>) {
+        if self.retired.get() && self.lanes.borrow().is_empty() && self.tcp.borrow().is_empty() {
+            self.end();
         }
     }
 
-    /// The cluster of this name.
-    pub(crate) fn cluster(&self, name: &str) -> Option<&Rc<Cluster>> {
-        self.clusters.iter().find(|cluster| cluster.name == name)
+    /// Stops the plugins.
+    pub(crate) fn end(self: &Rc<Self>) {
+        if self.over.replace(true) {
+            return;
+        }
+        self.tell(Worker::stop);
+        for (_, task) in self.callouts.take() {
+            task.abort();
+        }
+        self.report();
+        self.timer.notify_one();
+    }
+
+    /// Tells the admin port how the worker is doing.
+    pub(crate) fn report(&self) {
+        let (worker, over) = (self.worker.borrow(), self.over.get());
+        let now = Reported {
+            counters: worker.counters(),
+            vms: if over { 0 } else { worker.running_vms() as u64 },
+            started: worker.started_vms(),
+        };
+        let (before, stats) = (self.reported.replace(now), &self.thread.stats);
+        stats.traps.follow(before.counters.traps, now.counters.traps);
+        stats.host_calls.follow(before.counters.host_calls, now.counters.host_calls);
+        stats.vms.follow(before.vms, now.vms);
+        stats.vms_started.follow(before.started, now.started);
+        if self.retired.get() || over {
+            return;
+        }
+        for (index, plugin) in self.plugins.iter().enumerate() {
+            stats.set_failed((self.listener.clone(), index, plugin.clone()), worker.has_failed(index));
+        }
     }
 
     /// Looks at the worker.
     pub(crate) fn ask<T>(&self, look: impl FnOnce(&Worker) -> T) -> T {
         look(&self.worker.borrow())
+    }
+
+    /// Tells the worker something from which nothing follows.
+    pub(crate) fn note<T>(&self, what: impl FnOnce(&mut Worker) -> T) -> T {
+        what(&mut self.worker.borrow_mut())
     }
 
     /// Tells the worker something and carries out what it decides.
@@ -142,8 +217,12 @@ impl Hub {
                     outgoing.messages.push(Item::Data(data, end));
                 }
             }
-            // Listeners are for HTTP: no TCP connection begins here.
-            Effect::Tcp { .. } => {}
+            Effect::Tcp { id, effect } => {
+                let lane = self.tcp.borrow().get(&id).cloned();
+                if let Some(lane) = lane {
+                    lane.take(effect);
+                }
+            }
             Effect::CancelCallout(id) => {
                 let task = self.callouts.borrow_mut().remove(&id);
                 if let Some(task) = task {
@@ -185,8 +264,14 @@ impl Hub {
         self.lanes.borrow_mut().insert(id, lane);
     }
 
-    pub(crate) fn remove_lane(&self, id: ExchangeId) {
+    pub(crate) fn remove_lane(self: &Rc<Self>, id: ExchangeId) {
         self.lanes.borrow_mut().remove(&id);
+        self.end_if_idle();
+    }
+
+    pub(crate) fn remove_tcp(self: &Rc<Self>, id: TcpId) {
+        self.tcp.borrow_mut().remove(&id);
+        self.end_if_idle();
     }
 
     /// The exchanges of which this is true.

@@ -5,11 +5,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::worker::Item;
+
+use crate::upstream::Cluster;
 
 /// Body bytes that may wait for a socket before the other side is no longer read.
 const WINDOW: usize = 64 * 1024;
@@ -33,6 +36,8 @@ pub(crate) struct Lane {
     pub(crate) request_ended: Cell<Option<Instant>>,
     /// When the upstream was asked, as long as its response has not come to its end.
     pub(crate) asked: Cell<Option<Instant>>,
+    /// The cluster that was asked.
+    pub(crate) cluster: RefCell<Option<Rc<Cluster>>>,
     /// When something last came or went.
     pub(crate) active: Cell<Instant>,
     /// The proxy itself has answered that it took too long.
@@ -54,6 +59,7 @@ impl Lane {
             over: Cell::new(false),
             request_ended: Cell::new(None),
             asked: Cell::new(None),
+            cluster: RefCell::default(),
             active: Cell::new(now),
             timed_out: Cell::new(false),
             driver: Sleeper::default(),

@@ -15,18 +15,20 @@ use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::headers::{self, Refusal};
 use crate::hub::Hub;
+use crate::listener::Listener;
 
 /// Answers one request.
 pub(crate) async fn serve(
-    hub: Rc<Hub>,
+    listener: Rc<Listener>,
     client: Rc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Cut> {
     client.request_begins();
+    let hub = listener.hub();
     let (parts, body) = request.into_parts();
     let connection = client.facts(parts.version);
     let http1 = parts.version != Version::HTTP_2;
-    match headers::request_head(&parts, || hub.request_ids.next()) {
+    match headers::request_head(&parts, client.arrival(hub.inbound), || hub.thread.request_ids.next()) {
         Ok(head) => {
             drop(parts);
             let mut exchange = Exchange::open(Rc::clone(&hub), client, connection);
@@ -37,7 +39,7 @@ pub(crate) async fn serve(
         Err(Refusal { status }) => {
             // The plugins learn of it when it is over, as in Envoy.
             let mut exchange = Exchange::open(Rc::clone(&hub), client, connection);
-            let mut response = headers::to_client(&Default::default(), &hub.date, ResponseBody::Empty);
+            let mut response = headers::to_client(&Default::default(), &hub.thread.date, ResponseBody::Empty);
             *response.status_mut() = status;
             hub.stats.responses.count(status.as_u16());
             exchange.finish();
@@ -52,7 +54,7 @@ fn respond(hub: &Hub, mut exchange: Box<Exchange>, head: Item) -> Response<Respo
         Item::Headers(headers, end) => (headers, end),
         Item::Data(..) | Item::Trailers(_) => Default::default(),
     };
-    let mut response = headers::to_client(&headers, &hub.date, ResponseBody::Empty);
+    let mut response = headers::to_client(&headers, &hub.thread.date, ResponseBody::Empty);
     hub.stats.responses.count(response.status().as_u16());
     if end {
         exchange.finish();

@@ -5,24 +5,27 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use wasmplugin_host::limits::Limits;
-use wasmplugin_host::surroundings::Node;
+use wasmplugin_host::prometheus::StatsTag;
+use wasmplugin_host::surroundings::{self, Node};
 use wasmplugin_host::worker::Plugin;
 
 use crate::error::StartError;
+use crate::routes::Routes;
+use crate::tls::{ClientTls, ServerTls};
 
 /// Everything that a proxy needs to know before it starts.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where clients connect; port 0 takes a free one.
-    pub listener: SocketAddr,
+    /// Where clients come in, each under a name of its own.
+    pub listeners: Vec<Listener>,
     /// Where the admin port listens, if there is one; port 0 takes a free one.
     pub admin: Option<SocketAddr>,
-    /// The chain, in the order in which a request meets it.
-    pub plugins: Vec<Plugin>,
     /// The servers that requests and callouts can go to.
     pub clusters: Vec<Cluster>,
-    /// The cluster that requests go to.
-    pub route: String,
+    /// Plugins that run once per proxy, apart from all traffic.
+    pub singletons: Vec<Plugin>,
+    /// What happens where a plugin refuses to start.
+    pub refused: Refused,
     /// Threads that serve requests, each with VMs of its own.
     pub workers: usize,
     /// How much of a body a stopped filter may collect; beyond it a request is answered with 413.
@@ -31,6 +34,8 @@ pub struct Settings {
     pub callout_limit: usize,
     /// What plugins may use.
     pub limits: Limits,
+    /// How long a VM stays down that is to be reloaded after a trap.
+    pub reload_backoff: Duration,
     /// Client connections at the same time; further ones are closed at once.
     pub max_connections: usize,
     /// How large the headers of a request may be; beyond it the answer is 431.
@@ -41,21 +46,64 @@ pub struct Settings {
     pub log_level: u32,
     /// The proxy's own identity, as plugins read it.
     pub node: Node,
-    /// The listener's name in the statistics.
+    /// What becomes a label of a plugin's metric.
+    pub stats_tags: Vec<StatsTag>,
+}
+
+/// What happens where a plugin refuses to start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Refused {
+    /// The proxy does not start: Envoy with plugins in its bootstrap.
+    #[default]
+    Stops,
+    /// The plugin's place stays as it was, and answers with 500 if it was empty: Envoy with plugins that are discovered,
+    /// as Istio sends them.
+    Stays,
+}
+
+/// A place where clients come in.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Its name; no two listeners have the same.
+    pub name: String,
+    /// Where it listens; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Its name in the statistics.
     pub stat_prefix: String,
+    /// What plugins learn about it.
+    pub facts: surroundings::Listener,
+    /// Whether clients have to speak TLS.
+    pub tls: Option<ServerTls>,
+    /// The chain, in the order in which a request meets it.
+    pub plugins: Vec<Plugin>,
+    /// What is behind the chain.
+    pub serves: Serves,
+}
+
+/// What is behind a listener's chain.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Serves {
+    /// HTTP requests, which go where the routes say.
+    Http(Routes),
+    /// Bytes for one cluster; the plugins are network filters.
+    Tcp {
+        /// The cluster's name.
+        cluster: String,
+    },
 }
 
 /// When the proxy gives up; the defaults are Envoy's where it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From the first byte of a request's headers to their last.
+    /// From the first byte of a request's headers to their last, and from a connection's start to the end of its TLS
+    /// handshake.
     pub request_headers: Duration,
     /// From the end of a request to the end of its response; `None` for never.
     pub route: Option<Duration>,
     /// Without any byte in either direction of an exchange. It also bounds how long an exchange hangs
     /// that waits for a plugin whose VM has failed.
     pub stream_idle: Duration,
-    /// Without any exchange on a connection.
+    /// Without any exchange on a connection, and without any byte on one of TCP.
     pub connection_idle: Duration,
 }
 
@@ -80,7 +128,7 @@ impl Timeouts {
 }
 
 /// Servers behind one name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     /// How routes and plugins name it.
     pub name: String,
@@ -90,6 +138,12 @@ pub struct Cluster {
     pub http2: bool,
     /// When to give up on a new connection.
     pub connect_timeout: Duration,
+    /// Whether the proxy speaks TLS to them.
+    pub tls: Option<ClientTls>,
+    /// What plugins learn about it.
+    pub metadata: surroundings::Metadata,
+    /// What plugins learn about its servers.
+    pub host_metadata: surroundings::Metadata,
 }
 
 impl Cluster {
@@ -101,6 +155,9 @@ impl Cluster {
             endpoints: endpoints.into_iter().collect(),
             http2: false,
             connect_timeout: Duration::from_secs(5),
+            tls: None,
+            metadata: surroundings::Metadata::default(),
+            host_metadata: surroundings::Metadata::default(),
         }
     }
 
@@ -112,27 +169,59 @@ impl Cluster {
     }
 }
 
+impl Listener {
+    /// A listener for HTTP on a free port of this machine, without plugins.
+    #[must_use]
+    pub fn new(name: impl Into<String>, routes: Routes) -> Self {
+        Self {
+            name: name.into(),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            stat_prefix: "ingress".to_owned(),
+            facts: surroundings::Listener::default(),
+            tls: None,
+            plugins: Vec::new(),
+            serves: Serves::Http(routes),
+        }
+    }
+
+    /// The clusters that it sends clients to.
+    fn clusters(&self) -> Vec<&str> {
+        match &self.serves {
+            Serves::Http(routes) => routes.clusters().collect(),
+            Serves::Tcp { cluster } => vec![cluster],
+        }
+    }
+
+    /// Whether a chain for one would do for the other: everything but the sockets is equal.
+    pub(crate) fn same_chain(&self, other: &Self) -> bool {
+        self.serves == other.serves
+            && self.facts == other.facts
+            && self.plugins.len() == other.plugins.len()
+            && self.plugins.iter().zip(&other.plugins).all(|(one, other)| one.same(other))
+    }
+}
+
 impl Settings {
     /// A proxy on free ports of this machine that hands requests to one cluster and has no plugins.
     #[must_use]
     pub fn new(upstream: Cluster) -> Self {
-        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self {
-            listener: free,
-            admin: Some(free),
-            plugins: Vec::new(),
-            route: upstream.name.clone(),
+            listeners: vec![Listener::new("listener", Routes::all(upstream.name.clone()))],
+            admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             clusters: vec![upstream],
+            singletons: Vec::new(),
+            refused: Refused::default(),
             workers: 1,
             buffer_limit: 1 << 20,
             callout_limit: 16 << 20,
             limits: Limits::default(),
+            reload_backoff: Duration::from_secs(1),
             max_connections: 100_000,
             max_header_size: 60 * 1024,
             timeouts: Timeouts::default(),
             log_level: 2,
             node: Node::default(),
-            stat_prefix: "ingress".to_owned(),
+            stats_tags: Vec::new(),
         }
     }
 
@@ -144,18 +233,30 @@ impl Settings {
                 return Err(StartError::settings(format!("there are two clusters named `{}`", cluster.name)));
             }
         }
-        if !names.contains(self.route.as_str()) {
-            let mut known: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-            known.sort_unstable();
-            let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
-            return Err(StartError::settings(format!(
-                "requests are to go to cluster `{}`, which does not exist; known clusters: {known}",
-                self.route
-            )));
+        let mut listeners = HashSet::new();
+        for listener in &self.listeners {
+            if !listeners.insert(listener.name.as_str()) {
+                return Err(StartError::settings(format!("there are two listeners named `{}`", listener.name)));
+            }
+            if let Some(missing) = listener.clusters().into_iter().find(|cluster| !names.contains(cluster)) {
+                return Err(StartError::settings(format!(
+                    "requests are to go to cluster `{missing}`, which does not exist; known clusters: {}",
+                    listed(names)
+                )));
+            }
+        }
+        if listeners.is_empty() {
+            return Err(StartError::settings("at least one listener is needed, but there are none".to_owned()));
         }
         if self.workers == 0 {
             return Err(StartError::settings("at least one worker is needed, but there are to be `0`".to_owned()));
         }
         Ok(())
     }
+}
+
+fn listed(names: HashSet<&str>) -> String {
+    let mut names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    names.sort_unstable();
+    if names.is_empty() { "there are none".to_owned() } else { names.join(", ") }
 }

@@ -1,6 +1,8 @@
 //! Counters of the proxy's own: each worker has its set, which nobody else writes; the admin port adds them up.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmplugin_host::metrics::BOUNDS;
 
@@ -22,8 +24,9 @@ impl Count {
         self.0.store(self.get().saturating_sub(1), Ordering::Relaxed);
     }
 
-    pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
+    /// Follows a number that stood at `before` when it was last looked at.
+    pub(crate) fn follow(&self, before: u64, now: u64) {
+        self.add(now.wrapping_sub(before));
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -76,14 +79,42 @@ impl Times {
     }
 }
 
-/// What one worker counts.
-#[derive(Debug)]
+/// What one worker counts, apart from what belongs to a listener or a cluster.
+#[derive(Debug, Default)]
 pub(crate) struct WorkerStats {
+    /// Connections of clients, over all listeners.
+    pub(crate) connections: Count,
+    pub(crate) connections_active: Count,
+    pub(crate) callouts: Count,
+    pub(crate) callouts_failed: Count,
+    pub(crate) traps: Count,
+    pub(crate) vms: Count,
+    pub(crate) vms_started: Count,
+    pub(crate) host_calls: Count,
+    tables: Mutex<Tables>,
+}
+
+/// What comes and goes while the proxy runs.
+#[derive(Debug, Default)]
+struct Tables {
+    listeners: BTreeMap<String, Arc<ListenerStats>>,
+    clusters: BTreeMap<String, Arc<ClusterStats>>,
+    plugins: BTreeMap<Place, bool>,
+}
+
+/// A plugin's place: the listener, and where in its chain, beginning with 0.
+pub(crate) type Place = (String, usize, String);
+
+/// What one worker counts about one listener, or several with one prefix.
+#[derive(Debug, Default)]
+pub(crate) struct ListenerStats {
     pub(crate) connections: Count,
     pub(crate) connections_active: Count,
     /// Connections that were cut because they took too long or sent no HTTP.
     pub(crate) connection_timeouts: Count,
     pub(crate) protocol_errors: Count,
+    /// Handshakes of TLS that have failed.
+    pub(crate) handshake_errors: Count,
     pub(crate) requests: Count,
     pub(crate) requests_active: Count,
     pub(crate) responses: Classes,
@@ -93,16 +124,6 @@ pub(crate) struct WorkerStats {
     /// Exchanges that the proxy cut.
     pub(crate) server_resets: Count,
     pub(crate) idle_timeouts: Count,
-    pub(crate) callouts: Count,
-    pub(crate) callouts_failed: Count,
-    pub(crate) traps: Count,
-    pub(crate) vms: Count,
-    pub(crate) vms_started: Count,
-    pub(crate) host_calls: Count,
-    /// Whether the plugin's VM is down, by the plugin's place in the chain.
-    pub(crate) failed: Vec<Count>,
-    /// By the cluster's place in the settings.
-    pub(crate) clusters: Vec<ClusterStats>,
 }
 
 /// What one worker counts about one cluster.
@@ -120,27 +141,39 @@ pub(crate) struct ClusterStats {
 }
 
 impl WorkerStats {
-    pub(crate) fn new(plugins: usize, clusters: usize) -> Self {
-        Self {
-            connections: Count::default(),
-            connections_active: Count::default(),
-            connection_timeouts: Count::default(),
-            protocol_errors: Count::default(),
-            requests: Count::default(),
-            requests_active: Count::default(),
-            responses: Classes::default(),
-            times: Times::default(),
-            client_resets: Count::default(),
-            server_resets: Count::default(),
-            idle_timeouts: Count::default(),
-            callouts: Count::default(),
-            callouts_failed: Count::default(),
-            traps: Count::default(),
-            vms: Count::default(),
-            vms_started: Count::default(),
-            host_calls: Count::default(),
-            failed: (0..plugins).map(|_| Count::default()).collect(),
-            clusters: (0..clusters).map(|_| ClusterStats::default()).collect(),
-        }
+    /// The counts of all listeners with this prefix.
+    pub(crate) fn listener(&self, prefix: &str) -> Arc<ListenerStats> {
+        Arc::clone(self.tables().listeners.entry(prefix.to_owned()).or_default())
+    }
+
+    /// The counts of the cluster of this name.
+    pub(crate) fn cluster(&self, name: &str) -> Arc<ClusterStats> {
+        Arc::clone(self.tables().clusters.entry(name.to_owned()).or_default())
+    }
+
+    /// Notes whether a plugin's VM is down.
+    pub(crate) fn set_failed(&self, place: Place, failed: bool) {
+        self.tables().plugins.insert(place, failed);
+    }
+
+    /// A listener's chain is gone, or another one has come.
+    pub(crate) fn forget_plugins(&self, listener: &str) {
+        self.tables().plugins.retain(|(of, ..), _| of != listener);
+    }
+
+    pub(crate) fn listeners(&self) -> Vec<(String, Arc<ListenerStats>)> {
+        self.tables().listeners.iter().map(|(name, stats)| (name.clone(), Arc::clone(stats))).collect()
+    }
+
+    pub(crate) fn clusters(&self) -> Vec<(String, Arc<ClusterStats>)> {
+        self.tables().clusters.iter().map(|(name, stats)| (name.clone(), Arc::clone(stats))).collect()
+    }
+
+    pub(crate) fn plugins(&self) -> BTreeMap<Place, bool> {
+        self.tables().plugins.clone()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Time: the worker's ticks and timeouts, and what the proxy itself does not wait for any longer.
+//! Time: the workers' ticks and timeouts, and what the proxy itself does not wait for any longer.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use wasmplugin_host::worker::{LocalReply, UpstreamFailure};
 
 use crate::hub::Hub;
+use crate::thread_state::ThreadState;
 
-/// Runs what is due, for as long as the worker lives.
+/// Runs what is due in a chain, for as long as it lives.
 pub(crate) async fn run(hub: Rc<Hub>) {
-    let pause = hub.settings.timeouts.sweep();
+    let pause = hub.thread.settings.timeouts.sweep();
     let mut next_sweep = Instant::now() + pause;
-    loop {
+    while !hub.over.get() {
         let clock = hub.services.clock();
         let due = match (hub.ask(|worker| worker.next_deadline()), hub.armed.get()) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -41,26 +42,50 @@ pub(crate) async fn run(hub: Rc<Hub>) {
     }
 }
 
-/// Ends what has taken too long.
+/// Ends connections that have taken too long, for as long as the thread lives.
+pub(crate) async fn watch_clients(thread: Rc<ThreadState>) {
+    let timeouts = &thread.settings.timeouts;
+    loop {
+        tokio::time::sleep(timeouts.sweep()).await;
+        let now = Instant::now();
+        for client in thread.clients.borrow().values() {
+            if is_late(now, client.head_since.get(), timeouts.request_headers)
+                || is_late(now, client.idle_since(), timeouts.connection_idle)
+            {
+                if let Some(stats) = client.stats.borrow().as_ref() {
+                    stats.connection_timeouts.up();
+                }
+                if let Some(task) = client.task.borrow().as_ref() {
+                    task.abort();
+                }
+            }
+        }
+    }
+}
+
+fn is_late(now: Instant, since: Option<Instant>, limit: Duration) -> bool {
+    since.is_some_and(|since| now.duration_since(since) > limit)
+}
+
+/// Ends exchanges that have taken too long.
 fn sweep(hub: &Rc<Hub>) {
-    report(hub);
-    let timeouts = &hub.settings.timeouts;
+    hub.report();
+    let timeouts = &hub.thread.settings.timeouts;
     let now = Instant::now();
-    let late = |since: Option<Instant>, limit: Duration| since.is_some_and(|since| now.duration_since(since) > limit);
     if let Some(limit) = timeouts.route {
         let overdue = hub.lanes_where(|lane, _| {
-            lane.asked.get().is_some() && !lane.upstream_gone.get() && late(lane.request_ended.get(), limit)
+            lane.asked.get().is_some() && !lane.upstream_gone.get() && is_late(now, lane.request_ended.get(), limit)
         });
         for (id, lane) in overdue {
             lane.upstream_gone.set(true);
-            if let Some(stats) = hub.cluster(&hub.settings.route).and_then(|cluster| cluster.stats()) {
-                stats.timeouts.up();
+            if let Some(cluster) = lane.cluster.borrow().as_ref() {
+                cluster.stats.timeouts.up();
             }
             hub.tell(|worker| worker.upstream_reset(id, UpstreamFailure::Timeout));
             lane.driver.wake();
         }
     }
-    for (id, lane) in hub.lanes_where(|lane, _| late(Some(lane.active.get()), timeouts.stream_idle)) {
+    for (id, lane) in hub.lanes_where(|lane, _| is_late(now, Some(lane.active.get()), timeouts.stream_idle)) {
         hub.stats.idle_timeouts.up();
         if lane.timed_out.replace(true) {
             // The plugins hold the answer back as well.
@@ -72,28 +97,16 @@ fn sweep(hub: &Rc<Hub>) {
         }
         lane.driver.wake();
     }
-    for client in hub.clients.borrow().values() {
-        if late(client.head_since.get(), timeouts.request_headers)
-            || late(client.idle_since(), timeouts.connection_idle)
-        {
-            hub.stats.connection_timeouts.up();
-            if let Some(task) = client.task.borrow().as_ref() {
-                task.abort();
-            }
-        }
+    let idle = |since: Instant| is_late(now, Some(since), timeouts.connection_idle);
+    let quiet: Vec<_> =
+        hub.tcp.borrow().iter().filter(|(_, lane)| idle(lane.active.get())).map(|(id, _)| *id).collect();
+    for id in quiet {
+        hub.stats.idle_timeouts.up();
+        hub.tell(|worker| worker.tcp_upstream_gone(id));
     }
-}
-
-/// Tells the admin port how the worker is doing.
-fn report(hub: &Hub) {
-    hub.ask(|worker| {
-        let counters = worker.counters();
-        hub.stats.traps.set(counters.traps);
-        hub.stats.host_calls.set(counters.host_calls);
-        hub.stats.vms.set(worker.running_vms() as u64);
-        hub.stats.vms_started.set(worker.started_vms());
-        for (index, failed) in hub.stats.failed.iter().enumerate() {
-            failed.set(u64::from(worker.has_failed(index)));
-        }
-    });
+    for lane in hub.tcp.borrow().values() {
+        // A callout's answer may have released what a filter held.
+        lane.up.look_again();
+        lane.down.look_again();
+    }
 }

@@ -28,7 +28,7 @@ pub(crate) async fn run(hub: Rc<Hub>, lane: Rc<Lane>, id: ExchangeId, mut body: 
             if lane.over.get() {
                 return Poll::Ready(Next::Over);
             }
-            let limit = hub.settings.buffer_limit;
+            let limit = hub.thread.settings.buffer_limit;
             if !lane.up.has_room() || hub.ask(|worker| worker.request_backlog(id)) > limit {
                 return lane.upload.sleep(cx);
             }

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -12,10 +11,13 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
+use tokio_rustls::TlsConnector;
+use wasmplugin_host::surroundings::UpstreamHost;
 
 use crate::bodies::RequestBody;
 use crate::settings;
-use crate::stats::{ClusterStats, WorkerStats};
+use crate::socket::Plug;
+use crate::stats::{ClusterStats, Count, WorkerStats};
 use crate::tasks::Local;
 
 /// Idle connections that are kept per server and worker.
@@ -24,22 +26,26 @@ const KEPT: usize = 1024;
 /// A cluster as one worker knows it.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    pub(crate) name: String,
-    pub(crate) http2: bool,
+    pub(crate) settings: settings::Cluster,
+    pub(crate) stats: Arc<ClusterStats>,
     endpoints: Vec<Rc<Endpoint>>,
     next: Cell<usize>,
-    connect_timeout: Duration,
-    stats: Arc<WorkerStats>,
-    index: usize,
 }
 
 #[derive(Debug)]
 struct Endpoint {
     address: SocketAddr,
     /// Connections without a request; the last one used is the next one taken.
-    idle: RefCell<Vec<http1::SendRequest<RequestBody>>>,
+    idle: RefCell<Vec<Line<http1::SendRequest<RequestBody>>>>,
     /// The one connection for all requests. The lock is held while it is made, so that it is made once.
-    shared: Mutex<Option<http2::SendRequest<RequestBody>>>,
+    shared: Mutex<Option<Line<http2::SendRequest<RequestBody>>>>,
+}
+
+/// A connection to a server, and what plugins learn about it.
+#[derive(Debug, Clone)]
+struct Line<S> {
+    sender: S,
+    host: Arc<UpstreamHost>,
 }
 
 /// Why there is no response.
@@ -61,60 +67,67 @@ pub(crate) enum Failure {
 #[derive(Debug)]
 pub(crate) struct Lease {
     endpoint: Rc<Endpoint>,
-    sender: Option<http1::SendRequest<RequestBody>>,
+    line: Option<Line<http1::SendRequest<RequestBody>>>,
 }
 
 impl Lease {
     /// Keeps the connection for the next request.
     pub(crate) fn give_back(self) {
-        let Some(sender) = self.sender else { return };
+        let Some(line) = self.line else { return };
         let mut idle = self.endpoint.idle.borrow_mut();
-        if !sender.is_closed() && idle.len() < KEPT {
-            idle.push(sender);
+        if !line.sender.is_closed() && idle.len() < KEPT {
+            idle.push(line);
         }
     }
 }
 
 impl Cluster {
-    pub(crate) fn new(cluster: &settings::Cluster, index: usize, stats: &Arc<WorkerStats>) -> Self {
+    pub(crate) fn new(settings: &settings::Cluster, stats: &WorkerStats) -> Self {
         let endpoint = |address: &SocketAddr| {
             Rc::new(Endpoint { address: *address, idle: RefCell::default(), shared: Mutex::default() })
         };
         Self {
-            name: cluster.name.clone(),
-            http2: cluster.http2,
-            endpoints: cluster.endpoints.iter().map(endpoint).collect(),
+            stats: stats.cluster(&settings.name),
+            endpoints: settings.endpoints.iter().map(endpoint).collect(),
             next: Cell::new(0),
-            connect_timeout: cluster.connect_timeout,
-            stats: Arc::clone(stats),
-            index,
+            settings: settings.clone(),
         }
     }
 
-    /// What is counted about it.
-    pub(crate) fn stats(&self) -> Option<&ClusterStats> {
-        self.stats.clusters.get(self.index)
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.settings.name == name
     }
 
-    /// Sends a request and waits for the headers of the response.
-    pub(crate) async fn send(&self, request: Request<RequestBody>) -> Result<(Response<Incoming>, Lease), Failure> {
+    /// Whether its servers speak HTTP/2.
+    pub(crate) const fn http2(&self) -> bool {
+        self.settings.http2
+    }
+
+    /// The server whose turn it is.
+    fn endpoint(&self) -> Option<&Rc<Endpoint>> {
         let at = self.next.get();
         self.next.set(at.wrapping_add(1));
-        let endpoint = at.checked_rem(self.endpoints.len()).and_then(|at| self.endpoints.get(at));
-        let Some(endpoint) = endpoint else { return Err(Failure::NoServer) };
-        if let Some(stats) = self.stats() {
-            stats.requests.up();
-        }
-        let _active = Active::new(&self.stats, self.index, |stats| &stats.requests_active);
-        let result = if self.http2 {
-            self.send_shared(endpoint, request).await
+        at.checked_rem(self.endpoints.len()).and_then(|at| self.endpoints.get(at))
+    }
+
+    /// Sends a request and waits for the headers of the response; `sent` learns to which server.
+    pub(crate) async fn send(
+        &self,
+        request: Request<RequestBody>,
+        sent: impl Fn(&Arc<UpstreamHost>),
+    ) -> Result<(Response<Incoming>, Lease), Failure> {
+        let Some(endpoint) = self.endpoint() else { return Err(Failure::NoServer) };
+        self.stats.requests.up();
+        let _active = Active::new(&self.stats, |stats| &stats.requests_active);
+        let result = if self.http2() {
+            self.send_shared(endpoint, request, sent).await
         } else {
-            self.send_alone(endpoint, request).await
+            self.send_alone(endpoint, request, sent).await
         };
-        match (self.stats(), &result) {
-            (Some(stats), Ok((response, _))) => stats.responses.count(response.status().as_u16()),
-            (Some(stats), Err(Failure::Reset | Failure::Protocol)) => stats.resets.up(),
-            _ => {}
+        match &result {
+            Ok((response, _)) => self.stats.responses.count(response.status().as_u16()),
+            Err(Failure::Reset | Failure::Protocol) => self.stats.resets.up(),
+            Err(_) => {}
         }
         result
     }
@@ -124,16 +137,18 @@ impl Cluster {
         &self,
         endpoint: &Rc<Endpoint>,
         mut request: Request<RequestBody>,
+        sent: impl Fn(&Arc<UpstreamHost>),
     ) -> Result<(Response<Incoming>, Lease), Failure> {
         loop {
             let kept = endpoint.take_idle();
             let fresh = kept.is_none();
-            let mut sender = match kept {
-                Some(sender) => sender,
+            let mut line = match kept {
+                Some(line) => line,
                 None => self.connect(endpoint).await?,
             };
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, Lease { endpoint: Rc::clone(endpoint), sender: Some(sender) })),
+            sent(&line.host);
+            match line.sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, Lease { endpoint: Rc::clone(endpoint), line: Some(line) })),
                 // The server had closed the kept connection: nothing was sent, so another one may try.
                 Err(error) => request = unsent(error, fresh)?,
             }
@@ -145,81 +160,95 @@ impl Cluster {
         &self,
         endpoint: &Rc<Endpoint>,
         mut request: Request<RequestBody>,
+        sent: impl Fn(&Arc<UpstreamHost>),
     ) -> Result<(Response<Incoming>, Lease), Failure> {
         loop {
             let mut shared = endpoint.shared.lock().await;
-            let kept = shared.as_ref().filter(|sender| !sender.is_closed()).cloned();
+            let kept = shared.as_ref().filter(|line| !line.sender.is_closed()).cloned();
             let fresh = kept.is_none();
-            let mut sender = match kept {
-                Some(sender) => sender,
+            let mut line = match kept {
+                Some(line) => line,
                 None => {
-                    let sender = self.connect_shared(endpoint).await?;
-                    *shared = Some(sender.clone());
-                    sender
+                    let line = self.connect_shared(endpoint).await?;
+                    *shared = Some(line.clone());
+                    line
                 }
             };
             drop(shared);
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, Lease { endpoint: Rc::clone(endpoint), sender: None })),
+            sent(&line.host);
+            match line.sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, Lease { endpoint: Rc::clone(endpoint), line: None })),
                 Err(error) => request = unsent(error, fresh)?,
             }
         }
     }
 
-    async fn connect(&self, endpoint: &Endpoint) -> Result<http1::SendRequest<RequestBody>, Failure> {
-        let socket = TokioIo::new(self.open(endpoint.address).await?);
-        let (sender, connection) = http1::handshake(socket).await.map_err(|_| Failure::Reset)?;
-        let open = Active::new(&self.stats, self.index, |stats| &stats.connections_active);
-        tokio::task::spawn_local(async move {
-            let _open = open;
-            if let Err(error) = connection.await {
-                log::debug!("an upstream connection has ended: {error}");
-            }
-        });
-        Ok(sender)
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Line<http1::SendRequest<RequestBody>>, Failure> {
+        let (socket, host) = self.open(endpoint.address).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(socket)).await.map_err(|_| Failure::Reset)?;
+        self.attend(connection);
+        Ok(Line { sender, host })
     }
 
-    async fn connect_shared(&self, endpoint: &Endpoint) -> Result<http2::SendRequest<RequestBody>, Failure> {
-        let socket = TokioIo::new(self.open(endpoint.address).await?);
+    async fn connect_shared(&self, endpoint: &Endpoint) -> Result<Line<http2::SendRequest<RequestBody>>, Failure> {
+        let (socket, host) = self.open(endpoint.address).await?;
         let mut builder = http2::Builder::new(Local);
         builder.timer(TokioTimer::new()).initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
-        let (sender, connection) = builder.handshake(socket).await.map_err(|_| Failure::Reset)?;
-        let open = Active::new(&self.stats, self.index, |stats| &stats.connections_active);
+        let handshake = builder.handshake(TokioIo::new(socket)).await;
+        let (sender, connection) = handshake.map_err(|_| Failure::Reset)?;
+        self.attend(connection);
+        Ok(Line { sender, host })
+    }
+
+    /// Keeps a connection going for as long as it lasts.
+    fn attend(&self, connection: impl Future<Output = hyper::Result<()>> + 'static) {
+        let open = Active::new(&self.stats, |stats| &stats.connections_active);
         tokio::task::spawn_local(async move {
             let _open = open;
             if let Err(error) = connection.await {
                 log::debug!("an upstream connection has ended: {error}");
             }
         });
-        Ok(sender)
     }
 
-    async fn open(&self, address: SocketAddr) -> Result<TcpStream, Failure> {
-        let stats = self.stats();
-        if let Some(stats) = stats {
-            stats.connections.up();
-        }
-        match tokio::time::timeout(self.connect_timeout, TcpStream::connect(address)).await {
-            Ok(Ok(socket)) => {
-                // Without it small pieces would wait for each other; the connection works either way.
-                socket.set_nodelay(true).ok();
-                Ok(socket)
-            }
+    /// A connection to the server whose turn it is, for bytes that are not HTTP.
+    pub(crate) async fn open_tcp(&self) -> Result<Plug, Failure> {
+        let Some(endpoint) = self.endpoint() else { return Err(Failure::NoServer) };
+        Ok(self.open(endpoint.address).await?.0)
+    }
+
+    async fn open(&self, address: SocketAddr) -> Result<(Plug, Arc<UpstreamHost>), Failure> {
+        self.stats.connections.up();
+        match tokio::time::timeout(self.settings.connect_timeout, self.dial(address)).await {
+            Ok(Ok(opened)) => Ok(opened),
             Ok(Err(error)) => {
-                log::debug!("cluster `{}`: no connection to `{address}`: {error}", self.name);
-                if let Some(stats) = stats {
-                    stats.connect_failures.up();
-                }
+                log::debug!("cluster `{}`: no connection to `{address}`: {error}", self.settings.name);
+                self.stats.connect_failures.up();
                 Err(Failure::Connect)
             }
             Err(_) => {
-                if let Some(stats) = stats {
-                    stats.connect_failures.up();
-                    stats.connect_timeouts.up();
-                }
+                self.stats.connect_failures.up();
+                self.stats.connect_timeouts.up();
                 Err(Failure::ConnectTimeout)
             }
         }
+    }
+
+    async fn dial(&self, address: SocketAddr) -> std::io::Result<(Plug, Arc<UpstreamHost>)> {
+        let socket = TcpStream::connect(address).await?;
+        // Without it small pieces would wait for each other; the connection works either way.
+        socket.set_nodelay(true).ok();
+        let mut host = UpstreamHost {
+            address: Some(address),
+            local_address: socket.local_addr().ok(),
+            metadata: self.settings.host_metadata.clone(),
+            ..UpstreamHost::default()
+        };
+        let Some(tls) = &self.settings.tls else { return Ok((Plug::Plain(socket), Arc::new(host))) };
+        let connector = TlsConnector::from(Arc::clone(&tls.config));
+        let socket = connector.connect(tls.server_name.clone(), socket).await?;
+        host.tls = Some(tls.facts(socket.get_ref().1));
+        Ok((Plug::Tls(Box::new(socket.into())), Arc::new(host)))
     }
 
     /// Closes the connections that wait.
@@ -234,11 +263,11 @@ impl Cluster {
 }
 
 impl Endpoint {
-    fn take_idle(&self) -> Option<http1::SendRequest<RequestBody>> {
+    fn take_idle(&self) -> Option<Line<http1::SendRequest<RequestBody>>> {
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|sender| !sender.is_closed());
+        idle.retain(|line| !line.sender.is_closed());
         // A connection that was given back a moment ago may still be on its way to its end.
-        let at = idle.iter().rposition(http1::SendRequest::is_ready)?;
+        let at = idle.iter().rposition(|line| line.sender.is_ready())?;
         Some(idle.remove(at))
     }
 }
@@ -257,29 +286,19 @@ fn unsent(mut error: TrySendError<Request<RequestBody>>, fresh: bool) -> Result<
 
 /// Counts something for as long as it lives.
 struct Active {
-    stats: Arc<WorkerStats>,
-    index: usize,
-    which: fn(&ClusterStats) -> &crate::stats::Count,
+    stats: Arc<ClusterStats>,
+    which: fn(&ClusterStats) -> &Count,
 }
 
 impl Active {
-    fn new(stats: &Arc<WorkerStats>, index: usize, which: fn(&ClusterStats) -> &crate::stats::Count) -> Self {
-        let active = Self { stats: Arc::clone(stats), index, which };
-        if let Some(count) = active.count() {
-            count.up();
-        }
-        active
-    }
-
-    fn count(&self) -> Option<&crate::stats::Count> {
-        self.stats.clusters.get(self.index).map(self.which)
+    fn new(stats: &Arc<ClusterStats>, which: fn(&ClusterStats) -> &Count) -> Self {
+        which(stats).up();
+        Self { stats: Arc::clone(stats), which }
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        if let Some(count) = self.count() {
-            count.down();
-        }
+        (self.which)(&self.stats).down();
     }
 }

@@ -1,4 +1,4 @@
-//! One worker's thread: its VMs, its connections, and the orders that it takes.
+//! One worker's thread: its chains, its connections, and the orders that it takes.
 
 use std::io;
 use std::net::TcpStream;
@@ -8,11 +8,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::LocalRuntime;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use wasmplugin_host::services::Services;
-use wasmplugin_host::shared::Inbox;
-use wasmplugin_host::worker::{Options, Worker};
 
 use crate::activity::Activity;
 use crate::callout;
@@ -20,16 +17,26 @@ use crate::connection;
 use crate::error::StartError;
 use crate::grpc;
 use crate::hub::{Hub, Senders};
-use crate::settings::Settings;
+use crate::listener::Listener;
+use crate::settings::{self, Settings};
 use crate::stats::WorkerStats;
+use crate::thread_state::ThreadState;
 use crate::timer;
 
 /// What a worker's thread can be told.
 pub(crate) enum Order {
-    /// Serve a client.
-    Serve(u64, TcpStream),
+    /// Serve a client of that listener.
+    Serve(u64, Arc<str>, TcpStream),
+    /// Start the chains that these settings change, and say whether they run; nothing takes them yet.
+    Prepare(Arc<Settings>, mpsc::Sender<Result<(), StartError>>),
+    /// Take what was prepared last, and say when that is done.
+    Commit(mpsc::Sender<()>),
+    /// Forget what was prepared last.
+    Abandon,
     /// Say what is going on.
     Report(mpsc::Sender<Activity>),
+    /// Close each connection as soon as its client waits for nothing.
+    Drain,
     /// Let everything that is open come to its end, but not longer than this; then end.
     Stop(Duration),
 }
@@ -44,14 +51,14 @@ pub(crate) struct WorkerThread {
 
 impl WorkerThread {
     /// Starts the thread, and waits until its VMs run.
-    pub(crate) fn start(index: usize, settings: &Arc<Settings>, services: &Arc<Services>) -> Result<Self, StartError> {
+    pub(crate) fn start(name: String, settings: &Arc<Settings>, services: &Arc<Services>) -> Result<Self, StartError> {
         let (orders, inbox) = unbounded_channel();
         let (started, starts) = mpsc::channel();
-        let stats = Arc::new(WorkerStats::new(settings.plugins.len(), settings.clusters.len()));
+        let stats = Arc::<WorkerStats>::default();
         let thread = {
             let (settings, services, stats) = (Arc::clone(settings), Arc::clone(services), Arc::clone(&stats));
             thread::Builder::new()
-                .name(format!("wasmplugin-{index}"))
+                .name(name)
                 .spawn(move || run(inbox, &started, settings, services, stats))
                 .map_err(StartError::Thread)?
         };
@@ -67,6 +74,23 @@ impl WorkerThread {
         let (answer, answers) = mpsc::channel();
         self.orders.send(Order::Report(answer)).ok()?;
         answers.recv().ok()
+    }
+
+    /// Starts what these settings change; nothing takes it yet.
+    pub(crate) fn prepare(&self, settings: &Arc<Settings>) -> Result<(), StartError> {
+        let (answer, answers) = mpsc::channel();
+        let ended = |_| StartError::Thread(io::Error::other("it has ended"));
+        self.orders.send(Order::Prepare(Arc::clone(settings), answer)).map_err(|_| ended(()))?;
+        answers.recv().map_err(|_| ended(()))?
+    }
+
+    /// Takes what was prepared.
+    pub(crate) fn commit(&self) {
+        let (answer, answers) = mpsc::channel();
+        if self.orders.send(Order::Commit(answer)).is_ok() {
+            // Nothing is left to commit if the thread has ended.
+            answers.recv().ok();
+        }
     }
 
     /// Waits for the thread's end.
@@ -86,6 +110,23 @@ impl Drop for WorkerThread {
     }
 }
 
+/// What was started and is not taken yet.
+struct Prepared {
+    settings: Arc<Settings>,
+    /// By the listener's place in the settings; nothing where the old chain stays.
+    hubs: Vec<Option<Rc<Hub>>>,
+}
+
+/// The thread from within.
+struct Thread {
+    state: Rc<ThreadState>,
+    /// The settings whose chains run.
+    current: Arc<Settings>,
+    prepared: Option<Prepared>,
+    /// All chains that may still run, those that were replaced included.
+    hubs: Vec<Rc<Hub>>,
+}
+
 fn run(
     orders: UnboundedReceiver<Order>,
     started: &mpsc::Sender<Result<(), StartError>>,
@@ -95,101 +136,171 @@ fn run(
 ) {
     // Whoever started the thread waits for its word, so it is there to hear it.
     let tell = |word| drop(started.send(word));
-    let timer = Arc::new(Notify::new());
-    let wake = Arc::clone(&timer);
-    let options = Options {
-        buffer_limit: settings.buffer_limit,
-        limits: settings.limits.clone(),
-        inbox: Inbox::waking(Arc::new(move || wake.notify_one())),
-        ..Options::default()
-    };
-    let worker = match Worker::start(&settings.plugins, Arc::clone(&services), options) {
-        Ok(worker) => worker,
-        Err(error) => return tell(Err(StartError::Plugin(error))),
-    };
+    let state = Rc::new(ThreadState::new(Arc::clone(&settings), services, stats));
+    let mut thread = Thread { state, current: Arc::clone(&settings), prepared: None, hubs: Vec::new() };
+    if let Err(error) = thread.prepare(settings) {
+        return tell(Err(error));
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
         Ok(runtime) => runtime,
         Err(error) => return tell(Err(StartError::Thread(error))),
     };
-    let hub = Rc::new(Hub::new(
-        worker,
-        Senders { http: callout::start, grpc: grpc::start },
-        settings,
-        services,
-        stats,
-        timer,
-    ));
-    tell(Ok(()));
-    serve(&runtime, &hub, orders);
+    thread.serve(&runtime, orders, || tell(Ok(())));
 }
 
-fn serve(runtime: &LocalRuntime, hub: &Rc<Hub>, mut orders: UnboundedReceiver<Order>) {
-    runtime.block_on(async {
+impl Thread {
+    /// Starts the chains that differ from those that run.
+    fn prepare(&mut self, settings: Arc<Settings>) -> Result<(), StartError> {
+        let senders = Senders { http: callout::start, grpc: grpc::start };
+        let stays = |listener: &settings::Listener| {
+            let known = self.state.listeners.borrow().contains_key(&listener.name);
+            let old = self.current.listeners.iter().find(|old| old.name == listener.name);
+            known && old.is_some_and(|old| old.same_chain(listener))
+        };
+        let hub = |listener: &settings::Listener| match stays(listener) {
+            true => Ok(None),
+            false => Hub::start(&self.state, listener, senders).map(Some),
+        };
+        let hubs = settings.listeners.iter().map(hub).collect::<Result<_, _>>()?;
+        self.prepared = Some(Prepared { settings, hubs });
+        Ok(())
+    }
+
+    /// Takes the chains that were started.
+    fn commit(&mut self) {
+        let Some(Prepared { settings, hubs }) = self.prepared.take() else { return };
+        self.state.set_clusters(&settings.clusters);
+        for (listener, hub) in settings.listeners.iter().zip(hubs) {
+            let known = self.state.listeners.borrow().get(&listener.name).cloned();
+            match (known, hub) {
+                (Some(known), None) => known.renew(listener),
+                (Some(known), Some(hub)) => {
+                    self.state.stats.forget_plugins(&listener.name);
+                    self.begin(&hub);
+                    known.change(listener, hub);
+                }
+                (None, Some(hub)) => {
+                    self.begin(&hub);
+                    let new = Rc::new(Listener::new(listener, hub));
+                    self.state.listeners.borrow_mut().insert(listener.name.clone(), new);
+                }
+                (None, None) => {}
+            }
+        }
+        let wanted = |name: &String| settings.listeners.iter().any(|listener| listener.name == *name);
+        let gone: Vec<_> = self.state.listeners.borrow().keys().filter(|name| !wanted(name)).cloned().collect();
+        for name in gone {
+            let listener = self.state.listeners.borrow_mut().remove(&name);
+            if let Some(listener) = listener {
+                self.state.stats.forget_plugins(&name);
+                listener.hub().retire();
+            }
+        }
+        self.current = settings;
+    }
+
+    fn begin(&mut self, hub: &Rc<Hub>) {
         // What the plugins have asked for while they started.
         hub.tell(|_| ());
         tokio::task::spawn_local(timer::run(Rc::clone(hub)));
-        let grace = loop {
-            match orders.recv().await {
-                Some(Order::Serve(id, socket)) => {
-                    if let Err(error) = welcome(hub, id, socket) {
-                        log::warn!("a connection cannot be served: {error}");
-                    }
+        self.hubs.retain(|hub| !hub.over.get());
+        self.hubs.push(Rc::clone(hub));
+    }
+
+    fn serve(mut self, runtime: &LocalRuntime, mut orders: UnboundedReceiver<Order>, started: impl FnOnce()) {
+        runtime.block_on(async {
+            self.commit();
+            tokio::task::spawn_local(timer::watch_clients(Rc::clone(&self.state)));
+            started();
+            let grace = loop {
+                match orders.recv().await {
+                    Some(Order::Stop(grace)) => break grace,
+                    Some(order) => self.obey(order),
+                    None => break Duration::ZERO,
                 }
-                // Whoever asked may have given up.
-                Some(Order::Report(answer)) => drop(answer.send(Activity::of(hub))),
-                Some(Order::Stop(grace)) => break grace,
-                None => break Duration::ZERO,
+            };
+            self.drain();
+            let state = Rc::clone(&self.state);
+            tokio::select! {
+                () = everybody_left(&state) => {}
+                () = tokio::time::sleep(grace) => {}
+                () = self.obey_until_hurried(&mut orders) => {}
             }
-        };
-        hub.draining.set(true);
-        hub.drain.notify_waiters();
-        tokio::select! {
-            () = everybody_left(hub) => {}
-            () = tokio::time::sleep(grace) => {}
-            () = answer_reports(hub, &mut orders) => {}
+            for client in state.clients.borrow().values() {
+                if let Some(task) = client.task.borrow().as_ref() {
+                    task.abort();
+                }
+            }
+            everybody_left(&state).await;
+            // The streams of HTTP/2 have tasks of their own, which now find out.
+            tokio::task::yield_now().await;
+            for hub in &self.hubs {
+                hub.end();
+            }
+            state.listeners.borrow_mut().clear();
+            state.close_clusters();
+        });
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Serve(id, listener, socket) => {
+                if let Err(error) = self.welcome(id, &listener, socket) {
+                    log::warn!("a connection cannot be served: {error}");
+                }
+            }
+            // Whoever asked may have given up, here and below.
+            Order::Prepare(settings, answer) => drop(answer.send(self.prepare(settings))),
+            Order::Commit(answer) => {
+                self.commit();
+                answer.send(()).ok();
+            }
+            Order::Abandon => self.prepared = None,
+            Order::Report(answer) => drop(answer.send(Activity::of(&self.state, &self.hubs))),
+            Order::Drain | Order::Stop(_) => self.drain(),
         }
-        for client in hub.clients.borrow().values() {
-            if let Some(task) = client.task.borrow().as_ref() {
-                task.abort();
+    }
+
+    fn drain(&self) {
+        self.state.draining.set(true);
+        self.state.drain.notify_waiters();
+    }
+
+    fn welcome(&self, id: u64, listener: &str, socket: TcpStream) -> io::Result<()> {
+        let socket = tokio::net::TcpStream::from_std(socket)?;
+        // Small responses go out at once.
+        socket.set_nodelay(true)?;
+        let listener = self.state.listeners.borrow().get(listener).cloned();
+        match listener {
+            Some(listener) => connection::start(&self.state, &listener, id, socket),
+            // The listener is gone: the connection is dropped, and so closed.
+            None => {
+                self.state.stats.connections.up();
             }
         }
-        everybody_left(hub).await;
-        // The streams of HTTP/2 have tasks of their own, which now find out.
-        tokio::task::yield_now().await;
-        hub.tell(Worker::stop);
-        for cluster in &hub.clusters {
-            cluster.close();
+        Ok(())
+    }
+
+    /// Goes on saying what is going on, until a second stop cuts the first one short.
+    async fn obey_until_hurried(&mut self, orders: &mut UnboundedReceiver<Order>) {
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Stop(_) => return,
+                // It is dropped, and so closed: there is no new work.
+                Order::Serve(..) => {}
+                order => self.obey(order),
+            }
         }
-    });
+        std::future::pending().await
+    }
 }
 
-fn welcome(hub: &Rc<Hub>, id: u64, socket: TcpStream) -> io::Result<()> {
-    let socket = tokio::net::TcpStream::from_std(socket)?;
-    // Small responses go out at once.
-    socket.set_nodelay(true)?;
-    connection::start(hub, id, socket);
-    Ok(())
-}
-
-async fn everybody_left(hub: &Hub) {
+async fn everybody_left(state: &ThreadState) {
     loop {
-        let left = hub.left.notified();
-        if hub.clients.borrow().is_empty() {
+        let left = state.left.notified();
+        if state.clients.borrow().is_empty() {
             return;
         }
         left.await;
     }
-}
-
-/// Goes on saying what is going on, until a second stop cuts the first one short.
-async fn answer_reports(hub: &Hub, orders: &mut UnboundedReceiver<Order>) {
-    while let Some(order) = orders.recv().await {
-        match order {
-            Order::Report(answer) => drop(answer.send(Activity::of(hub))),
-            Order::Stop(_) => return,
-            // It is dropped, and so closed: there is no new work.
-            Order::Serve(..) => {}
-        }
-    }
-    std::future::pending().await
 }

@@ -38,7 +38,7 @@ fn it_counts_what_happens() {
     client.send("GET / HTTP/1.1\r\nhost: test\r\nx-trap: 1\r\n\r\n");
     assert_eq!(client.answer().status, 503);
     let mut admin = Client::connect(proxy.admin_address().unwrap());
-    let failed = r#"wasmplugin_plugin_failed_workers{place="1",plugin="traps \"x\""}"#;
+    let failed = r#"wasmplugin_plugin_failed_workers{listener="listener",place="1",plugin="traps \"x\""}"#;
     eventually("the failure is reported", || value(&admin.get("/stats/prometheus"), failed) == Some(1.0));
     let page = admin.get("/stats/prometheus");
     assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));

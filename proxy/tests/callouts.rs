@@ -11,7 +11,7 @@ use crate::servers::{Server, nowhere, read_head, says, scripted, settings};
 
 fn proxy(upstream: &Server, auth: SocketAddr, timeout: u32) -> Proxy {
     let mut settings = settings(upstream.address);
-    settings.plugins.push(plugin("asks", &modules::asks(timeout)));
+    settings.listeners[0].plugins.push(plugin("asks", &modules::asks(timeout)));
     settings.clusters.push(Cluster { connect_timeout: Duration::from_secs(2), ..Cluster::new("auth", [auth]) });
     settings.callout_limit = 1000;
     Proxy::start(settings).unwrap()

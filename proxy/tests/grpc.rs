@@ -10,7 +10,7 @@ use crate::servers::{Server, nowhere, settings};
 
 fn proxy(upstream: &Server, oracle: std::net::SocketAddr, module: &str) -> Proxy {
     let mut settings = settings(upstream.address);
-    settings.plugins.push(plugin("asks", module));
+    settings.listeners[0].plugins.push(plugin("asks", module));
     settings.clusters.push(Cluster { http2: true, ..Cluster::new("oracle", [oracle]) });
     Proxy::start(settings).unwrap()
 }

@@ -74,7 +74,7 @@ fn bodies_and_trailers_go_both_ways() {
         let mut cluster = Cluster::new("upstream", [server.address]);
         cluster.http2 = http2;
         let mut settings = Settings::new(cluster);
-        settings.plugins.push(plugin("buffers", &modules::buffers()));
+        settings.listeners[0].plugins.push(plugin("buffers", &modules::buffers()));
         let proxy = Proxy::start(settings).unwrap();
         run(async {
             let mut sender = connect(proxy.address()).await;

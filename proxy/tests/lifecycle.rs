@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use wasmplugin_host::wasm::Module;
-use wasmplugin_proxy::{Cluster, Plugin, Proxy, Settings, StartError};
+use wasmplugin_proxy::{Cluster, Plugin, Proxy, Routes, Serves, Settings, StartError};
 
 use crate::clients::{Client, eventually};
 use crate::modules::{self, plugin};
@@ -20,7 +20,7 @@ fn refused(settings: Settings) -> String {
 #[test]
 fn settings_that_contradict_themselves_are_named() {
     let mut settings = Settings::new(Cluster::new("a", []));
-    settings.route = "b".to_owned();
+    settings.listeners[0].serves = Serves::Http(Routes::all("b"));
     assert_eq!(refused(settings), "requests are to go to cluster `b`, which does not exist; known clusters: `a`");
     let mut settings = Settings::new(Cluster::new("a", []));
     settings.clusters.push(Cluster::new("a", []));
@@ -39,7 +39,7 @@ fn a_port_that_is_taken_is_named() {
         if admin {
             settings.admin = Some(address);
         } else {
-            settings.listener = address;
+            settings.listeners[0].address = address;
         }
         let what = if admin { "admin port" } else { "listener" };
         let expected = format!(
@@ -56,9 +56,9 @@ fn a_plugin_that_does_not_start_prevents_everything() {
     for (wat, reason) in [(modules::refuses(), "refused its configuration"), (modules::fails_at_start(), "unreachable")]
     {
         let mut settings = settings(nowhere());
-        settings.listener = address;
+        settings.listeners[0].address = address;
         settings.workers = 2;
-        settings.plugins = vec![plugin("fine", &modules::adds_header()), plugin("bad.wasm", &wat)];
+        settings.listeners[0].plugins = vec![plugin("fine", &modules::adds_header()), plugin("bad.wasm", &wat)];
         let error = Proxy::start(settings).unwrap_err();
         assert!(matches!(error, StartError::Plugin(_)));
         let text = error.to_string();
@@ -170,7 +170,7 @@ fn plugins_on_two_workers_share_their_metrics() {
     let server = Server::http1();
     let mut settings = settings(server.address);
     settings.workers = 2;
-    settings.plugins.push(Plugin { ..plugin("ticks", &modules::ticks()) });
+    settings.listeners[0].plugins.push(Plugin { ..plugin("ticks", &modules::ticks()) });
     let proxy = Proxy::start(settings).unwrap();
     let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(proxy.address())).collect();
     for client in &mut clients {

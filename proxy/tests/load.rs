@@ -24,7 +24,8 @@ fn a_thousand_exchanges_at_once_keep_their_own() {
     let mut settings = settings(server.address);
     settings.workers = 2;
     settings.clusters.push(Cluster::new("auth", [auth.address]));
-    settings.plugins = vec![plugin("asks", &modules::asks(20_000)), plugin("adds", &modules::adds_header())];
+    settings.listeners[0].plugins =
+        vec![plugin("asks", &modules::asks(20_000)), plugin("adds", &modules::adds_header())];
     let proxy = Proxy::start(settings).unwrap();
     let address = proxy.address();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

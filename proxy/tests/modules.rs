@@ -15,6 +15,7 @@ pub(crate) fn plugin(name: &str, wat: &str) -> Plugin {
         configuration: Bytes::new(),
         vm_configuration: Bytes::new(),
         fail: FailPolicy::Closed,
+        environment: Vec::new(),
         allow_on_headers_stop_iteration: false,
         code: Code::Wasm(Arc::new(Module::from_bytes(name, wat::parse_str(wat).unwrap()).unwrap())),
     }

@@ -67,7 +67,7 @@ fn a_vm_is_reloaded_after_a_pause() {
 fn whoever_waits_for_ever_is_answered_in_the_end() {
     let server = Server::http1();
     let mut settings = settings(server.address);
-    settings.plugins.push(plugin("pauses", &modules::pauses()));
+    settings.listeners[0].plugins.push(plugin("pauses", &modules::pauses()));
     settings.timeouts.stream_idle = Duration::from_millis(100);
     let proxy = Proxy::start(settings).unwrap();
     let mut client = Client::connect(proxy.address());

@@ -172,6 +172,6 @@ pub(crate) fn settings(upstream: SocketAddr) -> Settings {
 /// A proxy in front of one server.
 pub(crate) fn proxy(upstream: SocketAddr, plugins: impl IntoIterator<Item = Plugin>) -> Proxy {
     let mut settings = settings(upstream);
-    settings.plugins.extend(plugins);
+    settings.listeners[0].plugins.extend(plugins);
     Proxy::start(settings).unwrap()
 }

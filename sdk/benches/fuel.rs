@@ -70,6 +70,7 @@ impl Cost {
             configuration: Bytes::new(),
             vm_configuration: Bytes::new(),
             fail: FailPolicy::Closed,
+            environment: Vec::new(),
             allow_on_headers_stop_iteration: false,
             code: Code::Wasm(module),
         };

@@ -66,6 +66,7 @@ pub struct Plugin {
     pub module: PathBuf,
     pub configuration: Bytes,
     pub vm_configuration: Bytes,
+    pub environment: Vec<(String, String)>,
     pub fail: FailPolicy,
     pub allow_on_headers_stop_iteration: bool,
 }
@@ -189,13 +190,13 @@ impl Bootstrap {
 
 impl Plugin {
     /// As a filter of that kind, `http` or `network`.
-    fn render(&self, kind: &str) -> Value {
+    pub fn render(&self, kind: &str) -> Value {
         let filter = typed(&format!("envoy.extensions.filters.{kind}.wasm.v3.Wasm"), json!({"config": self.config()}));
         json!({"name": format!("envoy.filters.{kind}.wasm"), "typed_config": filter})
     }
 
     /// As a bootstrap extension.
-    fn render_singleton(&self) -> Value {
+    pub fn render_singleton(&self) -> Value {
         let service = json!({"singleton": true, "config": self.config()});
         json!({
             "name": "envoy.bootstrap.wasm",
@@ -212,6 +213,11 @@ impl Plugin {
         if !self.vm_configuration.is_empty() {
             put(&mut vm, "configuration", any(&self.vm_configuration));
         }
+        if !self.environment.is_empty() {
+            let values: serde_json::Map<_, _> =
+                self.environment.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            put(&mut vm, "environment_variables", json!({"key_values": values}));
+        }
         let mut config = json!({
             "name": self.name,
             "root_id": self.root_id,
@@ -222,6 +228,7 @@ impl Plugin {
         let (key, value) = match self.fail {
             FailPolicy::Closed => ("failure_policy", json!("FAIL_CLOSED")),
             FailPolicy::Open => ("fail_open", json!(true)),
+            FailPolicy::OpenLater => ("failure_policy", json!("FAIL_OPEN")),
             FailPolicy::Reload => ("failure_policy", json!("FAIL_RELOAD")),
         };
         put(&mut config, key, value);
@@ -348,11 +355,13 @@ fn limit(to: &mut Value, buffer_limit: Option<usize>) {
     }
 }
 
-fn address(of: SocketAddr) -> Value {
+/// An address, as Envoy's configuration has it.
+pub fn address(of: SocketAddr) -> Value {
     json!({"socket_address": {"address": of.ip().to_string(), "port_value": of.port()}})
 }
 
-fn typed(message: &str, fields: Value) -> Value {
+/// A message in an `Any`, by its name.
+pub fn typed(message: &str, fields: Value) -> Value {
     let mut fields = fields;
     put(&mut fields, "@type", json!(format!("type.googleapis.com/{message}")));
     fields
@@ -366,7 +375,8 @@ fn any(bytes: &[u8]) -> Value {
     }
 }
 
-fn put(object: &mut Value, key: &str, value: Value) {
+/// Sets a field of an object.
+pub fn put(object: &mut Value, key: &str, value: Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.insert(key.to_owned(), value);
     }
@@ -406,6 +416,7 @@ mod tests {
             module: "/m/hello.wasm".into(),
             configuration: Bytes::from_static(b"{\"a\":1}"),
             vm_configuration: Bytes::from_static(b"\xff\x00"),
+            environment: Vec::new(),
             fail: FailPolicy::Open,
             allow_on_headers_stop_iteration: true,
         });

@@ -131,6 +131,7 @@ fn plugin(setup: PluginSetup) -> Result<config::Plugin, StartError> {
         module,
         configuration: setup.configuration,
         vm_configuration: setup.vm_configuration,
+        environment: Vec::new(),
         fail: setup.fail,
         allow_on_headers_stop_iteration: setup.allow_on_headers_stop_iteration,
     })

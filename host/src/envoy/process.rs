@@ -70,11 +70,16 @@ pub struct Process {
 impl Process {
     /// Starts the binary with that configuration and waits until it is ready.
     pub fn start(binary: &Path, bootstrap: &Bootstrap, options: Options) -> Result<Self, StartError> {
+        Self::run(binary, &bootstrap.render(), LISTENER, options)
+    }
+
+    /// As [`start`](Self::start), with any configuration, one of whose listeners has that name.
+    pub fn run(binary: &Path, bootstrap: &Value, listener: &str, options: Options) -> Result<Self, StartError> {
         let io = |error: io::Error| StartError::new(format!("envoy cannot be started: {error}"), Vec::new());
         let folder = folder().map_err(io)?;
         let bootstrap_file = folder.join("bootstrap.json");
         let admin_file = folder.join("admin");
-        fs::write(&bootstrap_file, bootstrap.render().to_string()).map_err(io)?;
+        fs::write(&bootstrap_file, bootstrap.to_string()).map_err(io)?;
 
         // In a group of its own, so that a Ctrl-C in the terminal leaves it alive to clean up.
         let mut watchdog = Command::new("sh")
@@ -102,7 +107,7 @@ impl Process {
 
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut process = Self { watchdog, folder, admin: unknown, listener: unknown, log };
-        process.wait_until_ready(&admin_file)?;
+        process.wait_until_ready(&admin_file, listener)?;
         Ok(process)
     }
 
@@ -166,13 +171,13 @@ impl Process {
         answer.map(|answer| String::from_utf8_lossy(&answer.body()).into_owned()).unwrap_or_default()
     }
 
-    fn wait_until_ready(&mut self, admin_file: &Path) -> Result<(), StartError> {
+    fn wait_until_ready(&mut self, admin_file: &Path, name: &str) -> Result<(), StartError> {
         let deadline = Instant::now() + START;
         loop {
             if self.log.is_closed() {
                 return Err(self.refusal());
             }
-            if let Some(listener) = self.find_ready(admin_file) {
+            if let Some(listener) = self.find_ready(admin_file, name) {
                 self.listener = listener;
                 return Ok(());
             }
@@ -185,7 +190,7 @@ impl Process {
     }
 
     /// The listener's address, once everything is up.
-    fn find_ready(&mut self, admin_file: &Path) -> Option<SocketAddr> {
+    fn find_ready(&mut self, admin_file: &Path, listener: &str) -> Option<SocketAddr> {
         self.admin = fs::read_to_string(admin_file).ok()?.trim().parse().ok()?;
         let ready = client::get(self.admin, "/ready", ADMIN).ok()?;
         if ready.status() != 200 {
@@ -196,7 +201,7 @@ impl Process {
             .get("listener_statuses")?
             .as_array()?
             .iter()
-            .find(|listener| listener.get("name").is_some_and(|name| name == LISTENER))?;
+            .find(|found| found.get("name").is_some_and(|name| name == listener))?;
         let address = found.get("local_address")?.get("socket_address")?;
         let port = u16::try_from(address.get("port_value")?.as_u64()?).ok()?;
         Some(SocketAddr::new(address.get("address")?.as_str()?.parse().ok()?, port))

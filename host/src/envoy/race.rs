@@ -99,6 +99,7 @@ impl Contestant {
             module: module.into(),
             configuration: Bytes::from(configuration.to_string()),
             vm_configuration: Bytes::new(),
+            environment: Vec::new(),
             fail: FailPolicy::Closed,
             allow_on_headers_stop_iteration: false,
         });

@@ -127,6 +127,7 @@ fn plugins(setups: Vec<PluginSetup>) -> Result<Vec<Plugin>, String> {
             vm_id: setup.vm_id,
             configuration: setup.configuration,
             vm_configuration: setup.vm_configuration,
+            environment: Vec::new(),
             fail: setup.fail,
             allow_on_headers_stop_iteration: setup.allow_on_headers_stop_iteration,
             code,

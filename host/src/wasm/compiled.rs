@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::{Engine, ExternType, Instance, InstancePre, Linker, Memory, Store, Table};
 
+use super::code_cache::CodeCache;
 use super::data::Data;
 use super::fuel::FuelMeter;
 use super::{engine, link};
@@ -62,9 +63,26 @@ impl Module {
     ///
     /// Only if the module uses what the engine does not know.
     pub fn compile(source: module::Module, settings: Settings) -> Result<Module, LoadError> {
+        Module::with(source, settings, |engine, bytes| wasmtime::Module::new(engine, bytes))
+    }
+
+    /// As [`compile`](Module::compile), but takes the code from the cache if it is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`compile`](Module::compile).
+    pub fn cached(source: module::Module, cache: &CodeCache) -> Result<Module, LoadError> {
+        Module::with(source, Settings::default(), |engine, bytes| cache.compile(engine, bytes))
+    }
+
+    fn with(
+        source: module::Module,
+        settings: Settings,
+        compile: impl FnOnce(&Engine, &[u8]) -> wasmtime::Result<wasmtime::Module>,
+    ) -> Result<Module, LoadError> {
         let fail = |reason: String| LoadError::new(source.name().to_owned(), Problem::Compile(reason));
         let engine = engine::engine(settings.fuel).map_err(fail)?;
-        let compiled = wasmtime::Module::new(engine, source.bytes()).map_err(|error| fail(format!("{error:#}")))?;
+        let compiled = compile(engine, source.bytes()).map_err(|error| fail(format!("{error:#}")))?;
         let linker = link::linker(engine, source.abi()).map_err(|error| fail(format!("{error:#}")))?;
         let functions_only = compiled.imports().all(|import| matches!(import.ty(), ExternType::Func(_)));
         let plan = if functions_only {

@@ -23,6 +23,8 @@ pub(super) struct Data {
     pub(super) allocator: Option<TypedFunc<u32, u32>>,
     pub(super) limits: StoreLimits,
     pub(super) services: Arc<Services>,
+    /// The environment variables that the module can read.
+    pub(super) environment: Arc<[(String, String)]>,
     pub(super) random: Random,
     /// What the allocator logged while a host call had the state.
     pub(super) late_logs: Vec<(LogLevel, Vec<u8>)>,
@@ -51,7 +53,7 @@ pub(super) fn restricted(name: &str, phase: Phase) -> wasmtime::Error {
 }
 
 impl Data {
-    pub(super) fn new(services: Arc<Services>, limits: StoreLimits) -> Data {
+    pub(super) fn new(services: Arc<Services>, environment: Arc<[(String, String)]>, limits: StoreLimits) -> Data {
         let random = if services.clock().is_manual() { Random::Repeatable(0) } else { Random::System };
         Data {
             state: None,
@@ -60,6 +62,7 @@ impl Data {
             allocator: None,
             limits,
             services,
+            environment,
             random,
             late_logs: Vec::new(),
             trapped: None,

@@ -34,8 +34,6 @@ fn start(fuel: bool) -> Result<Engine, String> {
     // Memories are reserved one by one, on demand: a pool would have to be as large as the most VMs that a
     // process ever has, each of 1 GiB, and instantiation (17 µs against 4) happens once per VM.
     config.cranelift_opt_level(OptLevel::Speed).epoch_interruption(true).consume_fuel(fuel);
-    // A Cranelift cache of compiled code would be switched on here (`Config::cache`); a plugin compiles in
-    // about 0.1 s, once per process.
     let engine = Engine::new(&config).map_err(|error| format!("{error:#}"))?;
     let clock = engine.clone();
     let ticking = thread::Builder::new().name("wasm-clock".to_owned()).spawn(move || {

@@ -51,7 +51,7 @@ impl WasmGuest {
         let limits = state.limits().clone();
         let bytes = usize::try_from(limits.memory).unwrap_or(usize::MAX);
         let store_limits = StoreLimitsBuilder::new().memory_size(bytes).table_elements(MAX_TABLE).build();
-        let data = Data::new(Arc::clone(state.services()), store_limits);
+        let data = Data::new(Arc::clone(state.services()), state.environment(), store_limits);
         let mut store = Store::new(module.engine(), data);
         store.limiter(|data| &mut data.limits);
         store.data_mut().state = Some(state);

@@ -3,6 +3,7 @@
 use crate::guest::{Guest, Load};
 use crate::vm::VmState;
 
+mod code_cache;
 mod compiled;
 mod data;
 mod engine;
@@ -16,6 +17,7 @@ mod tests;
 mod trap;
 mod wasi;
 
+pub use code_cache::CodeCache;
 pub use compiled::{Module, Settings};
 pub use fuel::{FuelMeter, FuelUse};
 

@@ -71,7 +71,11 @@ fn bind_one(linker: &mut Linker<Data>, function: Function, signature: &'static S
             if id > 1 { NOT_SUPPORTED } else { store(view, out, &1_u64.to_le_bytes()) }
         }),
         "random_get" => typed!(linker, function, |view, out: u32, len: u32| random(view, out, len)),
-        "environ_sizes_get" | "args_sizes_get" => typed!(linker, function, |view, count: u32, size: u32| {
+        "environ_get" => typed!(linker, function, |view, list: u32, text: u32| environment(view, list, text)),
+        "environ_sizes_get" => {
+            typed!(linker, function, |view, count: u32, size: u32| environment_sizes(view, count, size))
+        }
+        "args_sizes_get" => typed!(linker, function, |view, count: u32, size: u32| {
             both(store(view, count, &[0; 4]), || store(view, size, &[0; 4]))
         }),
         "poll_oneoff" => typed!(linker, function, |view, wanted: u32, events: u32, count: u32, out: u32| {
@@ -117,7 +121,7 @@ fn number(value: &Value) -> u64 {
 
 fn constant(name: &str, file: u32) -> u32 {
     match name {
-        "args_get" | "environ_get" | "fd_advise" | "fd_close" | "fd_seek" | "sched_yield" => SUCCESS,
+        "args_get" | "fd_advise" | "fd_close" | "fd_seek" | "sched_yield" => SUCCESS,
         "fd_allocate"
         | "fd_datasync"
         | "fd_fdstat_set_rights"
@@ -212,6 +216,32 @@ fn time(view: &mut LinearView<'_, '_>, id: u32, out: u32) -> u32 {
         _ => return NOT_SUPPORTED,
     };
     store(view, out, &nanos(now).to_le_bytes())
+}
+
+/// The variables as `name=value`, each ended by a NUL.
+fn variables(view: &LinearView<'_, '_>) -> Vec<Vec<u8>> {
+    let environment = &view.caller.data().environment;
+    environment.iter().map(|(name, value)| format!("{name}={value}\0").into_bytes()).collect()
+}
+
+fn environment_sizes(view: &mut LinearView<'_, '_>, count: u32, size: u32) -> u32 {
+    let variables = variables(view);
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes();
+    let bytes = variables.iter().map(Vec::len).sum();
+    both(store(view, count, &number(variables.len())), || store(view, size, &number(bytes)))
+}
+
+/// Writes the variables one behind the other, and where each begins into a list.
+fn environment(view: &mut LinearView<'_, '_>, list: u32, text: u32) -> u32 {
+    let (mut entry, mut at) = (u64::from(list), u64::from(text));
+    for variable in variables(view) {
+        let Ok(place) = u32::try_from(at) else { return FAULT };
+        if view.write(entry, &place.to_le_bytes()).is_err() || view.write(at, &variable).is_err() {
+            return FAULT;
+        }
+        (entry, at) = (entry + 4, at + variable.len() as u64);
+    }
+    SUCCESS
 }
 
 fn random(view: &mut LinearView<'_, '_>, out: u32, len: u32) -> u32 {

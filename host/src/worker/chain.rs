@@ -424,7 +424,7 @@ impl Worker {
         let Some(filter) = self.state.exchanges.get_mut(id).and_then(|exchange| exchange.filters.get_mut(place)) else {
             return Ready::Over;
         };
-        if policy == FailPolicy::Open {
+        if policy == FailPolicy::Open || (policy == FailPolicy::OpenLater && filter.context == 0) {
             filter.bypassed = true;
             return Ready::Skip;
         }

@@ -21,6 +21,8 @@ pub struct Plugin {
     pub configuration: Bytes,
     /// What `proxy_on_vm_start` hands over.
     pub vm_configuration: Bytes,
+    /// The environment that the module reads through WASI; plugins of different ones do not share a VM.
+    pub environment: Vec<(String, String)>,
     /// What happens to requests when the plugin has trapped.
     pub fail: FailPolicy,
     /// Whether `Pause` from a headers callback lets body callbacks go on.
@@ -29,14 +31,39 @@ pub struct Plugin {
     pub code: Code,
 }
 
+impl Plugin {
+    /// Whether a proxy that runs the one need not be told of the other.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        let Self { name, root_id, configuration, fail, allow_on_headers_stop_iteration, .. } = self;
+        *name == other.name
+            && *root_id == other.root_id
+            && *configuration == other.configuration
+            && *fail == other.fail
+            && *allow_on_headers_stop_iteration == other.allow_on_headers_stop_iteration
+            && self.shares_vm(other)
+    }
+
+    /// Whether both run in one VM.
+    pub(super) fn shares_vm(&self, other: &Self) -> bool {
+        self.vm_id == other.vm_id
+            && self.vm_configuration == other.vm_configuration
+            && self.environment == other.environment
+            && self.code.same(&other.code)
+    }
+}
+
 /// What happens to requests when a plugin has trapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FailPolicy {
     /// They are answered with 503.
     #[default]
     Closed,
-    /// They pass without the plugin.
+    /// They pass without the plugin, the one in which it trapped as well: Envoy's flag `fail_open`.
     Open,
+    /// Those that the plugin has seen when it trapped are answered with 503, later ones pass without it: Envoy's policy
+    /// `FAIL_OPEN`, and so Istio's.
+    OpenLater,
     /// As closed, but later requests get a fresh VM, after a pause.
     Reload,
 }
@@ -52,6 +79,16 @@ pub enum Code {
 }
 
 impl Code {
+    /// Whether it only stands in the place of a plugin.
+    #[must_use]
+    pub fn is_stand_in(&self) -> bool {
+        match self {
+            #[cfg(feature = "native")]
+            Self::Native(_) => false,
+            Self::Wasm(load) => load.is_stand_in(),
+        }
+    }
+
     pub(super) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             #[cfg(feature = "native")]

@@ -238,7 +238,8 @@ impl Worker {
     /// What becomes of the connection of a plugin that has failed; whether it goes on.
     fn tcp_failed(&mut self, id: TcpId, place: usize) -> bool {
         let policy = self.plugins.get(place).map_or(FailPolicy::Closed, |plugin| plugin.fail);
-        if policy == FailPolicy::Open {
+        let unseen = self.tcp_filter(id, place).is_some_and(|filter| filter.context == 0);
+        if policy == FailPolicy::Open || (policy == FailPolicy::OpenLater && unseen) {
             if let Some(filter) = self.tcp_filter(id, place) {
                 filter.bypassed = true;
             }

@@ -198,6 +198,7 @@ impl VmData {
         Self {
             vm_id: plugin.vm_id.as_str().into(),
             configuration: plugin.vm_configuration.clone(),
+            environment: plugin.environment.as_slice().into(),
             contexts: Default::default(),
             ids: Ids::own(),
             metrics: Default::default(),

@@ -1,0 +1,200 @@
+//! Other settings while the proxy runs: nothing is dropped, and what is refused changes nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wasmplugin_host::stand_in::StandIn;
+use wasmplugin_proxy::{Cluster, FailPolicy, Listener, Plugin, Proxy, Refused, Routes, Settings};
+
+use crate::clients::{Client, eventually};
+use crate::modules::{self, plugin};
+use crate::servers::{Server, nowhere, scripted, settings};
+
+fn with(settings: &Settings, plugins: impl IntoIterator<Item = Plugin>) -> Settings {
+    let mut settings = settings.clone();
+    settings.listeners[0].plugins = plugins.into_iter().collect();
+    settings
+}
+
+#[test]
+fn new_requests_meet_the_new_chain_and_none_is_lost() {
+    let server = Server::http1();
+    let mut plain = settings(server.address);
+    plain.workers = 2;
+    let adds = plugin("adds", &modules::adds_header());
+    let mut proxy = Proxy::start(plain.clone()).unwrap();
+    let address = proxy.address();
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || {
+                let (mut client, mut with, mut without) = (Client::connect(address), 0, 0);
+                while !stop.load(Ordering::SeqCst) {
+                    let answer = client.get("/");
+                    assert_eq!((answer.status, answer.body.as_str()), (200, "upstream"));
+                    if answer.header("x-wasm").is_some() { with += 1 } else { without += 1 }
+                }
+                (with, without)
+            })
+        })
+        .collect();
+    for _ in 0..20 {
+        proxy.update(with(&plain, [adds.clone()])).unwrap();
+        assert!(Client::connect(address).get("/").header("x-wasm").is_some());
+        proxy.update(plain.clone()).unwrap();
+        assert!(Client::connect(address).get("/").header("x-wasm").is_none());
+    }
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        let (with, without) = client.join().unwrap();
+        assert!(with > 0 && without > 0, "{with} with the plugin, {without} without");
+    }
+    let mut admin = Client::connect(proxy.admin_address().unwrap());
+    eventually("the old VMs are gone", || {
+        admin.get("/stats").body.contains("wasm_envoy_wasm_runtime_wasmtime_active: 0\n")
+    });
+}
+
+#[test]
+fn an_exchange_under_way_ends_in_its_own_chain() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let upstream = scripted(move |mut socket| {
+        use std::io::Write as _;
+        crate::servers::read_head(&mut socket);
+        held.lock().unwrap().recv().unwrap();
+        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+    });
+    let plain = settings(upstream);
+    let mut proxy = Proxy::start(with(&plain, [plugin("adds", &modules::adds_header())])).unwrap();
+    let mut client = Client::connect(proxy.address());
+    client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    eventually("it is under way", || proxy.activity().exchanges == 1);
+    proxy.update(plain).unwrap();
+    release.send(()).unwrap();
+    assert_eq!(client.answer().header("x-wasm"), Some("1"));
+    release.send(()).unwrap();
+    assert_eq!(client.get("/").header("x-wasm"), None);
+}
+
+#[test]
+fn a_plugin_that_is_refused_stays_as_it_was() {
+    let server = Server::http1();
+    let mut plain = settings(server.address);
+    plain.refused = Refused::Stays;
+    let adds = plugin("one", &modules::adds_header());
+    let refuses = plugin("one", &modules::refuses());
+    let mut proxy = Proxy::start(with(&plain, [adds.clone()])).unwrap();
+    let mut client = Client::connect(proxy.address());
+    let rejections = proxy.update(with(&plain, [refuses.clone(), plugin("two", &modules::replies())])).unwrap();
+    assert_eq!(rejections.len(), 1);
+    assert!(rejections[0].old_stays && rejections[0].reason.contains("refused its configuration"), "{rejections:?}");
+    let answer = client.get("/");
+    assert_eq!((answer.status, answer.header("x-wasm")), (418, Some("1")), "the other one was taken");
+    // There is nothing to go back to for one that is new, or was never there.
+    let rejections = proxy.update(with(&plain, [plugin("three", &modules::refuses())])).unwrap();
+    assert!(!rejections[0].old_stays);
+    let answer = client.get("/");
+    assert_eq!((answer.status, answer.body.as_str()), (500, ""));
+    drop(proxy);
+    let proxy = Proxy::start(with(&plain, [refuses.clone()])).unwrap();
+    assert_eq!(proxy.rejections().len(), 1);
+    assert_eq!(Client::connect(proxy.address()).get("/").status, 500);
+    // In a bootstrap it stops everything, and at an update everything goes on.
+    plain.refused = Refused::Stops;
+    assert!(Proxy::start(with(&plain, [refuses.clone()])).is_err());
+    let mut proxy = Proxy::start(with(&plain, [adds])).unwrap();
+    assert!(proxy.update(with(&plain, [refuses])).is_err());
+    assert_eq!(Client::connect(proxy.address()).get("/").header("x-wasm"), Some("1"));
+}
+
+#[test]
+fn listeners_and_clusters_come_and_go() {
+    let (one, other) = (Server::http1(), Server::http1());
+    let old = settings(one.address);
+    let mut proxy = Proxy::start(old.clone()).unwrap();
+    let first = proxy.address();
+    let mut client = Client::connect(first);
+    assert_eq!(client.get("/").status, 200);
+    let mut new = old.clone();
+    new.clusters.push(Cluster::new("other", [other.address]));
+    new.listeners.push(Listener::new("second", Routes::all("other")));
+    proxy.update(new.clone()).unwrap();
+    assert_eq!(Client::connect(proxy.address_of("second").unwrap()).get("/").status, 200);
+    assert_eq!((client.get("/").status, other.seen().len(), one.connections.load(Ordering::SeqCst)), (200, 1, 1));
+    let second = proxy.address_of("second").unwrap();
+    proxy.update(old).unwrap();
+    eventually("nobody listens", || std::net::TcpStream::connect(second).is_err());
+    assert_eq!(proxy.address_of("second"), None);
+    assert_eq!(client.get("/").status, 200);
+    let mut bad = new;
+    bad.clusters.pop();
+    assert!(proxy.update(bad).unwrap_err().to_string().contains("`other`"));
+    assert_eq!(client.get("/").status, 200);
+}
+
+#[test]
+fn what_cannot_be_fetched_is_denied() {
+    let server = Server::http1();
+    let deny = StandIn::deny();
+    let chain = [plugin("adds", &modules::adds_header()), deny.plugin("gone")];
+    let proxy = Proxy::start(with(&settings(server.address), chain)).unwrap();
+    let answer = Client::connect(proxy.address()).get("/");
+    assert_eq!((answer.status, answer.body.as_str()), (403, "RBAC: access denied"));
+    assert_eq!(answer.header("x-wasm"), Some("1"), "it travels back through the filters");
+    assert_eq!(deny.refused(), 1);
+}
+
+#[test]
+fn istios_fail_open_refuses_the_request_that_traps() {
+    let server = Server::http1();
+    let traps = Plugin { fail: FailPolicy::OpenLater, ..plugin("traps", &modules::traps()) };
+    let proxy = Proxy::start(with(&settings(server.address), [traps])).unwrap();
+    let mut client = Client::connect(proxy.address());
+    client.send("GET / HTTP/1.1\r\nhost: test\r\nx-trap: 1\r\n\r\n");
+    assert_eq!(client.answer().status, 503);
+    assert_eq!(client.get("/").status, 200);
+}
+
+#[test]
+fn equal_modules_share_a_vm_unless_their_environment_differs() {
+    let server = Server::http1();
+    let traps = plugin("one", &modules::traps());
+    for (environment, later) in [(vec![], 503), (vec![("A".to_owned(), "1".to_owned())], 200)] {
+        let open = Plugin { fail: FailPolicy::OpenLater, ..traps.clone() };
+        // Trapped by the first one, which lets later requests pass, the second one refuses them where it was hit too.
+        let second = Plugin { name: "two".to_owned(), environment: environment.clone(), ..traps.clone() };
+        let proxy = Proxy::start(with(&settings(server.address), [open, second])).unwrap();
+        let mut client = Client::connect(proxy.address());
+        client.send("GET / HTTP/1.1\r\nhost: test\r\nx-trap: 1\r\n\r\n");
+        assert_eq!(client.answer().status, 503);
+        assert_eq!(client.get("/").status, later, "{environment:?}");
+    }
+}
+
+#[test]
+fn the_admin_port_tells_what_is_set_up() {
+    let mut settings = with(&settings(nowhere()), [plugin("adds", &modules::adds_header())]);
+    settings.node.id = "sidecar~a".to_owned();
+    let proxy = Proxy::start(settings).unwrap();
+    let mut admin = Client::connect(proxy.admin_address().unwrap());
+    let dump = admin.get("/config_dump").body;
+    for part in ["envoy.admin.v3.EcdsConfigDump", "\"name\": \"adds\"", "sidecar~a", "\"cluster_name\": \"upstream\""] {
+        assert!(dump.contains(part), "`{part}` is not in {dump}");
+    }
+    assert!(admin.get("/clusters").body.contains("upstream::observability_name::upstream\n"));
+    assert!(admin.get("/clusters?format=json").body.contains("\"host_statuses\""));
+    assert!(admin.get("/listeners").body.starts_with("listener::127.0.0.1:"));
+    assert!(admin.get("/stats").body.contains("http.ingress.downstream_rq_total: 0\n"));
+    assert!(admin.get("/stats?filter=server.&format=json").body.contains("\"stats\""));
+    assert!(admin.get("/server_info").body.contains("\"state\": \"LIVE\""));
+    let mut post = |path: &str| {
+        let answer = admin.send(format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")).answer();
+        (answer.status, answer.body)
+    };
+    assert_eq!(post("/logging?level=debug"), (200, "active loggers:\n  wasm: debug\n".to_owned()));
+    assert_eq!(post("/logging?level=shy").0, 400);
+    assert_eq!(post("/drain_listeners"), (200, "OK\n".to_owned()));
+    eventually("nobody listens", || std::net::TcpStream::connect(proxy.address()).is_err());
+}
