@@ -49,7 +49,7 @@ pub(crate) enum Claims {
 
 impl Claims {
     /// Asks the proxy for the claims at these paths.
-    pub(crate) fn read(source: &impl Source, paths: &BTreeSet<Vec<String>>) -> Result<Self> {
+    pub(crate) fn read(source: Source<'_>, paths: &BTreeSet<Vec<String>>) -> Result<Self> {
         let ours = OURS.field::<Vec<u8>>(&["wasm.", wire::JWT_CLAIMS].concat());
         if let Some(json) = source.attribute(ours)? {
             return Ok(Self::Json(json));
@@ -89,7 +89,7 @@ impl Claims {
 }
 
 /// One claim of `jwt_authn`; `checked` is whether it cannot be a number.
-fn native(source: &impl Source, place: &Attribute<Vec<u8>>, checked: bool) -> Result<Option<Claim<'static>>> {
+fn native(source: Source<'_>, place: &Attribute<Vec<u8>>, checked: bool) -> Result<Option<Claim<'static>>> {
     let Some(bytes) = source.attribute(place.clone())? else { return Ok(None) };
     if let Some(text) = text(&bytes, checked) {
         return Ok(Some(Claim::Text(text.into())));

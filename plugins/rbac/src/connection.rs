@@ -24,7 +24,7 @@ pub(crate) async fn decide(rbac: &Rbac, connection: Connection) -> Result<Done> 
     }
     let [needs, custom_needs] = [rbac.engine.needs(), rbac.engine.custom_needs()];
     if !(of_the_handshake(needs) || of_the_handshake(custom_needs)) {
-        return if allowed(rbac, &*connection)? { connection.pass() } else { connection.close() };
+        return if allowed(rbac, Source::Connection(&connection))? { connection.pass() } else { connection.close() };
     }
     // A handshake tells who the peer is; it is over when the first bytes come.
     let (mut client, mut server) = connection.into_halves()?;
@@ -35,7 +35,7 @@ pub(crate) async fn decide(rbac: &Rbac, connection: Connection) -> Result<Done> 
         rbac.metrics.count_refusal();
         return client.close();
     }
-    if !allowed(rbac, &client.head())? {
+    if !allowed(rbac, Source::Connection(&client.head()))? {
         return client.close();
     }
     let _both_have_to_pass = server.pass()?;
@@ -54,7 +54,7 @@ async fn first(client: &mut Downstream, server: &mut Upstream) -> Result<First> 
     race(client, server).await
 }
 
-fn allowed(rbac: &Rbac, source: &impl Source) -> Result<bool> {
+fn allowed(rbac: &Rbac, source: Source<'_>) -> Result<bool> {
     // An authorizer over HTTP is not asked about connections, so there is nothing between passing and refusing.
     if rbac.custom(source)? != Custom::Pass {
         rbac.metrics.count_refusal();

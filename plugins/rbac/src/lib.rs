@@ -52,7 +52,7 @@ impl Http for Rbac {
         if self.protocol != Protocol::Http {
             return Err("the policies are compiled for `tcp`: set `protocol` to `http`, or leave it out".into());
         }
-        match self.custom(&request)? {
+        match self.custom(Source::Request(&request))? {
             Custom::Pass => {}
             Custom::Refuse { policy } => {
                 self.metrics.count_refusal();
@@ -65,7 +65,7 @@ impl Http for Rbac {
                 }
             }
         }
-        let answer = self.decide(&request)?.details();
+        let answer = self.decide(Source::Request(&request))?.details();
         match answer {
             None => request.pass(),
             Some(details) => request.reply(refusal(details)),
@@ -90,14 +90,14 @@ impl Tcp for Rbac {
 }
 
 impl Rbac {
-    fn custom(&self, source: &impl Source) -> Result<Custom<'_>> {
+    fn custom(&self, source: Source<'_>) -> Result<Custom<'_>> {
         if !self.engine.has_custom() {
             return Ok(Custom::Pass);
         }
         Reading::of(source, self.engine.custom_needs(), &self.places)?.with(|facts| self.engine.custom(facts))
     }
 
-    fn decide(&self, source: &impl Source) -> Result<Decision<'_>> {
+    fn decide(&self, source: Source<'_>) -> Result<Decision<'_>> {
         let reading = Reading::of(source, self.engine.needs(), &self.places)?;
         let decision = reading.with(|facts| self.engine.decide(facts))?;
         self.metrics.count(&decision);

@@ -38,7 +38,7 @@ pub(crate) struct Reading<'r> {
 
 impl<'r> Reading<'r> {
     /// Asks the proxy. What cannot be read is an error: a fact that is taken for missing would pass every `notX`.
-    pub(crate) fn of(source: &'r impl Source, needs: &'r Needs, places: &Places) -> Result<Self> {
+    pub(crate) fn of(source: Source<'r>, needs: &'r Needs, places: &Places) -> Result<Self> {
         let mut reading = Self::default();
         if needs.method || needs.path || needs.authority || needs.headers {
             reading.headers = source.headers()?.map(lines).unwrap_or_default();
@@ -109,7 +109,7 @@ impl<'r> Reading<'r> {
     }
 
     /// Reads the URI names of the peer's certificate.
-    fn read_names(&mut self, source: &impl Source, place: Option<&str>) -> Result<()> {
+    fn read_names(&mut self, source: Source<'_>, place: Option<&str>) -> Result<()> {
         match place {
             None => self.identities.extend(source.attribute(attributes::CONNECTION_URI_SAN_PEER_CERTIFICATE)?),
             Some(key) => match source.attribute(FILTER_STATE.field::<String>(key))? {
@@ -135,7 +135,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// The address of the peer of the TCP connection.
-fn direct_ip(source: &impl Source, place: Option<&SourceIp>) -> Result<Option<IpAddr>> {
+fn direct_ip(source: Source<'_>, place: Option<&SourceIp>) -> Result<Option<IpAddr>> {
     match place {
         Some(SourceIp::FilterState(key)) => {
             let text = source.attribute(FILTER_STATE.field::<Vec<u8>>(key))?;
@@ -148,7 +148,7 @@ fn direct_ip(source: &impl Source, place: Option<&SourceIp>) -> Result<Option<Ip
 }
 
 /// An attribute that every connection has.
-fn present<T: Value>(source: &impl Source, attribute: Attribute<T>) -> Result<T> {
+fn present<T: Value>(source: Source<'_>, attribute: Attribute<T>) -> Result<T> {
     let name = attribute.to_string();
     source.attribute(attribute)?.ok_or_else(|| Error::from(format!("there is no `{name}`")))
 }

@@ -6,30 +6,26 @@ use wasmplugin::tcp::ConnectionHead;
 use wasmplugin::{Request, Result};
 
 /// What the proxy tells about one request or connection.
-pub(crate) trait Source {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source<'s> {
+    Request(&'s Request),
+    Connection(&'s ConnectionHead),
+}
+
+impl<'s> Source<'s> {
     /// An attribute; `None` where the proxy has none.
-    fn attribute<T: Value>(&self, attribute: Attribute<T>) -> Result<Option<T>>;
+    pub(crate) fn attribute<T: Value>(self, attribute: Attribute<T>) -> Result<Option<T>> {
+        match self {
+            Self::Request(request) => (**request).attribute(attribute),
+            Self::Connection(connection) => connection.attribute(attribute),
+        }
+    }
 
     /// The request's header lines; `None` of a connection.
-    fn headers(&self) -> Result<Option<&Headers>>;
-}
-
-impl Source for Request {
-    fn attribute<T: Value>(&self, attribute: Attribute<T>) -> Result<Option<T>> {
-        (**self).attribute(attribute)
-    }
-
-    fn headers(&self) -> Result<Option<&Headers>> {
-        (**self).headers().map(Some)
-    }
-}
-
-impl Source for ConnectionHead {
-    fn attribute<T: Value>(&self, attribute: Attribute<T>) -> Result<Option<T>> {
-        self.attribute(attribute)
-    }
-
-    fn headers(&self) -> Result<Option<&Headers>> {
-        Ok(None)
+    pub(crate) fn headers(self) -> Result<Option<&'s Headers>> {
+        match self {
+            Self::Request(request) => (**request).headers().map(Some),
+            Self::Connection(_) => Ok(None),
+        }
     }
 }

@@ -168,11 +168,17 @@ fn own(name: &[u8]) -> bool {
 
 /// Reads `1h`, `2m`, `2.5s`, `500ms`; zero is no time to wait.
 fn duration(text: &str) -> Option<Duration> {
-    let units = [("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
-    let (number, unit) = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
-    let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let seconds = plain.then(|| number.parse::<f64>().ok()).flatten()? * unit;
-    Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero())
+    let units = [("ms", 1_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000)];
+    let (number, unit) = units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| -> Option<u64> {
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    };
+    // What lies below nine digits of the unit is no time that anybody waits.
+    let places = u32::try_from(fraction.len()).ok().filter(|places| *places <= 9)?;
+    let part = digits(fraction)?.checked_mul(unit)?.checked_div(10_u64.pow(places))?;
+    let nanoseconds = digits(whole)?.checked_mul(unit)?.checked_add(part)?;
+    (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))
 }
 
 #[cfg(test)]

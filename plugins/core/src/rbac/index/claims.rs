@@ -1,8 +1,7 @@
 //! Many claims at once: a tree of the names that rules ask for, walked along the token.
 
-use hashbrown::HashMap;
-
 use super::posting::Posting;
+use super::table::Table;
 use super::text::TextIndex;
 use crate::rbac::claims::Claim;
 use crate::rbac::matcher::{Reach, Text};
@@ -11,7 +10,7 @@ use crate::rbac::matcher::{Reach, Text};
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClaimIndex {
     here: TextIndex,
-    inside: HashMap<Box<str>, ClaimIndex>,
+    inside: Table<ClaimIndex>,
 }
 
 impl ClaimIndex {
@@ -19,9 +18,11 @@ impl ClaimIndex {
     pub(super) fn add(&mut self, path: &[String], pattern: &Text, reach: Reach, clause: usize) {
         match path.split_first() {
             Some((name, rest)) => {
-                self.inside.entry(name.as_str().into()).or_default().add(rest, pattern, reach, clause);
+                if let Some(inside) = self.inside.or_default(name.as_bytes()) {
+                    inside.add(rest, pattern, reach, clause);
+                }
             }
-            None => self.here.add(pattern, reach, Posting { clause, reach }),
+            None => self.here.add(pattern, Posting { clause, reach }),
         }
     }
 
@@ -32,15 +33,15 @@ impl ClaimIndex {
     }
 
     /// Tells every clause with a pattern that the claim, or one inside it, fits.
-    pub(super) fn find(&self, claim: &Claim<'_>, found: &mut impl FnMut(usize)) {
+    pub(super) fn find(&self, claim: &Claim<'_>, found: &mut dyn FnMut(usize)) {
         for text in claim.text().into_iter().chain(claim.elements()) {
-            self.here.find(text.as_bytes(), |posting| found(posting.clause));
+            self.here.find(text.as_bytes(), &mut |posting| found(posting.clause));
         }
         if self.inside.is_empty() {
             return;
         }
         for (name, member) in claim.members() {
-            if let Some(inside) = self.inside.get(&**name) {
+            if let Some(inside) = self.inside.get(name.as_bytes()) {
                 inside.find(member, found);
             }
         }

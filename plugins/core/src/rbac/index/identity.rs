@@ -1,30 +1,26 @@
 //! Many patterns for SPIFFE ids at once; an id is taken apart once, and no regular expression is needed.
 
-use hashbrown::HashMap;
-
 use super::posting::Posting;
 use super::prefixes::{Prefixes, reversed};
+use super::table::Table;
 use crate::rbac::identity::{Domain, Identity, SCHEME, in_namespace, names, trust_domain};
 use crate::rbac::matcher::{Reach, regular};
-
-/// Postings by exact text.
-type Table = HashMap<Box<[u8]>, Vec<Posting>>;
 
 /// Patterns for the identity of the peer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct IdentityIndex {
     any: Vec<Posting>,
-    exact: Table,
+    exact: Table<Vec<Posting>>,
     prefixes: Prefixes<Posting>,
     suffixes: Prefixes<Posting>,
     namespaces: Namespaces,
-    accounts: HashMap<Box<[u8]>, Table>,
+    accounts: Table<Table<Vec<Posting>>>,
     domains: Domains,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Namespaces {
-    exact: Table,
+    exact: Table<Vec<Posting>>,
     prefixes: Prefixes<Posting>,
     suffixes: Prefixes<Posting>,
     /// With a wildcard in the middle, or a slash: rare, and tried one by one.
@@ -34,7 +30,7 @@ struct Namespaces {
 #[derive(Debug, Clone, Default)]
 struct Domains {
     any: Vec<Posting>,
-    exact: Table,
+    exact: Table<Vec<Posting>>,
     prefixes: Prefixes<Posting>,
     suffixes: Prefixes<Posting>,
 }
@@ -45,13 +41,14 @@ impl IdentityIndex {
         let posting = Posting { clause, reach };
         match pattern {
             Identity::Any => self.any.push(posting),
-            Identity::Exact(text) => self.exact.entry(text.clone()).or_default().push(Posting::anyway(clause)),
+            Identity::Exact(text) => self.exact.push(text, Posting::anyway(clause)),
             Identity::Prefix(text) => self.prefixes.add(text.clone(), Posting::anyway(clause)),
             Identity::Suffix(text) => self.suffixes.add_reversed(text, posting),
             Identity::Namespace(pieces) => self.namespaces.add(pieces, posting),
             Identity::Account { namespace, name } => {
-                let accounts = self.accounts.entry(namespace.clone()).or_default();
-                accounts.entry(name.clone()).or_default().push(posting);
+                if let Some(accounts) = self.accounts.or_default(namespace) {
+                    accounts.push(name, posting);
+                }
             }
             Identity::Domain(domain) => self.domains.add(domain, posting),
         }
@@ -68,7 +65,7 @@ impl IdentityIndex {
     }
 
     /// Tells every clause with a pattern that the id fits.
-    pub(super) fn find(&self, id: &[u8], mut found: impl FnMut(usize)) {
+    pub(super) fn find(&self, id: &[u8], found: &mut dyn FnMut(usize)) {
         let regular = regular(id);
         let mut covered = |posting: Posting| {
             if posting.reach.covers(regular) {
@@ -80,7 +77,7 @@ impl IdentityIndex {
         }
         self.namespaces.find(id, &mut covered);
         let Some(path) = id.strip_prefix(SCHEME) else { return };
-        self.exact.get(path).into_iter().flatten().copied().for_each(&mut covered);
+        self.exact.all(path).iter().copied().for_each(&mut covered);
         self.prefixes.find(path, &mut covered);
         if !self.suffixes.is_empty() {
             self.suffixes.find(&reversed(path), &mut covered);
@@ -89,7 +86,7 @@ impl IdentityIndex {
         self.domains.find(path, &mut covered);
     }
 
-    fn account(&self, path: &[u8], found: &mut impl FnMut(Posting)) {
+    fn account(&self, path: &[u8], found: &mut dyn FnMut(Posting)) {
         if self.accounts.is_empty() {
             return;
         }
@@ -103,7 +100,7 @@ impl IdentityIndex {
                     Some((name, _)) => name,
                     None => behind,
                 };
-                accounts.get(name).into_iter().flatten().copied().for_each(&mut *found);
+                accounts.all(name).iter().copied().for_each(&mut *found);
             }
         }
     }
@@ -112,14 +109,14 @@ impl IdentityIndex {
 impl Namespaces {
     fn add(&mut self, pieces: &[Box<[u8]>], posting: Posting) {
         match pieces {
-            [name] if !name.contains(&b'/') => self.exact.entry(name.clone()).or_default().push(posting),
+            [name] if !name.contains(&b'/') => self.exact.push(name, posting),
             [start, end] if end.is_empty() => self.prefixes.add(start.clone(), posting),
             [start, end] if start.is_empty() => self.suffixes.add_reversed(end, posting),
             _ => self.others.push((pieces.to_vec(), posting)),
         }
     }
 
-    fn find(&self, id: &[u8], found: &mut impl FnMut(Posting)) {
+    fn find(&self, id: &[u8], found: &mut dyn FnMut(Posting)) {
         for (pieces, posting) in &self.others {
             if in_namespace(id, pieces) {
                 found(*posting);
@@ -130,10 +127,10 @@ impl Namespaces {
         let behind_last = id.len().saturating_sub(last);
         for rest in behind_ns(id) {
             if let Some((name, _)) = segment(rest) {
-                self.exact.get(name).into_iter().flatten().copied().for_each(&mut *found);
+                self.exact.all(name).iter().copied().for_each(&mut *found);
             }
             if let Some(text) = rest.len().checked_sub(behind_last).and_then(|end| rest.get(..end)) {
-                self.prefixes.find(text, &mut *found);
+                self.prefixes.find(text, found);
             }
         }
         if !self.suffixes.is_empty()
@@ -141,7 +138,7 @@ impl Namespaces {
         {
             let backwards = reversed(rest);
             for (start, _) in backwards.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-                self.suffixes.find(backwards.get(start + 1..).unwrap_or_default(), &mut *found);
+                self.suffixes.find(backwards.get(start + 1..).unwrap_or_default(), found);
             }
         }
     }
@@ -152,20 +149,20 @@ impl Domains {
         match domain {
             Domain::Any => self.any.push(Posting::anyway(posting.clause)),
             Domain::Exact(text) => {
-                self.exact.entry(text.clone()).or_default().push(Posting::anyway(posting.clause));
+                self.exact.push(text, Posting::anyway(posting.clause));
             }
             Domain::Prefix(text) => self.prefixes.add(text.clone(), posting),
             Domain::Suffix(text) => self.suffixes.add_reversed(text, posting),
         }
     }
 
-    fn find(&self, path: &[u8], found: &mut impl FnMut(Posting)) {
+    fn find(&self, path: &[u8], found: &mut dyn FnMut(Posting)) {
         self.any.iter().copied().for_each(&mut *found);
         let Some(name) = trust_domain(path) else { return };
-        self.exact.get(name).into_iter().flatten().copied().for_each(&mut *found);
-        self.prefixes.find(name, &mut *found);
+        self.exact.all(name).iter().copied().for_each(&mut *found);
+        self.prefixes.find(name, found);
         if !self.suffixes.is_empty() {
-            self.suffixes.find(&reversed(name), &mut *found);
+            self.suffixes.find(&reversed(name), found);
         }
     }
 }

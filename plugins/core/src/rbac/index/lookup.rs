@@ -1,12 +1,11 @@
 //! From one request to the clauses that hold: every value of it is looked up once.
 
-use hashbrown::HashMap;
-
 use super::claims::ClaimIndex;
 use super::identity::IdentityIndex;
 use super::network::NetworkIndex;
 use super::path::PathIndex;
 use super::posting::Posting;
+use super::table::Table;
 use super::text::TextIndex;
 use super::token::TokenIndex;
 use crate::rbac::facts::Facts;
@@ -19,7 +18,7 @@ pub(super) struct Lookup {
     host: TextIndex,
     method: TextIndex,
     path: PathIndex,
-    headers: HashMap<Box<[u8]>, TextIndex>,
+    headers: Table<TextIndex>,
     identity: IdentityIndex,
     /// The clauses that look at an identity where a match can only refuse, in order.
     refusing: Vec<usize>,
@@ -27,10 +26,11 @@ pub(super) struct Lookup {
     direct_ip: NetworkIndex,
     remote_ip: NetworkIndex,
     destination_ip: NetworkIndex,
-    ports: HashMap<u16, Vec<usize>>,
+    ports: Table<Vec<usize>>,
     sni: TextIndex,
     claims: ClaimIndex,
-    metadata: HashMap<(String, String), (TextIndex, TextIndex)>,
+    /// By filter and key with a NUL in between: texts, and elements of lists.
+    metadata: Table<(TextIndex, TextIndex)>,
 }
 
 impl Lookup {
@@ -57,8 +57,8 @@ impl Lookup {
     }
 
     /// Tells every clause that holds, some more than once.
-    pub(super) fn find(&self, facts: &Facts<'_>, mut found: impl FnMut(usize)) {
-        let mut text = |index: &TextIndex, value: &[u8]| index.find(value, |posting| found(posting.clause));
+    pub(super) fn find(&self, facts: &Facts<'_>, found: &mut dyn FnMut(usize)) {
+        let mut text = |index: &TextIndex, value: &[u8]| index.find(value, &mut |posting| found(posting.clause));
         if let Some(host) = facts.authority {
             if host.iter().any(u8::is_ascii_uppercase) {
                 text(&self.host, &host.to_ascii_lowercase());
@@ -76,37 +76,37 @@ impl Lookup {
             }
         }
         for metadata in facts.metadata.iter().filter(|_| !self.metadata.is_empty()) {
-            let key = (metadata.namespace.to_owned(), metadata.key.to_owned());
-            if let Some((texts, elements)) = self.metadata.get(&key) {
+            if let Some((texts, elements)) = self.metadata.get(&joined(metadata.namespace, metadata.key)) {
                 metadata.value.text().into_iter().for_each(|value| text(texts, value.as_bytes()));
                 metadata.value.elements().for_each(|value| text(elements, value.as_bytes()));
             }
         }
-        facts.plain_path().into_iter().for_each(|path| self.path.find(path, &mut found));
-        facts.identities.iter().for_each(|id| self.identity.find(id, &mut found));
+        facts.plain_path().into_iter().for_each(|path| self.path.find(path, found));
+        facts.identities.iter().for_each(|id| self.identity.find(id, found));
         for name in facts.other_names {
-            self.identity.find(name, |clause| {
+            self.identity.find(name, &mut |clause| {
                 if self.refusing.binary_search(&clause).is_ok() {
                     found(clause);
                 }
             });
         }
         if let Some((issuer, subject)) = facts.token() {
-            self.token.find(issuer.as_bytes(), subject.as_bytes(), &mut found);
+            self.token.find(issuer.as_bytes(), subject.as_bytes(), found);
         }
         if let Some(claims) = facts.claims {
-            self.claims.find(claims, &mut found);
+            self.claims.find(claims, found);
         }
-        self.direct_ip.find(facts.direct_ip, &mut found);
-        self.remote_ip.find(facts.remote_ip, &mut found);
-        self.destination_ip.find(facts.destination_ip, &mut found);
-        let ports = facts.destination_port.and_then(|port| self.ports.get(&port));
-        ports.into_iter().flatten().copied().for_each(found);
+        self.direct_ip.find(facts.direct_ip, found);
+        self.remote_ip.find(facts.remote_ip, found);
+        self.destination_ip.find(facts.destination_ip, found);
+        if let Some(port) = facts.destination_port {
+            self.ports.all(&port.to_be_bytes()).iter().copied().for_each(found);
+        }
     }
 
     fn header(&self, name: &[u8]) -> Option<&TextIndex> {
         if name.iter().any(u8::is_ascii_uppercase) {
-            return self.headers.get(&*name.to_ascii_lowercase());
+            return self.headers.get(&name.to_ascii_lowercase());
         }
         self.headers.get(name)
     }
@@ -115,29 +115,40 @@ impl Lookup {
         let reach = clause.reach;
         let posting = Posting { clause: place, reach };
         match (&clause.attribute, pattern) {
-            (Attribute::Host, Pattern::Text(text)) => self.host.add(text, reach, posting),
-            (Attribute::Method, Pattern::Text(text)) => self.method.add(text, reach, posting),
-            (Attribute::Sni, Pattern::Text(text)) => self.sni.add(text, reach, posting),
+            (Attribute::Host, Pattern::Text(text)) => self.host.add(text, posting),
+            (Attribute::Method, Pattern::Text(text)) => self.method.add(text, posting),
+            (Attribute::Sni, Pattern::Text(text)) => self.sni.add(text, posting),
             (Attribute::Path, Pattern::Text(text)) => self.path.add(text, reach, place),
             (Attribute::Path, Pattern::Template(template)) => self.path.add_template(template, posting),
             (Attribute::Header(name), Pattern::Text(text)) => {
-                self.headers.entry(name.as_bytes().into()).or_default().add(text, reach, posting);
+                if let Some(header) = self.headers.or_default(name.as_bytes()) {
+                    header.add(text, posting);
+                }
             }
             (Attribute::Identity, Pattern::Identity(identity)) => self.identity.add(identity, place, reach),
             (Attribute::Token, Pattern::Token { issuer, subject }) => self.token.add(issuer, subject, place, reach),
             (Attribute::DirectIp, Pattern::Network(network)) => self.direct_ip.add(*network, place),
             (Attribute::RemoteIp, Pattern::Network(network)) => self.remote_ip.add(*network, place),
             (Attribute::DestinationIp, Pattern::Network(network)) => self.destination_ip.add(*network, place),
-            (Attribute::DestinationPort, Pattern::Port(port)) => self.ports.entry(*port).or_default().push(place),
+            (Attribute::DestinationPort, Pattern::Port(port)) => self.ports.push(&port.to_be_bytes(), place),
             (Attribute::Claim(path), Pattern::Text(text)) => self.claims.add(path, text, reach, place),
             (Attribute::Metadata { namespace, key }, Pattern::Text(text)) => {
-                self.metadata.entry((namespace.clone(), key.clone())).or_default().0.add(text, reach, posting);
+                if let Some((texts, _)) = self.metadata.or_default(&joined(namespace, key)) {
+                    texts.add(text, posting);
+                }
             }
             (Attribute::Metadata { namespace, key }, Pattern::Element(text)) => {
-                self.metadata.entry((namespace.clone(), key.clone())).or_default().1.add(text, reach, posting);
+                if let Some((_, elements)) = self.metadata.or_default(&joined(namespace, key)) {
+                    elements.add(text, posting);
+                }
             }
             // The compiler makes no other pair, and one would hold for nothing in the plain evaluator as well.
             _ => {}
         }
     }
+}
+
+/// The place of a value in dynamic metadata as bytes; neither part has a NUL in a policy.
+fn joined(namespace: &str, key: &str) -> Vec<u8> {
+    [namespace.as_bytes(), b"\0", key.as_bytes()].concat()
 }

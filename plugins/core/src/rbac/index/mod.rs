@@ -15,6 +15,7 @@ mod network;
 mod path;
 mod posting;
 mod prefixes;
+mod table;
 mod text;
 mod token;
 
@@ -94,7 +95,7 @@ impl Index {
     pub(super) fn look(&self, facts: &Facts<'_>) -> Hits {
         let mut clauses = Bits::new(self.candidates.len());
         let mut candidates = Vec::new();
-        self.lookup.find(facts, |clause| {
+        self.lookup.find(facts, &mut |clause| {
             if clauses.insert(clause) {
                 candidates.extend(self.candidates.get(clause).into_iter().flatten().copied());
             }

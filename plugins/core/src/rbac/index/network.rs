@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use hashbrown::HashMap;
-
+use super::table::Table;
 use crate::rbac::network::Network;
 
 /// Blocks, each leading to clauses. A radix tree would answer in as many steps as an address has bits; policies use a
@@ -11,7 +10,7 @@ use crate::rbac::network::Network;
 #[derive(Debug, Clone, Default)]
 pub(super) struct NetworkIndex {
     lengths: Vec<(bool, u8)>,
-    blocks: HashMap<Network, Vec<usize>>,
+    blocks: Table<Vec<usize>>,
 }
 
 impl NetworkIndex {
@@ -21,16 +20,22 @@ impl NetworkIndex {
         if !self.lengths.contains(&length) {
             self.lengths.push(length);
         }
-        self.blocks.entry(network).or_default().push(clause);
+        self.blocks.push(&key(network), clause);
     }
 
     /// Tells every clause with a block that the address lies in.
-    pub(super) fn find(&self, address: Option<IpAddr>, mut found: impl FnMut(usize)) {
+    pub(super) fn find(&self, address: Option<IpAddr>, found: &mut dyn FnMut(usize)) {
         let Some(address) = address else { return };
         for (_, length) in self.lengths.iter().filter(|(v4, _)| *v4 == address.is_ipv4()) {
-            if let Some(clauses) = self.blocks.get(&Network::holding(address, *length)) {
-                clauses.iter().copied().for_each(&mut found);
-            }
+            self.blocks.all(&key(Network::holding(address, *length))).iter().copied().for_each(&mut *found);
         }
     }
+}
+
+/// A block as bytes, each block its own.
+fn key(network: Network) -> [u8; 18] {
+    let mut key = [0; 18];
+    let parts = [u8::from(network.v4), network.length].into_iter().chain(network.bits.to_be_bytes());
+    key.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
+    key
 }

@@ -1,8 +1,7 @@
 //! Many paths at once: text patterns, and templates by a trie of their segments.
 
-use hashbrown::HashMap;
-
 use super::posting::Posting;
+use super::table::Table;
 use super::text::TextIndex;
 use crate::rbac::matcher::{Reach, Text};
 use crate::rbac::template::{Segment, Template, allowed, split};
@@ -17,7 +16,7 @@ pub(super) struct PathIndex {
 /// A place in the trie: what may follow, and what ends here.
 #[derive(Debug, Clone, Default)]
 struct Node {
-    literal: HashMap<Box<[u8]>, usize>,
+    literal: Table<usize>,
     one: Option<usize>,
     end: Vec<Posting>,
     rest: Vec<(Box<[u8]>, Posting)>,
@@ -26,7 +25,7 @@ struct Node {
 impl PathIndex {
     /// Adds a path.
     pub(super) fn add(&mut self, pattern: &Text, reach: Reach, clause: usize) {
-        self.text.add(pattern, reach, Posting { clause, reach });
+        self.text.add(pattern, Posting { clause, reach });
     }
 
     /// Adds a template.
@@ -52,10 +51,10 @@ impl PathIndex {
     }
 
     /// Tells every clause with a pattern that the path fits.
-    pub(super) fn find(&self, path: &[u8], mut found: impl FnMut(usize)) {
-        self.text.find(path, |posting| found(posting.clause));
+    pub(super) fn find(&self, path: &[u8], found: &mut dyn FnMut(usize)) {
+        self.text.find(path, &mut |posting| found(posting.clause));
         if let Some(root) = self.nodes.first() {
-            self.walk(root, Some(path), true, &mut found);
+            self.walk(root, Some(path), true, found);
         }
     }
 
@@ -63,7 +62,15 @@ impl PathIndex {
         let fresh = self.nodes.len();
         let Some(node) = self.nodes.get_mut(place) else { return place };
         let child = match segment {
-            Segment::Literal(text) => *node.literal.entry(text.clone()).or_insert(fresh),
+            // The root is nobody's child, so that 0 is a child that was just made.
+            Segment::Literal(text) => match node.literal.or_default(text) {
+                Some(child) if *child == 0 => {
+                    *child = fresh;
+                    fresh
+                }
+                Some(child) => *child,
+                None => return place,
+            },
             Segment::One => *node.one.get_or_insert(fresh),
         };
         if child == fresh {
@@ -73,7 +80,7 @@ impl PathIndex {
     }
 
     /// Follows the segments of a path; `regular` is whether the operators so far stood for nothing beyond Envoy's reach.
-    fn walk(&self, node: &Node, path: Option<&[u8]>, regular: bool, found: &mut impl FnMut(usize)) {
+    fn walk(&self, node: &Node, path: Option<&[u8]>, regular: bool, found: &mut dyn FnMut(usize)) {
         let Some(path) = path else {
             let ends = node.end.iter().filter(|posting| posting.reach.covers(regular));
             return ends.for_each(|posting| found(posting.clause));

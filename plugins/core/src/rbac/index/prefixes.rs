@@ -38,7 +38,7 @@ impl<V: Copy> Prefixes<V> {
 
     /// Sorts, joins equal prefixes, and links each to its parent.
     pub(super) fn seal(&mut self) {
-        self.entries.sort_by(|a, b| a.prefix.cmp(&b.prefix));
+        self.entries.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix));
         let mut sealed: Vec<Entry<V>> = Vec::with_capacity(self.entries.len());
         // The prefixes of the last entry, innermost last.
         let mut open: Vec<usize> = Vec::new();
@@ -62,7 +62,7 @@ impl<V: Copy> Prefixes<V> {
     }
 
     /// Tells every value whose prefix this text begins with.
-    pub(super) fn find(&self, text: &[u8], mut found: impl FnMut(V)) {
+    pub(super) fn find(&self, text: &[u8], found: &mut dyn FnMut(V)) {
         // Every prefix of the text sorts before it, and is a prefix of whatever sorts in between.
         let after = self.entries.partition_point(|entry| *entry.prefix <= *text);
         let mut next = after.checked_sub(1).and_then(|last| self.entries.get(last));
@@ -70,7 +70,7 @@ impl<V: Copy> Prefixes<V> {
         let common = nearest.prefix.iter().zip(text).take_while(|(a, b)| a == b).count();
         while let Some(entry) = next {
             if entry.prefix.len() <= common {
-                entry.values.iter().copied().for_each(&mut found);
+                entry.values.iter().copied().for_each(&mut *found);
             }
             next = entry.parent.and_then(|parent| self.entries.get(parent));
         }
@@ -96,7 +96,7 @@ mod tests {
         prefixes.seal();
         for text in ["", "a", "abcd", "abda", "abz", "az", "b", "bb", "c", "c\u{ff}x", "zzz"] {
             let mut found = Vec::new();
-            prefixes.find(text.as_bytes(), |place| found.push(place));
+            prefixes.find(text.as_bytes(), &mut |place| found.push(place));
             found.sort_unstable();
             let expected: Vec<_> = (0..words.len()).filter(|place| text.starts_with(words[*place])).collect();
             assert_eq!(found, expected, "{text}");
@@ -105,6 +105,6 @@ mod tests {
 
     #[test]
     fn nothing_is_found_in_nothing() {
-        Prefixes::<()>::default().find(b"a", |()| panic!("found"));
+        Prefixes::<()>::default().find(b"a", &mut |()| panic!("found"));
     }
 }

@@ -1,17 +1,16 @@
 //! Many request principals at once: by their exact issuer where they have one, else by whichever half says more.
 
-use hashbrown::HashMap;
-
 use super::posting::Posting;
+use super::table::Table;
 use super::text::TextIndex;
 use crate::rbac::matcher::{Reach, Text};
 
 /// Patterns for issuer and subject.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TokenIndex {
-    by_exact_issuer: HashMap<Box<[u8]>, TextIndex>,
-    by_subject: TextIndex<usize>,
-    by_issuer: TextIndex<usize>,
+    by_exact_issuer: Table<TextIndex>,
+    by_subject: TextIndex,
+    by_issuer: TextIndex,
     /// The half that is still to be looked at after the other one was found.
     halves: Vec<(Text, Posting)>,
 }
@@ -20,17 +19,19 @@ impl TokenIndex {
     /// Adds a pattern.
     pub(super) fn add(&mut self, issuer: &Text, subject: &Text, clause: usize, reach: Reach) {
         let posting = Posting { clause, reach };
-        let place = self.halves.len();
+        let half = Posting { clause: self.halves.len(), reach };
         match (issuer, subject) {
             (Text::Exact(text), subject) => {
-                self.by_exact_issuer.entry(text.clone()).or_default().add(subject, reach, posting);
+                if let Some(subjects) = self.by_exact_issuer.or_default(text) {
+                    subjects.add(subject, posting);
+                }
             }
             (issuer, Text::Present | Text::NonEmpty) => {
-                self.by_issuer.add(issuer, reach, place);
+                self.by_issuer.add(issuer, half);
                 self.halves.push((subject.clone(), posting));
             }
             (issuer, subject) => {
-                self.by_subject.add(subject, reach, place);
+                self.by_subject.add(subject, half);
                 self.halves.push((issuer.clone(), posting));
             }
         }
@@ -44,18 +45,18 @@ impl TokenIndex {
     }
 
     /// Tells every clause with a pattern that the token fits.
-    pub(super) fn find(&self, issuer: &[u8], subject: &[u8], mut found: impl FnMut(usize)) {
+    pub(super) fn find(&self, issuer: &[u8], subject: &[u8], found: &mut dyn FnMut(usize)) {
         if let Some(subjects) = self.by_exact_issuer.get(issuer) {
-            subjects.find(subject, |posting| found(posting.clause));
+            subjects.find(subject, &mut |posting| found(posting.clause));
         }
-        let mut other = |place: usize, value: &[u8]| {
-            if let Some((half, posting)) = self.halves.get(place)
+        let mut other = |half: Posting, value: &[u8]| {
+            if let Some((half, posting)) = self.halves.get(half.clause)
                 && half.fits(value, posting.reach)
             {
                 found(posting.clause);
             }
         };
-        self.by_subject.find(subject, |place| other(place, issuer));
-        self.by_issuer.find(issuer, |place| other(place, subject));
+        self.by_subject.find(subject, &mut |half| other(half, issuer));
+        self.by_issuer.find(issuer, &mut |half| other(half, subject));
     }
 }
