@@ -15,6 +15,10 @@ use crate::source::Source;
 /// What filters have left with the exchange.
 const FILTER_STATE: Attribute<Map> = Attribute::named("filter_state", Phases::EXCHANGE);
 
+/// Longer names of a peer are refused, in bytes. No authority signs them, and to look for all namespaces in one takes time that
+/// grows with the square of its length.
+const LONGEST_NAME: usize = 8 * 1024;
+
 /// Where facts come from that a stock Envoy has no attribute for.
 #[derive(Debug)]
 pub(crate) struct Places {
@@ -49,6 +53,9 @@ impl<'r> Reading<'r> {
         if needs.other_names {
             reading.other_names.extend(source.attribute(attributes::CONNECTION_DNS_SAN_PEER_CERTIFICATE)?);
             reading.other_names.extend(source.attribute(attributes::CONNECTION_SUBJECT_PEER_CERTIFICATE)?);
+        }
+        if reading.identities.iter().chain(&reading.other_names).any(|name| name.len() > LONGEST_NAME) {
+            return Err("a name in the peer's certificate is too long".into());
         }
         if needs.direct_ip {
             reading.direct_ip = direct_ip(source, places.source_ip.as_ref())?;

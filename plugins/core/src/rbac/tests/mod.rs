@@ -3,6 +3,7 @@
 mod cases;
 mod equal;
 mod expressions;
+mod hostile;
 mod names;
 mod normal;
 #[cfg(not(target_arch = "wasm32"))] // It reads a clock, which a browser engine does not have.
