@@ -26,6 +26,11 @@ pub(crate) fn install() {
     }
 }
 
+/// Shows what should not be missed, unless the variable says how much is wanted.
+pub(crate) fn show_warnings() {
+    log::set_max_level(asked().unwrap_or(LevelFilter::Warn));
+}
+
 /// Will show what plugins say from `info` on, unless the variable says how much is wanted, once it is clear that they
 /// start: the complaints of one that does not are part of its error.
 pub(crate) fn hold_plugins() {

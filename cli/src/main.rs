@@ -2,24 +2,32 @@
 //!
 //! # Layout
 //!
-//! One file per verb ([`modules`], [`demo`], [`run`]); what verbs share is a file of its own: [`workspace`] knows what
-//! can be built, [`engine`] starts a proxy of either kind, [`table`] aligns what is printed. Results go to the
+//! One file per verb ([`modules`], [`demo`], [`run`], [`push`] ..); what verbs share is a file of its own: [`workspace`]
+//! knows what can be built, [`engine`] starts a proxy of either kind, [`image`] knows what a user may name as an image,
+//! [`registry`] how to reach one, [`table`] aligns what is printed. Results go to the
 //! standard output, everything else to the standard error.
 
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+mod cache;
 mod client;
 mod demo;
 mod engine;
 mod exit;
+mod image;
+mod inspect;
 mod logger;
 mod modules;
 mod output;
+mod pull;
+mod push;
+mod registry;
 mod run;
 mod stop;
 mod table;
+mod verify;
 mod workspace;
 
 use exit::Exit;
@@ -35,7 +43,9 @@ use exit::Exit;
     after_help = "Examples:
   cargo wasmplugin demo                       see what plugins can do
   cargo wasmplugin modules                    build all plugins and examples of this workspace
-  cargo wasmplugin run target/modules/hello.wasm --upstream localhost:3000"
+  cargo wasmplugin run target/modules/hello.wasm --upstream localhost:3000
+  cargo wasmplugin push target/modules/hello.wasm ghcr.io/me/hello:1.0.0
+  cargo wasmplugin inspect ghcr.io/me/hello:1.0.0"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -44,17 +54,27 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Cache(cache::Arguments),
     Demo(demo::Arguments),
+    Inspect(inspect::Arguments),
     Modules(modules::Arguments),
+    Pull(pull::Arguments),
+    Push(push::Arguments),
     Run(run::Arguments),
+    Verify(verify::Arguments),
 }
 
 fn main() -> Exit {
     logger::install();
     let result = match Arguments::parse_from(own_arguments(std::env::args_os())).verb {
+        Verb::Cache(arguments) => cache::cache(&arguments),
         Verb::Demo(arguments) => demo::demo(&arguments),
+        Verb::Inspect(arguments) => inspect::inspect(&arguments),
         Verb::Modules(arguments) => modules::modules(&arguments),
+        Verb::Pull(arguments) => pull::pull(&arguments),
+        Verb::Push(arguments) => push::push(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Verify(arguments) => verify::verify(&arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -1,7 +1,7 @@
 //! The verb `modules`: every plugin and example of the workspace as a finished `.wasm` file.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -69,7 +69,7 @@ pub(crate) fn finish(workspace: &Workspace, names: &[String]) -> Result<Vec<Fini
     let place = |((name, source), built): ((String, crate::workspace::Source), build::BuiltModule)| {
         let module = Module::read(&built.path)?;
         let path = folder.join(format!("{name}.wasm"));
-        replace(&path, module.bytes())?;
+        output::write_file(&path, module.bytes())?;
         let info = module.info();
         Ok(Finished { name, kind: source.kind, path, size: info.size, abi: info.abi.to_string() })
     };
@@ -94,17 +94,6 @@ fn select(workspace: &Workspace, asked: &[String]) -> Result<Vec<String>> {
 
 fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// Puts the whole file there, or leaves what was there: a proxy may be reading it.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let part = path.with_extension(format!("wasm.{}", std::process::id()));
-    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
-    if written.is_err() {
-        // There may be nothing to remove; the first error is the one to tell.
-        let _gone = fs::remove_file(&part);
-    }
-    written.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 fn text(finished: &[Finished]) -> String {
@@ -158,18 +147,5 @@ mod tests {
         let error = select(&workspace(&["a", "b"]), &owned(&["a", "c", "d"])).unwrap_err();
         assert_eq!(error.to_string(), "there is no plugin or example `c`, `d`; there are `a`, `b`");
         assert!(select(&workspace(&[]), &[]).unwrap_err().to_string().contains("has no plugins"));
-    }
-
-    #[test]
-    fn a_file_is_replaced_as_a_whole() {
-        let folder = std::env::temp_dir().join(format!("wasmplugin-modules-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("a.wasm");
-        replace(&path, b"one").unwrap();
-        replace(&path, b"two").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-        assert!(replace(&folder.join("missing/a.wasm"), b"").is_err());
-        fs::remove_dir_all(folder).unwrap();
     }
 }

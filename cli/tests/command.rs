@@ -26,7 +26,12 @@ impl Run {
 
 /// Runs in the workspace to its end.
 pub(crate) fn wasmplugin(arguments: &[&str]) -> Run {
-    let output = command(arguments).stdin(Stdio::null()).output().unwrap();
+    finish(&mut command(arguments))
+}
+
+/// Runs a command to its end.
+pub(crate) fn finish(command: &mut Command) -> Run {
+    let output = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
@@ -113,7 +118,8 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-fn command(arguments: &[&str]) -> Command {
+/// The command in the workspace, not started yet.
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-wasmplugin"));
     command.args(arguments).current_dir(workspace());
     command

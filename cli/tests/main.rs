@@ -4,5 +4,9 @@
 
 mod command;
 mod demo;
+mod images;
 mod modules;
+#[path = "../../deploy/tests/registry.rs"]
+#[expect(dead_code, reason = "the tests of `deploy` use more of it")]
+mod registry;
 mod run;

@@ -85,6 +85,15 @@ pub struct Extracted {
     pub form: Form,
 }
 
+/// What [`Plan::open`] comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opened {
+    /// The module.
+    Module(Extracted),
+    /// Another layer to look into, after which there is no further one.
+    Elsewhere(Plan),
+}
+
 const REPACK: &str = "build the image anew with `cargo wasmplugin push plugin.wasm REFERENCE`";
 
 impl Plan {
@@ -145,28 +154,16 @@ impl Plan {
             .map(|layer| Self::new(Form::Solo, layer))
     }
 
-    /// Takes the module out of an image, whose blobs come from `blob`, told the most bytes that they may have.
+    /// Takes the module out of the layer, or says where Istio's agent looks next.
     ///
     /// # Errors
     ///
-    /// As for [`Plan::unpack`], or if a blob does not come.
-    pub async fn extract<E: From<Refusal>>(
-        self,
-        manifest: &Manifest,
-        limit: u64,
-        blob: impl AsyncFn(&Descriptor, u64) -> Result<Bytes, E>,
-    ) -> Result<Extracted, E> {
-        // A layer may hold more than the module, and gzip may add a little.
-        let most = limit.saturating_mul(2);
-        let first = self.unpack(&blob(&self.layer, most).await?, limit);
-        let (plan, module) = match (first, self.second(manifest)) {
-            (Err(Refusal::Archive(_)), Some(second)) => {
-                let module = second.unpack(&blob(&second.layer, most).await?, limit);
-                (second, module)
-            }
-            (first, _) => (self, first),
-        };
-        Ok(Extracted { module: module?, form: plan.form })
+    /// As for [`Plan::unpack`], where there is nothing else to look at.
+    pub fn open(self, manifest: &Manifest, layer: &Bytes, limit: u64) -> Result<Opened, Refusal> {
+        match (self.unpack(layer, limit), self.second(manifest)) {
+            (Err(Refusal::Archive(_)), Some(second)) => Ok(Opened::Elsewhere(second)),
+            (module, _) => Ok(Opened::Module(Extracted { module: module?, form: self.form })),
+        }
     }
 
     fn new(form: Form, layer: &Descriptor) -> Self {

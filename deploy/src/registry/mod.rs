@@ -132,18 +132,9 @@ impl Registry {
         look(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Does something until it succeeds, fails for good, or was tried often enough.
-    async fn persist<T>(&self, attempt: impl AsyncFn() -> Result<T, RegistryError>) -> Result<T, RegistryError> {
-        for pause in &self.options.pauses {
-            match attempt().await {
-                Err(error) if error.is_temporary() => {
-                    log::debug!("{error}; another try in {} ms", pause.as_millis());
-                    tokio::time::sleep(*pause).await;
-                }
-                result => return result,
-            }
-        }
-        attempt().await
+    /// Another round of tries.
+    fn tries(&self) -> Tries<'_> {
+        Tries { pauses: self.options.pauses.iter() }
     }
 
     /// Sends a request about an image, with whatever the registry wants to see.
@@ -217,7 +208,8 @@ impl Registry {
                     response
                 }
                 Err(error)
-                    if transport::answered_in_plaintext(&error) || hosts::is_local(registry) && error.is_connect() =>
+                    if transport::answered_in_plaintext(&error)
+                        || hosts::is_local(registry) && transport::hung_up(&error) =>
                 {
                     // A local registry may also just hang up on TLS; what it says to HTTP then tells more.
                     let plain = self.request(call, true, token)?.send().await;
@@ -286,6 +278,21 @@ impl Registry {
                 RegistryError::Status { host, what, status: status.as_u16(), said }
             }
         })
+    }
+}
+
+/// The tries that are left.
+struct Tries<'a> {
+    pauses: std::slice::Iter<'a, Duration>,
+}
+
+impl Tries<'_> {
+    /// Whether to try again, after a pause: nothing fails for good before it was tried often enough.
+    async fn another(&mut self, error: &RegistryError) -> bool {
+        let Some(pause) = self.pauses.next().filter(|_| error.is_temporary()) else { return false };
+        log::debug!("{error}; another try in {} ms", pause.as_millis());
+        tokio::time::sleep(*pause).await;
+        true
     }
 }
 

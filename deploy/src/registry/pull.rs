@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Call, Registry, RegistryError, transport};
 use crate::image::digest::Digest;
-use crate::image::extract::{Extracted, Plan};
+use crate::image::extract::{Extracted, Opened, Plan};
 use crate::image::manifest::{Descriptor, Document, Manifest, Resolved};
 use crate::image::reference::Reference;
 
@@ -49,14 +49,21 @@ impl Registry {
     pub async fn document(&self, image: &Reference) -> Result<(Bytes, Digest), RegistryError> {
         let mut call = Call::get(image, format!("manifests/{}", image.identifier()), format!("`{image}`"));
         call.accept = Some(MANIFESTS);
-        self.persist(async || {
-            let response = self.succeeded(&call, self.call(&call).await?).await?;
-            let bytes = transport::body(response, &call.what, MAX_MANIFEST, |_| ()).await?;
-            let actual = Digest::of(&bytes);
-            same(image, &call.what, image.digest(), &actual)?;
-            Ok((bytes, actual))
-        })
-        .await
+        let mut tries = self.tries();
+        loop {
+            match self.document_once(&call).await {
+                Err(error) if tries.another(&error).await => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn document_once(&self, call: &Call<'_>) -> Result<(Bytes, Digest), RegistryError> {
+        let response = self.succeeded(call, self.call(call).await?).await?;
+        let bytes = transport::body(response, &call.what, MAX_MANIFEST, |_| ()).await?;
+        let actual = Digest::of(&bytes);
+        same(call, call.image.digest(), &actual)?;
+        Ok((bytes, actual))
     }
 
     /// Pulls a blob, whose length and digest must be those of its descriptor; tells `progress` how many bytes have come.
@@ -72,32 +79,42 @@ impl Registry {
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Bytes, RegistryError> {
         let what = format!("the blob `{}` of `{image}`", blob.digest);
-        let host = || image.registry().to_owned();
         if blob.size > limit {
-            return Err(RegistryError::TooLarge { host: host(), what, limit });
+            return Err(RegistryError::TooLarge { host: image.registry().to_owned(), what, limit });
         }
         let call = Call::get(image, format!("blobs/{}", blob.digest), what);
-        self.persist(async || {
-            let response = self.succeeded(&call, self.call(&call).await?).await?;
-            let mut received = 0;
-            let bytes = transport::body(response, &call.what, blob.size, |length| {
-                received += length;
-                progress(received);
-            })
-            .await?;
-            if (bytes.len() as u64) < blob.size {
-                let reason = format!(", where the manifest says {}", blob.size);
-                return Err(RegistryError::Truncated {
-                    host: host(),
-                    what: call.what.clone(),
-                    received: bytes.len() as u64,
-                    reason,
-                });
+        let mut tries = self.tries();
+        loop {
+            match self.blob_once(&call, blob, progress).await {
+                Err(error) if tries.another(&error).await => {}
+                result => return result,
             }
-            same(image, &call.what, Some(&blob.digest), &Digest::of(&bytes))?;
-            Ok(bytes)
+        }
+    }
+
+    async fn blob_once(
+        &self,
+        call: &Call<'_>,
+        blob: &Descriptor,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Bytes, RegistryError> {
+        let response = self.succeeded(call, self.call(call).await?).await?;
+        let mut received = 0;
+        let bytes = transport::body(response, &call.what, blob.size, |length| {
+            received += length;
+            progress(received);
         })
-        .await
+        .await?;
+        if (bytes.len() as u64) < blob.size {
+            return Err(RegistryError::Truncated {
+                host: call.image.registry().to_owned(),
+                what: call.what.clone(),
+                received: bytes.len() as u64,
+                reason: format!(", where the manifest says {}", blob.size),
+            });
+        }
+        same(call, Some(&blob.digest), &Digest::of(&bytes))?;
+        Ok(bytes)
     }
 
     /// Pulls the layer that holds the module, and takes the module out, by Istio's rules or (`lenient`) from every form
@@ -114,18 +131,24 @@ impl Registry {
         limit: u64,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Extracted, RegistryError> {
-        let plan = if lenient { Plan::lenient(manifest)? } else { Plan::of(manifest)? };
-        plan.extract(manifest, limit, async |blob: &Descriptor, most| self.blob(image, blob, most, progress).await)
-            .await
+        let mut plan = if lenient { Plan::lenient(manifest)? } else { Plan::of(manifest)? };
+        loop {
+            // A layer may hold more than the module, and gzip may add a little.
+            let layer = self.blob(image, &plan.layer, limit.saturating_mul(2), progress).await?;
+            match plan.open(manifest, &layer, limit)? {
+                Opened::Module(extracted) => return Ok(extracted),
+                Opened::Elsewhere(next) => plan = next,
+            }
+        }
     }
 }
 
-fn same(image: &Reference, what: &str, expected: Option<&Digest>, actual: &Digest) -> Result<(), RegistryError> {
+fn same(call: &Call<'_>, expected: Option<&Digest>, actual: &Digest) -> Result<(), RegistryError> {
     match expected.filter(|expected| *expected != actual) {
         None => Ok(()),
         Some(expected) => Err(RegistryError::Digest {
-            host: image.registry().to_owned(),
-            what: what.to_owned(),
+            host: call.image.registry().to_owned(),
+            what: call.what.clone(),
             expected: expected.clone(),
             actual: actual.clone(),
         }),

@@ -60,7 +60,13 @@ impl Registry {
             body: Some((manifest.clone(), media_type)),
             what: format!("the push of `{image}`"),
         };
-        let response = self.persist(async || self.succeeded(&call, self.call(&call).await?).await).await?;
+        let mut tries = self.tries();
+        let response = loop {
+            match self.send_once(&call).await {
+                Err(error) if tries.another(&error).await => {}
+                result => break result?,
+            }
+        };
         let said = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
         match said.map(str::parse::<Digest>) {
             Some(Ok(stored)) if stored != digest => Err(RegistryError::Digest {
@@ -80,25 +86,42 @@ impl Registry {
         bytes: &Bytes,
         progress: &Progress,
     ) -> Result<(), RegistryError> {
-        self.persist(async || {
-            if self.has_blob(image, blob).await? {
-                return Ok(());
+        let mut tries = self.tries();
+        loop {
+            match self.push_blob_once(image, blob, bytes, progress).await {
+                Err(error) if tries.another(&error).await => {}
+                result => return result,
             }
-            let call = Call {
-                image,
-                access: Access::Push,
-                method: Method::POST,
-                path: "blobs/uploads/".to_owned(),
-                accept: None,
-                body: Some((Bytes::new(), "application/octet-stream")),
-                what: format!("the push of the blob `{}` to `{image}`", blob.digest),
-            };
-            let response = self.succeeded(&call, self.call(&call).await?).await?;
-            let session = location(&response, image.registry()).map_err(|reason| call.protocol(reason))?;
-            let response = self.upload(&call, session, blob, bytes, progress).await?;
-            self.succeeded(&call, response).await.map(drop)
-        })
-        .await
+        }
+    }
+
+    async fn push_blob_once(
+        &self,
+        image: &Reference,
+        blob: &Descriptor,
+        bytes: &Bytes,
+        progress: &Progress,
+    ) -> Result<(), RegistryError> {
+        if self.has_blob(image, blob).await? {
+            return Ok(());
+        }
+        let call = Call {
+            image,
+            access: Access::Push,
+            method: Method::POST,
+            path: "blobs/uploads/".to_owned(),
+            accept: None,
+            body: Some((Bytes::new(), "application/octet-stream")),
+            what: format!("the push of the blob `{}` to `{image}`", blob.digest),
+        };
+        let response = self.send_once(&call).await?;
+        let session = location(&response, image.registry()).map_err(|reason| call.protocol(reason))?;
+        let response = self.upload(&call, session, blob, bytes, progress).await?;
+        self.succeeded(&call, response).await.map(drop)
+    }
+
+    async fn send_once(&self, call: &Call<'_>) -> Result<Response, RegistryError> {
+        self.succeeded(call, self.call(call).await?).await
     }
 
     async fn has_blob(&self, image: &Reference, blob: &Descriptor) -> Result<bool, RegistryError> {

@@ -159,6 +159,11 @@ pub(crate) fn answered_in_plaintext(error: &reqwest::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
 }
 
+/// Whether no connection came about, for a reason that TLS has no part in.
+pub(crate) fn hung_up(error: &reqwest::Error) -> bool {
+    error.is_connect() && tls_error(error).is_none()
+}
+
 fn certificate_problem(error: &reqwest::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
 }
