@@ -42,7 +42,6 @@ mod config;
 mod counters;
 mod decision;
 mod der;
-mod duration;
 mod extract;
 mod facts;
 mod failure;

@@ -3,12 +3,14 @@
 //! No host calls, no clock (time is an argument), no I/O and no statics live here; the modules beside this crate
 //! carry facts in and decisions out.
 
+mod duration;
 mod finding;
 mod json;
 
 pub mod jwt;
 pub mod peer;
 pub mod rbac;
+pub mod stats;
 pub mod wire;
 
 pub use finding::Finding;

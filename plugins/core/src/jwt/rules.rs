@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::config::{ClaimToHeader, Config, ConfigError, JwtRule, Spec};
-use super::duration;
 use super::extract::Locations;
 use super::jwks::KeySet;
 use super::keys::{KeySets, Source};
 use super::outputs::Outputs;
 use super::selection;
 use super::uri::Uri;
+use crate::duration;
 
 /// One accepted issuer.
 #[derive(Debug)]
