@@ -19,6 +19,7 @@ mod exit;
 mod image;
 mod inspect;
 mod logger;
+mod mesh;
 mod modules;
 mod output;
 mod pull;

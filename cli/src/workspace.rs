@@ -87,6 +87,13 @@ impl Workspace {
         Ok(Self { root, target, sources })
     }
 
+    /// Where the sources of a module are.
+    pub(crate) fn folder(&self, name: &str) -> Option<PathBuf> {
+        let kind = self.sources.get(name)?.kind;
+        let (folder, _) = FOLDERS.iter().find(|(_, of)| *of == kind)?;
+        Some(self.root.join(folder).join(name))
+    }
+
     /// Where finished modules go.
     pub(crate) fn modules(&self) -> PathBuf {
         self.target.join("modules")

@@ -164,3 +164,52 @@ fn requests_go_through_the_modules_until_ctrl_c() {
         assert!(TcpStream::connect(&address).is_err());
     }
 }
+
+/// A request over a connection of its own; the status line and the rest.
+fn ask(address: &str, host: &str) -> String {
+    let mut client = TcpStream::connect(address).unwrap();
+    let request = format!("GET /a HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    client.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Where a workload listens, from a line such as `  serves port 8080 at 127.0.0.1:1234`.
+fn listens(line: &str) -> String {
+    line.split(" at ").nth(1).unwrap().split([' ', ':', '\n']).take(2).collect::<Vec<_>>().join(":")
+}
+
+#[test]
+fn resources_run_as_a_mesh_and_are_watched() {
+    let mesh = "kind: Mesh\nworkloads:\n- {name: web, labels: {app: web}, ports: [{port: 8080}]}\n- {name: client}\nservices:\n\
+                - {name: web, port: 80, targetPort: 8080, selector: {app: web}}\n";
+    let file = Scratch::new("mesh.yaml", mesh);
+    let mut run = Going::start(&["run", file.path(), "--watch"]);
+    run.line_with("client.default");
+    let address = listens(&run.line_with("calls services on port 80"));
+    let answer = ask(&address, "web");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("spiffe://cluster.local/ns/default/sa/default"), "the peer is known: {answer}");
+    assert!(ask(&address, "nobody").starts_with("HTTP/1.1 404"));
+    std::fs::write(file.path(), mesh.replace("{name: web, port: 80", "{name: shop, port: 80")).unwrap();
+    run.line_with("reloaded");
+    assert!(ask(&address, "web").starts_with("HTTP/1.1 404"));
+    assert!(ask(&address, "shop").starts_with("HTTP/1.1 200"));
+    assert_eq!(run.interrupt(), Some(0));
+    assert!(TcpStream::connect(&address).is_err());
+}
+
+#[test]
+fn resources_and_modules_do_not_go_together() {
+    for arguments in [
+        &["run", "a.yaml", "a.wasm"][..],
+        &["run", "a.yaml", "--upstream", "127.0.0.1:1"],
+        &["run", "a.wasm", "--watch"],
+        &["run", "a.yaml", "--watch", "--engine", "envoy"],
+    ] {
+        assert_eq!(wasmplugin(arguments).code, Some(2), "{arguments:?}");
+    }
+    let missing = wasmplugin(&["run", "/nowhere/a.yaml"]);
+    assert!(missing.message().starts_with("cannot read `/nowhere/a.yaml`"), "{missing:#?}");
+}

@@ -1,7 +1,8 @@
-//! The verb `run`: modules on real sockets, in front of an upstream.
+//! The verb `run`: modules on real sockets, in front of an upstream; or a whole mesh from Istio's resources.
 
 mod address;
 mod configuration;
+mod mesh;
 mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -25,21 +26,29 @@ use upstream::Upstream;
 /// How often the proxy and its log are looked at.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// Run modules in front of an upstream, until Ctrl-C.
+/// Run modules in front of an upstream, or Istio's resources as a mesh on this machine, until Ctrl-C.
 ///
-/// Requests go through the modules in the order given, then to the upstream; without one, a small server answers that
-/// shows what reached it. Nothing is started unless every module and every configuration is fine.
+/// With modules, requests go through them in the order given, then to the upstream; without one, a small server answers
+/// that shows what reached it. Nothing is started unless every module and every configuration is fine.
+///
+/// With YAML files, or folders of them, each workload of the `kind: Mesh` among them gets a proxy: WasmPlugin,
+/// TrafficExtension, EnvoyFilter, RequestAuthentication and AuthorizationPolicy apply as in Istio, and proxies speak mutual
+/// TLS with each other.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo wasmplugin run target/modules/hello.wasm
+  cargo wasmplugin run examples/mesh --watch
   cargo wasmplugin run hello.wasm --upstream localhost:3000 --listen 0.0.0.0:8080
   cargo wasmplugin run external-auth.wasm --config '{\"cluster\": \"auth\", \"timeout\": \"250ms\"}' \\
       --cluster auth=localhost:9000 --engine envoy
   cargo wasmplugin run auth.wasm hello.wasm --config auth.json --config ''")]
 pub(crate) struct Arguments {
-    /// The modules, in the order in which a request meets them.
-    #[arg(required = true, value_name = "MODULE.wasm")]
+    /// Modules, in the order in which a request meets them; or YAML files and folders of them.
+    #[arg(required = true, value_name = "FILES")]
     modules: Vec<PathBuf>,
+    /// Take changes of files, modules and their sources at once, without dropping a request; with YAML only.
+    #[arg(long)]
+    watch: bool,
     /// A module's configuration: JSON, or a file of it; once per module, '' for none.
     #[arg(long = "config", value_name = "FILE|JSON")]
     configurations: Vec<String>,
@@ -68,6 +77,20 @@ pub(crate) struct Arguments {
 
 /// Runs until Ctrl-C.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    if arguments.modules.iter().any(|path| is_resource(path)) {
+        let alone =
+            arguments.configurations.is_empty() && arguments.upstream.is_none() && arguments.clusters.is_empty();
+        if !alone || !arguments.modules.iter().all(|path| is_resource(path)) {
+            exit::usage(
+                "modules on the command line and resources do not go together: resources name their modules, and `kind: Mesh` has the upstreams"
+                    .to_owned(),
+            );
+        }
+        return mesh::run(&arguments.modules, arguments.engine, arguments.watch, &envoy_folder());
+    }
+    if arguments.watch {
+        exit::usage("`--watch` needs resources: a folder with a `kind: Mesh` and a WasmPlugin".to_owned());
+    }
     let plugins = plugins(arguments)?;
     let ready = arguments.engine.prepare(&envoy_folder())?;
     let upstream = Upstream::start(arguments.upstream.as_ref().map(Address::socket))?;
@@ -123,6 +146,12 @@ fn plugins(arguments: &Arguments) -> Result<Vec<Plugin>> {
         Ok(Plugin { name: name(module), module: module.clone(), configuration, fail })
     };
     modules.iter().zip(configurations).map(plugin).collect()
+}
+
+/// Whether it holds resources, rather than being a module.
+fn is_resource(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    path.is_dir() || matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
 /// A module's name for logs: that of its file.

@@ -47,7 +47,7 @@ impl fmt::Display for Upstream {
 }
 
 /// Shows a request as JSON.
-fn mirror(request: &Request) -> Answer {
+pub(super) fn mirror(request: &Request) -> Answer {
     let text = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes).into_owned());
     let fields = request.headers().iter().filter(|(name, _)| !name.starts_with(b":"));
     let headers: Map<_, _> =

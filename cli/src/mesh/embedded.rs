@@ -1,0 +1,146 @@
+//! What the embedded proxy has to be told for a plan.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use wasmplugin_deploy::resource::FailStrategy;
+use wasmplugin_host::guest::{Guest, Load};
+use wasmplugin_host::prometheus::StatsTag;
+use wasmplugin_host::stand_in::StandIn;
+use wasmplugin_host::surroundings::{self, TrafficDirection};
+use wasmplugin_host::vm::VmState;
+use wasmplugin_proxy::{
+    ClientCertificates, ClientTls, Cluster, Code, FailPolicy, Listener, Plugin, Refused, Routes, ServerTls, Serves,
+    Settings, VirtualHost,
+};
+
+use super::modules::{Failure, Library};
+use super::plan::{self, Side, Tls};
+
+/// The proxy's settings, and what went wrong with modules, for people.
+pub(crate) fn settings(proxy: &plan::Proxy, library: &mut Library) -> Result<(Settings, Vec<String>)> {
+    let mut notes = Vec::new();
+    let mut chain = |plugins: &[plan::Plugin]| -> Vec<Plugin> {
+        plugins.iter().filter_map(|plugin| compiled(plugin, library, &mut notes)).collect()
+    };
+    let singletons = chain(&proxy.singletons);
+    let listeners = proxy.listeners.iter().map(|listener| {
+        let plugins = chain(&listener.plugins);
+        self::listener(proxy, listener, plugins)
+    });
+    let listeners = listeners.collect::<Result<Vec<_>>>()?;
+    let clusters = proxy.clusters.iter().map(|cluster| self::cluster(proxy, cluster)).collect::<Result<Vec<_>>>()?;
+    let tags = library.stats_tags(proxy).into_iter().map(|(name, regex)| StatsTag::new(name, regex));
+    let first = Cluster::new("none", []);
+    let settings = Settings {
+        listeners,
+        clusters,
+        singletons,
+        admin: Some(proxy.admin),
+        workers: proxy.workers,
+        refused: Refused::Stays,
+        node: surroundings::Node {
+            id: proxy.node.id.clone(),
+            cluster: proxy.node.cluster.clone(),
+            metadata: proxy.node.metadata.clone(),
+            locality: surroundings::Locality::default(),
+        },
+        stats_tags: tags.collect::<Result<_, _>>().map_err(anyhow::Error::msg)?,
+        ..Settings::new(first)
+    };
+    notes.sort();
+    notes.dedup();
+    Ok((settings, notes))
+}
+
+fn listener(proxy: &plan::Proxy, planned: &plan::Listener, plugins: Vec<Plugin>) -> Result<Listener> {
+    let direction = match planned.side {
+        Side::Inbound => TrafficDirection::Inbound,
+        Side::Outbound | Side::Gateway => TrafficDirection::Outbound,
+    };
+    let serves = match &planned.serves {
+        plan::Serves::Tcp(cluster) => Serves::Tcp { cluster: cluster.clone() },
+        plan::Serves::Http(hosts) => Serves::Http(Routes::new(hosts.iter().map(|host| {
+            let cluster = proxy.clusters.iter().find(|cluster| cluster.name == host.cluster);
+            VirtualHost {
+                name: host.name.clone(),
+                domains: host.domains.clone(),
+                route: host.route.clone(),
+                cluster: host.cluster.clone(),
+                endpoints: cluster.map_or(0, |cluster| cluster.endpoints.len() as u64),
+                metadata: cluster.map(|cluster| cluster.metadata.clone()).unwrap_or_default(),
+            }
+        }))),
+    };
+    let tls = match planned.tls {
+        Tls::Plain => None,
+        Tls::Mutual => Some(ServerTls::new(&proxy.identity, ClientCertificates::Required)?),
+        Tls::Permissive => Some(ServerTls::new(&proxy.identity, ClientCertificates::Required)?.permissive()),
+    };
+    Ok(Listener {
+        name: planned.name.clone(),
+        address: planned.address,
+        stat_prefix: planned.stat_prefix.clone(),
+        facts: surroundings::Listener { direction, ..surroundings::Listener::default() },
+        tls,
+        plugins,
+        serves,
+    })
+}
+
+fn cluster(proxy: &plan::Proxy, planned: &plan::Cluster) -> Result<Cluster> {
+    let tls =
+        planned.tls.as_ref().map(|(name, identities)| ClientTls::mutual(&proxy.identity, name, identities.clone()));
+    Ok(Cluster {
+        http2: planned.http2,
+        tls: tls.transpose()?,
+        metadata: planned.metadata.clone(),
+        host_metadata: planned.host_metadata.clone(),
+        ..Cluster::new(planned.name.clone(), planned.endpoints.iter().copied())
+    })
+}
+
+/// The plugin with its module, or what stands in for it; nothing where it is left out.
+fn compiled(plugin: &plan::Plugin, library: &mut Library, notes: &mut Vec<String>) -> Option<Plugin> {
+    let loaded = match &plugin.flaw {
+        Some(flaw) => Err(Failure::Refused(flaw.clone())),
+        None => library.get(&plugin.module),
+    };
+    let code: Arc<dyn Load> = match loaded {
+        Ok(loaded) => loaded.module,
+        Err(Failure::NotFetched(reason)) => {
+            let open = plugin.fail == FailStrategy::FailOpen;
+            let effect = if open { "requests pass without it" } else { "requests get 403" };
+            notes.push(format!("`{}` has no module, so {effect}: {reason}", plugin.name));
+            return (!open).then(|| StandIn::deny().plugin(&plugin.name));
+        }
+        Err(Failure::Refused(reason)) => Arc::new(Flawed(reason)),
+    };
+    let fail = match plugin.fail {
+        _ if plugin.fail_open_flag => FailPolicy::Open,
+        FailStrategy::FailClose => FailPolicy::Closed,
+        FailStrategy::FailOpen => FailPolicy::OpenLater,
+        FailStrategy::FailReload => FailPolicy::Reload,
+    };
+    Some(Plugin {
+        name: plugin.name.clone(),
+        root_id: plugin.root_id.clone(),
+        vm_id: plugin.vm_id.clone(),
+        configuration: plugin.configuration.clone().into(),
+        vm_configuration: plugin.vm_configuration.clone().into(),
+        environment: plugin.environment.clone(),
+        fail,
+        allow_on_headers_stop_iteration: plugin.allow_on_headers_stop_iteration,
+        code: Code::Wasm(code),
+    })
+}
+
+/// A module that does not start, for this reason.
+#[derive(Debug)]
+struct Flawed(String);
+
+impl Load for Flawed {
+    fn start(&self, state: Box<VmState>) -> (Box<VmState>, Result<Box<dyn Guest>, String>) {
+        (state, Err(self.0.clone()))
+    }
+}

@@ -1,0 +1,203 @@
+//! What a real Envoy has to be told for a plan: the bootstrap that amounts to what istiod would send.
+
+use anyhow::{Context as _, Result, anyhow};
+use serde_json::{Value, json};
+use wasmplugin_deploy::envoy as sent;
+use wasmplugin_deploy::resource::{FailStrategy, PluginKind};
+use wasmplugin_host::envoy::config;
+use wasmplugin_host::test::FailPolicy;
+
+use super::modules::{Failure, Library};
+use super::plan::{Cluster, Listener, Plugin, Proxy, Serves, Side, Tls};
+
+/// The bootstrap, and what went wrong with modules, for people.
+pub(crate) fn bootstrap(proxy: &Proxy, library: &mut Library) -> Result<(Value, Vec<String>)> {
+    let mut notes = Vec::new();
+    let listeners = proxy.listeners.iter().map(|listener| self::listener(proxy, listener, library, &mut notes));
+    let listeners = listeners.collect::<Result<Vec<_>>>()?;
+    let mut singletons = Vec::new();
+    for plugin in &proxy.singletons {
+        singletons.push(located(plugin, library)?.render_singleton());
+    }
+    let tags = library.stats_tags(proxy).into_iter().map(|(name, regex)| json!({"tag_name": name, "regex": regex}));
+    let bootstrap = json!({
+        "node": {"id": proxy.node.id, "cluster": proxy.node.cluster, "metadata": proxy.node.metadata},
+        "admin": {"address": config::address(proxy.admin)},
+        "stats_config": {"stats_tags": tags.collect::<Vec<_>>()},
+        "stats_flush_interval": "0.1s",
+        "bootstrap_extensions": singletons,
+        "static_resources": {
+            "listeners": listeners,
+            "clusters": proxy.clusters.iter().map(|cluster| self::cluster(proxy, cluster)).collect::<Vec<_>>(),
+        },
+    });
+    Ok((bootstrap, notes))
+}
+
+fn listener(proxy: &Proxy, listener: &Listener, library: &mut Library, notes: &mut Vec<String>) -> Result<Value> {
+    let kind = match listener.serves {
+        Serves::Http(_) => PluginKind::Http,
+        Serves::Tcp(_) => PluginKind::Network,
+    };
+    let mut filters = Vec::new();
+    for plugin in &listener.plugins {
+        filters.push(filter(plugin, kind, library, notes)?);
+    }
+    let network = match &listener.serves {
+        Serves::Http(_) => vec![connection_manager(listener, filters)],
+        Serves::Tcp(cluster) => {
+            let tcp = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
+            let last = json!({"stat_prefix": listener.stat_prefix, "cluster": cluster});
+            filters.push(json!({"name": "envoy.filters.network.tcp_proxy", "typed_config": config::typed(tcp, last)}));
+            filters
+        }
+    };
+    let mut chains = Vec::new();
+    if listener.tls != Tls::Plain {
+        let mut chain = json!({"filters": network, "transport_socket": server_tls(proxy)});
+        if listener.tls == Tls::Permissive {
+            config::put(&mut chain, "filter_chain_match", json!({"transport_protocol": "tls"}));
+        }
+        chains.push(chain);
+    }
+    if listener.tls != Tls::Mutual {
+        chains.push(json!({"filters": network}));
+    }
+    let inspector = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+    Ok(json!({
+        "name": listener.name,
+        "address": config::address(listener.address),
+        "traffic_direction": if listener.side == Side::Inbound { "INBOUND" } else { "OUTBOUND" },
+        "listener_filters": [
+            {"name": "envoy.filters.listener.tls_inspector", "typed_config": config::typed(inspector, json!({}))},
+        ],
+        "filter_chains": chains,
+    }))
+}
+
+/// A plugin, or the fallback that the agent puts in its place.
+fn filter(plugin: &Plugin, kind: PluginKind, library: &mut Library, notes: &mut Vec<String>) -> Result<Value> {
+    match library.get(&plugin.module) {
+        Err(Failure::NotFetched(reason)) => {
+            notes.push(format!("`{}` has no module: {reason}", plugin.name));
+            Ok(sent::fallback(&plugin.name, kind, plugin.fail))
+        }
+        _ => {
+            let kind = if kind == PluginKind::Http { "http" } else { "network" };
+            Ok(located(plugin, library)?.render(kind))
+        }
+    }
+}
+
+/// The plugin with the file of its module.
+fn located(plugin: &Plugin, library: &mut Library) -> Result<config::Plugin> {
+    if let Some(flaw) = &plugin.flaw {
+        return Err(anyhow!("`{}`: {flaw}", plugin.name));
+    }
+    let loaded = library.get(&plugin.module).map_err(|failure| match failure {
+        Failure::NotFetched(reason) | Failure::Refused(reason) => anyhow!("`{}`: {reason}", plugin.name),
+    })?;
+    let module = loaded.path.canonicalize().with_context(|| format!("cannot read `{}`", loaded.path.display()))?;
+    Ok(config::Plugin {
+        name: plugin.name.clone(),
+        root_id: plugin.root_id.clone(),
+        vm_id: plugin.vm_id.clone(),
+        module,
+        configuration: plugin.configuration.clone().into(),
+        vm_configuration: plugin.vm_configuration.clone().into(),
+        environment: plugin.environment.clone(),
+        fail: match plugin.fail {
+            _ if plugin.fail_open_flag => FailPolicy::Open,
+            FailStrategy::FailClose => FailPolicy::Closed,
+            FailStrategy::FailOpen => FailPolicy::OpenLater,
+            FailStrategy::FailReload => FailPolicy::Reload,
+        },
+        allow_on_headers_stop_iteration: plugin.allow_on_headers_stop_iteration,
+    })
+}
+
+fn connection_manager(listener: &Listener, mut filters: Vec<Value>) -> Value {
+    let router = "envoy.extensions.filters.http.router.v3.Router";
+    filters.push(json!({"name": "envoy.filters.http.router", "typed_config": config::typed(router, json!({}))}));
+    let hosts = match &listener.serves {
+        Serves::Http(hosts) => hosts.as_slice(),
+        Serves::Tcp(_) => &[],
+    };
+    let hosts = hosts.iter().map(|host| {
+        json!({
+            "name": host.name,
+            "domains": host.domains,
+            "routes": [{"name": host.route, "match": {"prefix": "/"}, "route": {"cluster": host.cluster}}],
+        })
+    });
+    let mut manager = json!({
+        "stat_prefix": listener.stat_prefix,
+        "codec_type": "AUTO",
+        "http_protocol_options": {"enable_trailers": true},
+        "route_config": {"name": listener.name, "virtual_hosts": hosts.collect::<Vec<_>>()},
+        "http_filters": filters,
+    });
+    if listener.side == Side::Inbound {
+        config::put(&mut manager, "forward_client_cert_details", json!("APPEND_FORWARD"));
+        let details = json!({"subject": true, "uri": true, "dns": true});
+        config::put(&mut manager, "set_current_client_cert_details", details);
+    }
+    let kind = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+    json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": config::typed(kind, manager)})
+}
+
+fn cluster(proxy: &Proxy, cluster: &Cluster) -> Value {
+    let metadata = |fields: &serde_json::Map<String, Value>| json!({"filter_metadata": fields});
+    let endpoints = cluster.endpoints.iter().map(|endpoint| {
+        json!({"endpoint": {"address": config::address(*endpoint)}, "metadata": metadata(&cluster.host_metadata)})
+    });
+    let protocol = match cluster.http2 {
+        true => json!({"http2_protocol_options": {}}),
+        false => json!({"http_protocol_options": {"enable_trailers": true}}),
+    };
+    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    let mut rendered = json!({
+        "name": cluster.name,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "metadata": metadata(&cluster.metadata),
+        "load_assignment": {
+            "cluster_name": cluster.name,
+            "endpoints": [{"lb_endpoints": endpoints.collect::<Vec<_>>()}],
+        },
+        "typed_extension_protocol_options": {
+            options: config::typed(options, json!({"explicit_http_config": protocol})),
+        },
+    });
+    if let Some((name, identities)) = &cluster.tls {
+        let kind = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
+        let context = json!({"sni": name, "common_tls_context": common_tls(proxy, identities)});
+        let socket = json!({"name": "envoy.transport_sockets.tls", "typed_config": config::typed(kind, context)});
+        config::put(&mut rendered, "transport_socket", socket);
+    }
+    rendered
+}
+
+fn server_tls(proxy: &Proxy) -> Value {
+    let kind = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
+    let mut common = common_tls(proxy, &[]);
+    config::put(&mut common, "alpn_protocols", json!(["h2", "http/1.1"]));
+    let context = json!({"require_client_certificate": true, "common_tls_context": common});
+    json!({"name": "envoy.transport_sockets.tls", "typed_config": config::typed(kind, context)})
+}
+
+/// Who the proxy is, and whom it believes: everybody of the mesh, or these identities alone.
+fn common_tls(proxy: &Proxy, identities: &[String]) -> Value {
+    let identity = &proxy.identity;
+    let names = identities.iter().map(|name| json!({"san_type": "URI", "matcher": {"exact": name}}));
+    json!({
+        "tls_certificates": [{
+            "certificate_chain": {"inline_string": identity.certificates},
+            "private_key": {"inline_string": identity.key},
+        }],
+        "validation_context": {
+            "trusted_ca": {"inline_string": identity.roots},
+            "match_typed_subject_alt_names": names.collect::<Vec<_>>(),
+        },
+    })
+}

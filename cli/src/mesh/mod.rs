@@ -1,0 +1,19 @@
+//! A mesh on one machine: Istio's resources and a description of the workloads, turned into what each proxy has to do.
+//!
+//! [`files`] reads what one would `kubectl apply`; [`description`] is the one file that Kubernetes would know the content
+//! of by itself; [`plan`] decides which plugins stand where, from [`policies`], [`envoy_filter`] and
+//! [`plugin_config`] too; [`modules`] gets
+//! the modules; [`embedded`] and [`envoy`] say it to a proxy; [`running`] keeps it going.
+
+pub(crate) mod description;
+pub(crate) mod embedded;
+pub(crate) mod envoy;
+mod envoy_filter;
+pub(crate) mod files;
+pub(crate) mod modules;
+pub(crate) mod plan;
+mod plugin_config;
+mod policies;
+pub(crate) mod running;
+#[cfg(test)]
+mod tests;

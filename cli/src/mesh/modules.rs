@@ -1,0 +1,150 @@
+//! Modules for a mesh: from this workspace, from files, or fetched as Istio's agent would; each is compiled once.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use wasmplugin_deploy::cache::Cache;
+use wasmplugin_deploy::fetch::{FetchOptions, Fetcher, ModuleRequest};
+use wasmplugin_deploy::image::digest::Digest;
+use wasmplugin_deploy::registry::credentials::Keychain;
+use wasmplugin_host::wasm::{self, CodeCache};
+
+use super::plan::Proxy;
+use super::plugin_config::Wanted;
+use crate::workspace::Workspace;
+
+/// A module, ready to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    pub(crate) module: Arc<wasm::Module>,
+    /// A file with its bytes.
+    pub(crate) path: PathBuf,
+}
+
+impl Loaded {
+    /// What has to become a label of its metrics: name and expression.
+    pub(crate) fn stats_tags(&self) -> Vec<(String, String)> {
+        self.module.info().stats_tags().unwrap_or_default()
+    }
+}
+
+/// All modules of this process.
+pub(crate) struct Library {
+    runtime: tokio::runtime::Runtime,
+    fetcher: Fetcher,
+    code: Option<CodeCache>,
+    /// By the digest of their bytes, so that equal modules share a VM.
+    compiled: HashMap<Digest, Arc<wasm::Module>>,
+    workspace: Option<Workspace>,
+}
+
+impl Library {
+    /// A library with this user's cache.
+    pub(crate) fn open() -> Result<Self> {
+        let folder = Cache::default_folder().unwrap_or_else(|| std::env::temp_dir().join("wasmplugin"));
+        let code = CodeCache::at(folder.join("code"));
+        if let Err(error) = &code {
+            log::warn!("compiled modules are not kept: {error}");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let fetcher = Fetcher::new(Cache::open(&folder)?, Keychain::of_this_machine(), FetchOptions::default())?;
+        Ok(Self { runtime, fetcher, code: code.ok(), compiled: HashMap::new(), workspace: None })
+    }
+
+    /// Builds those of these plugins and examples of the workspace that changed, in one run of cargo.
+    pub(crate) fn build<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let mut names: Vec<_> = names.into_iter().map(str::to_owned).collect();
+        names.sort();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let workspace = match self.workspace.take() {
+            Some(workspace) => workspace,
+            None => Workspace::here()?,
+        };
+        if let Some(unknown) = names.iter().find(|name| !workspace.sources.contains_key(*name)) {
+            let known: Vec<_> = workspace.sources.keys().map(|name| format!("`{name}`")).collect();
+            anyhow::bail!("there is no plugin or example `{unknown}` to build; there are {}", known.join(", "));
+        }
+        let built = crate::modules::finish(&workspace, &names);
+        self.workspace = Some(workspace);
+        built.map(|_| ()).context("the modules cannot be built")
+    }
+
+    /// The sources of a plugin or example of the workspace.
+    pub(crate) fn workspace(&self) -> Option<&Workspace> {
+        self.workspace.as_ref()
+    }
+
+    /// The module.
+    pub(crate) fn get(&mut self, wanted: &Wanted) -> Result<Loaded, Failure> {
+        match wanted {
+            Wanted::Build(name) => {
+                let folder = self.workspace.as_ref().map(Workspace::modules).unwrap_or_default();
+                self.read(&folder.join(format!("{name}.wasm")))
+            }
+            Wanted::File(file) => self.read(file),
+            Wanted::Fetch(request) => self.fetch(request),
+        }
+    }
+
+    fn read(&mut self, file: &Path) -> Result<Loaded, Failure> {
+        let module =
+            wasmplugin_host::module::Module::read(file).map_err(|error| Failure::Refused(error.to_string()))?;
+        self.compile(module, file.to_owned())
+    }
+
+    fn fetch(&mut self, request: &ModuleRequest) -> Result<Loaded, Failure> {
+        let fetched = self.runtime.block_on(self.fetcher.module(request));
+        let fetched = fetched.map_err(|error| Failure::NotFetched(error.to_string()))?;
+        let module = wasmplugin_host::module::Module::from_bytes(&request.url, fetched.bytes.clone());
+        let module = module.map_err(|error| Failure::Refused(error.to_string()))?;
+        self.compile(module, fetched.path.unwrap_or_default())
+    }
+
+    fn compile(&mut self, source: wasmplugin_host::module::Module, path: PathBuf) -> Result<Loaded, Failure> {
+        let digest = Digest::of(source.bytes());
+        if let Some(module) = self.compiled.get(&digest) {
+            return Ok(Loaded { module: Arc::clone(module), path });
+        }
+        let module = match &self.code {
+            Some(code) => wasm::Module::cached(source, code),
+            None => wasm::Module::compile(source, wasm::Settings::default()),
+        };
+        let module = Arc::new(module.map_err(|error| Failure::Refused(error.to_string()))?);
+        self.compiled.insert(digest, Arc::clone(&module));
+        Ok(Loaded { module, path })
+    }
+
+    /// What has to become a label of a metric of a proxy: what its plan says, then what its modules ask for, each once.
+    pub(crate) fn stats_tags(&mut self, proxy: &Proxy) -> Vec<(String, String)> {
+        let mut tags = proxy.stats_tags.clone();
+        for plugin in proxy.plugins() {
+            // What has no module is told elsewhere.
+            let of_module = self.get(&plugin.module).map(|loaded| loaded.stats_tags()).unwrap_or_default();
+            for tag in of_module {
+                if !tags.iter().any(|(name, _)| *name == tag.0) {
+                    tags.push(tag);
+                }
+            }
+        }
+        tags
+    }
+
+    /// Forgets modules that nothing runs any more.
+    pub(crate) fn tidy(&mut self) {
+        self.compiled.retain(|_, module| Arc::strong_count(module) > 1);
+    }
+}
+
+/// Why there is no module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The agent could not have it: what Istio puts in its place decides.
+    NotFetched(String),
+    /// The proxy would not take it.
+    Refused(String),
+}

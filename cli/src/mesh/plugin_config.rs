@@ -1,0 +1,191 @@
+//! Envoy's `PluginConfig`, as Istio's resources carry it, and the module that it wants.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use wasmplugin_deploy::cache::PullPolicy;
+use wasmplugin_deploy::envoy::RESERVED_ENV;
+use wasmplugin_deploy::fetch::{ModuleRequest, TIMEOUT};
+use wasmplugin_deploy::image::digest::Digest;
+use wasmplugin_deploy::resource::FailStrategy;
+
+use super::envoy_filter::field;
+
+/// What the agent gives a module of an EnvoyFilter that names no time.
+const PATCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A module that a plugin needs.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    /// A plugin or example of this workspace, by the name of its folder.
+    Build(String),
+    /// A file.
+    File(PathBuf),
+    /// Something to fetch.
+    Fetch(Box<ModuleRequest>),
+}
+
+impl PartialEq for Wanted {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Build(one), Self::Build(other)) => one == other,
+            (Self::File(one), Self::File(other)) => one == other,
+            (Self::Fetch(one), Self::Fetch(other)) => {
+                one.url == other.url && one.sha256 == other.sha256 && one.resource_version == other.resource_version
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Wanted {
+    /// Something behind a URL, without further wishes.
+    pub(crate) fn of_url(url: &str) -> Self {
+        match url.strip_prefix("file://") {
+            Some(file) => Self::File(file.into()),
+            None => Self::Fetch(Box::new(ModuleRequest::of(url))),
+        }
+    }
+
+    /// The URL that a resource gives it.
+    pub(crate) fn url(&self) -> Option<String> {
+        match self {
+            Self::Build(_) => None,
+            Self::File(file) => Some(format!("file://{}", file.display())),
+            Self::Fetch(request) => Some(request.url.clone()),
+        }
+    }
+}
+
+/// Envoy's `PluginConfig`, as resources carry it.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) name: String,
+    pub(crate) module: Wanted,
+    pub(crate) root_id: String,
+    pub(crate) vm_id: String,
+    pub(crate) configuration: String,
+    pub(crate) vm_configuration: String,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) fail: FailStrategy,
+    pub(crate) allow_on_headers_stop_iteration: bool,
+    pub(crate) fail_open_flag: bool,
+    pub(crate) flaw: Option<String>,
+}
+
+impl Config {
+    /// Reads it. What came over ECDS has been through the agent, which fetches the module and takes out what istiod has
+    /// told it; `host` is the environment of the proxy, before that of this process.
+    pub(crate) fn read(config: &Value, discovered: bool, host: &BTreeMap<String, String>) -> Self {
+        let text = |value: &Value, snake: &str, camel: &str| {
+            field(value, snake, camel).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let vm = field(config, "vm_config", "vmConfig").cloned().unwrap_or_default();
+        let variables = field(&vm, "environment_variables", "environmentVariables").cloned().unwrap_or_default();
+        let (module, mut flaw) = module(&vm, &variables, discovered);
+        let strip = discovered && matches!(module, Wanted::Fetch(_));
+        let environment = environment(&variables, strip, host).unwrap_or_else(|name| {
+            flaw.get_or_insert(format!("the variable `{name}` is both in `key_values` and in `host_env_keys`"));
+            Vec::new()
+        });
+        let flag = |snake, camel| field(config, snake, camel).and_then(Value::as_bool).unwrap_or_default();
+        let fail = match text(config, "failure_policy", "failurePolicy").as_str() {
+            "FAIL_OPEN" => FailStrategy::FailOpen,
+            "FAIL_RELOAD" => FailStrategy::FailReload,
+            _ => FailStrategy::FailClose,
+        };
+        Self {
+            name: text(config, "name", "name"),
+            module,
+            root_id: text(config, "root_id", "rootId"),
+            vm_id: text(&vm, "vm_id", "vmId"),
+            configuration: unpacked(config.get("configuration")),
+            vm_configuration: unpacked(vm.get("configuration")),
+            environment,
+            fail,
+            allow_on_headers_stop_iteration: flag("allow_on_headers_stop_iteration", "allowOnHeadersStopIteration"),
+            fail_open_flag: flag("fail_open", "failOpen"),
+            flaw,
+        }
+    }
+}
+
+/// Where a module is, and what Envoy would have against it.
+fn module(vm: &Value, variables: &Value, discovered: bool) -> (Wanted, Option<String>) {
+    let code = vm.get("code").cloned().unwrap_or_default();
+    if let Some(file) = code.pointer("/local/filename").and_then(Value::as_str) {
+        return (Wanted::File(file.into()), None);
+    }
+    let Some(remote) = code.get("remote") else {
+        return (Wanted::File(PathBuf::new()), Some("the plugin has no `code`".to_owned()));
+    };
+    let sha256 = remote.get("sha256").and_then(Value::as_str).unwrap_or_default();
+    let uri = field(remote, "http_uri", "httpUri").cloned().unwrap_or_default();
+    let mut request = ModuleRequest::of(uri.get("uri").and_then(Value::as_str).unwrap_or_default());
+    let mut flaw = None;
+    if !sha256.is_empty() {
+        match sha256.parse::<Digest>().or_else(|_| format!("sha256:{sha256}").parse()) {
+            Ok(digest) => request.sha256 = Some(digest),
+            Err(_) => flaw = Some(format!("`sha256` is `{sha256}`, which are not 64 hexadecimal digits")),
+        }
+    } else if !discovered {
+        flaw = Some("a remote module needs its `sha256`, unless it comes over ECDS".to_owned());
+    }
+    let own = |name: &str| variables.pointer(&format!("/key_values/{RESERVED_ENV}{name}")).and_then(Value::as_str);
+    request.pull_policy = match own("WASM_IMAGE_PULL_POLICY") {
+        Some("Always") => PullPolicy::Always,
+        Some("IfNotPresent") => PullPolicy::IfNotPresent,
+        _ => PullPolicy::Unspecified,
+    };
+    request.pull_secret = own("WASM_IMAGE_PULL_SECRET").map(|secret| secret.as_bytes().to_vec());
+    own("WASM_PLUGIN_RESOURCE_VERSION").unwrap_or_default().clone_into(&mut request.resource_version);
+    request.timeout = match uri.get("timeout").and_then(Value::as_str).and_then(seconds) {
+        Some(timeout) => timeout.min(TIMEOUT),
+        None => PATCH_TIMEOUT,
+    };
+    (Wanted::Fetch(Box::new(request)), flaw)
+}
+
+/// A duration of protobuf as JSON writes it, such as `30s`.
+fn seconds(text: &str) -> Option<Duration> {
+    text.strip_suffix('s')?.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+}
+
+/// The variables that the module sees; a name that has two sources is an error.
+fn environment(
+    variables: &Value,
+    strip: bool,
+    host: &BTreeMap<String, String>,
+) -> Result<Vec<(String, String)>, String> {
+    let mut environment = Vec::new();
+    let values = field(variables, "key_values", "keyValues").and_then(Value::as_object);
+    for (name, value) in values.into_iter().flatten() {
+        if !(strip && name.starts_with(RESERVED_ENV)) {
+            environment.push((name.clone(), value.as_str().unwrap_or_default().to_owned()));
+        }
+    }
+    let keys = field(variables, "host_env_keys", "hostEnvKeys").and_then(Value::as_array);
+    for name in keys.into_iter().flatten().filter_map(Value::as_str) {
+        if environment.iter().any(|(known, _)| known == name) {
+            return Err(name.to_owned());
+        }
+        // One that is not there is passed by.
+        if let Some(value) = host.get(name).cloned().or_else(|| std::env::var(name).ok()) {
+            environment.push((name.to_owned(), value));
+        }
+    }
+    Ok(environment)
+}
+
+/// A configuration out of its message: text as it is, a `Struct` as JSON.
+fn unpacked(any: Option<&Value>) -> String {
+    let Some(any) = any else { return String::new() };
+    let kind = any.get("@type").and_then(Value::as_str).unwrap_or_default();
+    match any.get("value") {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) if kind.ends_with("Struct") => value.to_string(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,77 @@
+//! Istio's own filters and what stands in for them: modules that take Istio's policies word for word.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::description::{Mesh, Workload};
+use super::files::Resources;
+
+/// The name of the module for `RequestAuthentication`.
+pub(crate) const JWT: &str = "istio.jwt";
+/// The name of the module for `AuthorizationPolicy`.
+pub(crate) const RBAC: &str = "istio.rbac";
+/// The name of the module for `AuthorizationPolicy` with `action: CUSTOM`, which Istio puts first of all.
+pub(crate) const EXTERNAL: &str = "istio.ext-authz";
+/// The name of the module for the exchange of peer metadata.
+pub(crate) const PEER_METADATA: &str = "istio.metadata-exchange";
+/// The name of the module for Istio's metrics.
+pub(crate) const STATS: &str = "istio.stats";
+
+/// The configuration of `jwt` for a workload; nothing where no policy is for it.
+pub(crate) fn jwt(resources: &Resources, workload: &Workload) -> Option<Value> {
+    let policies = chosen(&resources.authentications, &resources.mesh, workload, |_| true);
+    let clusters: BTreeMap<_, _> = resources.mesh.clusters.iter().filter_map(|cluster| host(&cluster.name)).collect();
+    (!policies.is_empty()).then(|| {
+        json!({
+            "policies": policies,
+            "jwksFetch": {"clusters": clusters},
+            "workload": selected(workload),
+            "rootNamespace": resources.mesh.root_namespace,
+        })
+    })
+}
+
+/// The host of a cluster that is named as Istio does, `outbound|<port>||<host>`, and the cluster's name.
+fn host(cluster: &str) -> Option<(String, String)> {
+    let mut parts = cluster.split('|');
+    let (direction, port, subset, host) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    (direction == "outbound" && subset.is_empty()).then(|| (format!("{host}:{port}"), cluster.to_owned()))
+}
+
+/// The configuration of `rbac` for a workload; nothing where no policy is for it. `custom` asks for the policies that ask
+/// somebody else, otherwise for all the others. `protocol` is `http` or `tcp`.
+pub(crate) fn rbac(resources: &Resources, workload: &Workload, custom: bool, protocol: &str) -> Option<Value> {
+    let mesh = &resources.mesh;
+    let is_custom = |policy: &Value| policy.pointer("/spec/action").and_then(Value::as_str) == Some("CUSTOM");
+    let policies = chosen(&resources.authorizations, mesh, workload, |policy| is_custom(policy) == custom);
+    (!policies.is_empty()).then(|| {
+        json!({
+            "policies": policies,
+            "rootNamespace": mesh.root_namespace,
+            "trustDomain": mesh.trust_domain,
+            "providers": mesh.extension_providers,
+            "sourceIp": "downstream",
+            "protocol": protocol,
+            "workload": selected(workload),
+        })
+    })
+}
+
+fn selected(workload: &Workload) -> Value {
+    json!({"namespace": workload.namespace, "labels": workload.labels})
+}
+
+/// The policies that may be for a workload; the modules look at their selectors once more.
+fn chosen(policies: &[Value], mesh: &Mesh, workload: &Workload, also: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let fits = |policy: &&Value| {
+        let namespace = policy.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+        let here = namespace == workload.namespace || namespace == mesh.root_namespace;
+        let labels = policy.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+        let selected = labels.is_none_or(|labels| {
+            labels.iter().all(|(name, value)| workload.labels.get(name).map(String::as_str) == value.as_str())
+        });
+        here && selected && also(policy)
+    };
+    policies.iter().filter(fits).cloned().collect()
+}

@@ -1,0 +1,58 @@
+//! `run` with Istio's resources: a proxy per workload, as Istio would set them up.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::upstream;
+use crate::engine::Engine;
+use crate::exit::{self, Exit};
+use crate::logger;
+use crate::mesh::running::Mesh;
+use crate::output;
+use crate::stop::Stop;
+
+/// How often the proxies and their logs are looked at.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// How often files are looked at, in glances.
+const LOOK: u32 = 3;
+
+/// Runs until Ctrl-C.
+pub(super) fn run(paths: &[PathBuf], engine: Engine, watch: bool, envoy_folder: &Path) -> Result<Exit> {
+    if watch && engine == Engine::Envoy {
+        exit::usage(
+            "`--watch` is for the embedded proxy: a real Envoy would have to be stopped for each change".to_owned(),
+        );
+    }
+    let mut mesh = Mesh::start(paths, engine, envoy_folder, upstream::mirror)?;
+    logger::show_plugins();
+    let stop = Stop::listen()?;
+    output::print(&format!("{}\n{}stop it with Ctrl-C\n", mesh.title(), mesh.describe()))?;
+    attend(&mut mesh, stop, watch)?;
+    mesh.stop();
+    Ok(Exit::Success)
+}
+
+fn attend(mesh: &mut Mesh, mut stop: Stop, watch: bool) -> Result<()> {
+    for glance in 1_u32.. {
+        let stopping = stop.within(GLANCE);
+        mesh.relay_log();
+        if let Some(reason) = mesh.end() {
+            bail!("a proxy has ended by itself: {reason}");
+        }
+        if stopping {
+            break;
+        }
+        if watch && glance.is_multiple_of(LOOK) && mesh.has_changed() {
+            match mesh.reload() {
+                Ok(()) => output::print(&format!("reloaded\n{}", mesh.describe()))?,
+                Err(error) => eprintln!("error: nothing is changed: {error:#}"),
+            }
+        }
+    }
+    eprintln!("\nstopping");
+    stop.hurry();
+    Ok(())
+}
