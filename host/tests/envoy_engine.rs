@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 // The native door, where it is compiled in, wants the exports of some plugin.
 #[cfg(feature = "native")]
 use proxy_wasm as _;
-use wasmplugin_host::test::{Answer, Builder, Failure, LogLevel, Proxy, Request};
+use wasmplugin_host::test::{Answer, Builder, Failure, LogLevel, Proxy, Request, Tls};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -191,6 +191,65 @@ fn plugins_are_chained() -> Outcome {
     let mut proxy = guest("header")?.then(guest("header")?.name("again")).start()?;
     let response = proxy.get("/").send()?;
     assert_eq!(response.headers().all("x-wat"), ["1", "1"]);
+    Ok(())
+}
+
+const ADA: &str = "spiffe://cluster.local/ns/default/sa/ada";
+const BOB: &str = "spiffe://cluster.local/ns/default/sa/bob";
+
+/// What one end of mutual TLS sees.
+fn mutual(local: &str, peer: &str) -> Tls {
+    Tls { mutual: true, local_uris: vec![local.to_owned()], peer_uris: vec![peer.to_owned()], ..Tls::default() }
+}
+
+#[test]
+fn the_client_may_show_a_certificate() -> Outcome {
+    for http2 in [false, true] {
+        let mut proxy = guest("peers")?.http2(http2).tls(mutual(BOB, ADA)).start()?;
+        assert_eq!(proxy.post("/").body("hello").send()?.text(), "upstream");
+        let seen = proxy.upstream_requests();
+        assert_eq!((seen[0].header("x-client"), &*seen[0].text()), (Some(ADA), "hello"));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_client_without_a_certificate_has_no_name() -> Outcome {
+    let mut proxy = guest("peers")?.tls(Tls::default()).start()?;
+    assert_eq!(proxy.get("/").send()?.status(), 200);
+    assert_eq!(proxy.upstream_requests()[0].header("x-client"), None);
+    Ok(())
+}
+
+#[test]
+fn two_proxies_talk_to_each_other() -> Outcome {
+    let mut server = guest("peers")?.tls(mutual(BOB, ADA)).upstream(|_| Answer::new(201)).start()?;
+    let address = server.address().ok_or("no address")?;
+    let mut client = guest("peers")?.upstream_at(address).upstream_tls(mutual(ADA, BOB)).start()?;
+    let response = client.get("/a").send()?;
+    assert_eq!((response.status(), response.header("x-server")), (201, Some(BOB)));
+    assert_eq!(server.upstream_requests()[0].header("x-client"), Some(ADA));
+    for proxy in [&mut client, &mut server] {
+        assert!(proxy.prometheus().contains("envoy_http_downstream_rq_total"));
+    }
+
+    // A server that is somebody else is not spoken to.
+    let mut client = guest("peers")?.upstream_at(address).upstream_tls(mutual(ADA, ADA)).start()?;
+    assert_eq!(client.get("/").send()?.status(), 503);
+    assert_eq!(server.upstream_requests().len(), 1);
+    Ok(())
+}
+
+#[test]
+fn two_proxies_talk_over_tcp() -> Outcome {
+    let server = guest("peers")?.tls(mutual(BOB, ADA)).tcp_echo().start()?;
+    let address = server.address().ok_or("no address")?;
+    let mut proxy = guest("peers")?.tcp_upstream_at(address).upstream_tls(mutual(ADA, BOB)).start()?;
+    let mut client = proxy.connect()?;
+    client.send("hello")?;
+    assert_eq!(client.read_exact(5)?, b"hello");
+    client.finish()?;
+    assert_eq!(client.read_to_end()?, b"");
     Ok(())
 }
 

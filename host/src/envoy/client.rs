@@ -1,13 +1,14 @@
 //! The test as a client: one connection per exchange, no thread.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::codec::{Codec, Part, Stop};
 use super::http1::Http1;
+use super::stream::Stream;
 use crate::test::{Failure, Headers, Response};
 
 /// One request and its response, under way.
@@ -16,7 +17,7 @@ use crate::test::{Failure, Headers, Response};
 /// socket, so thousands can be open at once.
 #[derive(Debug)]
 pub(super) struct Conversation {
-    stream: TcpStream,
+    stream: Stream,
     codec: Box<dyn Codec>,
     sent: bool,
     headers: Headers,
@@ -31,24 +32,13 @@ enum Outcome {
 }
 
 impl Conversation {
-    /// Connects and sends the head, after a preface that is not HTTP.
-    pub(super) fn open(
-        to: SocketAddr,
-        preface: &[u8],
-        mut codec: Box<dyn Codec>,
-        headers: &Headers,
-        end: bool,
-        patience: Duration,
-    ) -> Result<Self, Failure> {
-        let mut stream = TcpStream::connect_timeout(&to, patience).map_err(refused)?;
-        stream.set_nodelay(true).map_err(refused)?;
-        stream.set_write_timeout(Some(patience)).map_err(refused)?;
-        stream.write_all(preface).map_err(refused)?;
+    /// Sends the head over a new connection.
+    pub(super) fn open(stream: Stream, mut codec: Box<dyn Codec>, headers: &Headers, end: bool) -> Self {
         codec.head(headers, end);
         let mut conversation =
             Self { stream, codec, sent: end, headers: Headers::new(), chunks: Vec::new(), outcome: None };
         conversation.flush();
-        Ok(conversation)
+        conversation
     }
 
     /// Sends a piece of the body.
@@ -78,7 +68,7 @@ impl Conversation {
             }
             self.flush();
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            if self.stream.set_read_timeout(Some(left)).is_err() {
+            if self.stream.socket().set_read_timeout(Some(left)).is_err() {
                 self.outcome = Some(Outcome::Cut);
                 break;
             }
@@ -113,7 +103,7 @@ impl Conversation {
     /// Goes away.
     pub(super) fn abort(self) {
         // A connection that is gone already is what was asked for.
-        let _gone = self.stream.shutdown(Shutdown::Both);
+        let _gone = self.stream.socket().shutdown(Shutdown::Both);
     }
 
     /// Takes what is complete; false once the response is over.
@@ -151,11 +141,13 @@ pub(super) fn get(from: SocketAddr, path: &str, patience: Duration) -> Result<Re
             .map(|(name, value)| (name, value.to_owned()))
             .collect();
     let codec = Box::new(Http1::new(&headers));
-    let mut conversation = Conversation::open(from, &[], codec, &headers, true, patience)?;
+    let stream = Stream::open(from, &[], None, patience).map_err(refused)?;
+    let mut conversation = Conversation::open(stream, codec, &headers, true);
     conversation.poll(patience);
     conversation.finish(patience)
 }
 
-fn refused(error: std::io::Error) -> Failure {
+/// There is nobody to talk to.
+pub(super) fn refused(error: std::io::Error) -> Failure {
     Failure::Refused(format!("no connection to Envoy: {error}"))
 }

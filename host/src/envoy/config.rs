@@ -46,6 +46,10 @@ pub struct Bootstrap {
     pub answers_itself: bool,
     /// Whether the listener passes TCP on to the upstream; the plugins are network filters then.
     pub tcp: bool,
+    /// The listener's TLS.
+    pub tls: Option<Tls>,
+    /// The TLS towards the upstream.
+    pub upstream_tls: Option<Tls>,
     /// The clusters that plugins call.
     pub clusters: Vec<Cluster>,
     /// How many bytes a connection buffers; Envoy's own 1 MiB if nothing is said.
@@ -54,6 +58,21 @@ pub struct Bootstrap {
     pub stats_tags: Vec<StatsTag>,
     /// What properties tell.
     pub surroundings: Surroundings,
+}
+
+/// One end of TLS, all of it in PEM.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate of this end.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+    /// Whose certificates are believed; empty for a listener that asks for none.
+    pub authority: String,
+    /// The server's name that a client asks for; may be empty.
+    pub server_name: String,
+    /// The URI name that a server's certificate has to have; empty for any.
+    pub peer: String,
 }
 
 /// One plugin of the chain.
@@ -94,6 +113,8 @@ impl Bootstrap {
             upstream,
             answers_itself: false,
             tcp: false,
+            tls: None,
+            upstream_tls: None,
             clusters: Vec::new(),
             buffer_limit: None,
             stats_tags: Vec::new(),
@@ -104,25 +125,38 @@ impl Bootstrap {
 
     /// The configuration as JSON, which Envoy reads like YAML.
     pub fn render(&self) -> Value {
-        let clusters: Vec<_> = std::iter::once(&self.upstream)
-            .chain(&self.clusters)
-            .map(|c| c.render(self.buffer_limit, &self.surroundings))
-            .collect();
+        let mut upstream = self.upstream.render(self.buffer_limit, &self.surroundings);
+        if let Some(tls) = &self.upstream_tls {
+            put(&mut upstream, "transport_socket", tls.render_client());
+        }
+        let mut clusters = vec![upstream];
+        clusters.extend(self.clusters.iter().map(|cluster| cluster.render(self.buffer_limit, &self.surroundings)));
         let facts = &self.surroundings.listener;
         let filters = if self.tcp { self.network_filters() } else { vec![self.connection_manager()] };
+        let mut chain = json!({"name": facts.filter_chain, "filters": filters});
+        let mut before = Vec::new();
+        // A client says by this protocol where it comes from; one of TCP always does.
+        if self.tcp || self.surroundings.client.is_some() {
+            let proxy_protocol = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol";
+            // Another proxy, which may be the client as well, has nothing to say.
+            let config = typed(proxy_protocol, json!({"allow_requests_without_proxy_protocol": true}));
+            before.push(json!({"name": "envoy.filters.listener.proxy_protocol", "typed_config": config}));
+        }
+        if let Some(tls) = &self.tls {
+            put(&mut chain, "transport_socket", tls.render_server());
+            let inspector = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+            before.push(
+                json!({"name": "envoy.filters.listener.tls_inspector", "typed_config": typed(inspector, json!({}))}),
+            );
+        }
         let mut listener = json!({
             "name": LISTENER,
             "address": address(self.listener),
             "traffic_direction": facts.direction as u32,
             "metadata": metadata(&facts.metadata),
-            "filter_chains": [{"name": facts.filter_chain, "filters": filters}],
+            "listener_filters": before,
+            "filter_chains": [chain],
         });
-        // A client says by this protocol where it comes from; one of TCP always does.
-        if self.tcp || self.surroundings.client.is_some() {
-            let proxy_protocol = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol";
-            let filter = json!({"name": "envoy.filters.listener.proxy_protocol", "typed_config": typed(proxy_protocol, json!({}))});
-            put(&mut listener, "listener_filters", json!([filter]));
-        }
         limit(&mut listener, self.buffer_limit);
         let tags = self.stats_tags.iter().map(|tag| json!({"tag_name": tag.name(), "regex": tag.pattern()}));
         json!({
@@ -186,6 +220,41 @@ impl Bootstrap {
             ),
         })
     }
+}
+
+impl Tls {
+    fn render_server(&self) -> Value {
+        let mut context = json!({"common_tls_context": self.render()});
+        if !self.authority.is_empty() {
+            put(&mut context, "require_client_certificate", json!(true));
+        }
+        socket("DownstreamTlsContext", context)
+    }
+
+    fn render_client(&self) -> Value {
+        socket("UpstreamTlsContext", json!({"common_tls_context": self.render(), "sni": self.server_name}))
+    }
+
+    fn render(&self) -> Value {
+        let text = |text: &str| json!({"inline_string": text});
+        let mut context = json!({
+            "tls_certificates": [{"certificate_chain": text(&self.certificate), "private_key": text(&self.key)}],
+        });
+        if !self.authority.is_empty() {
+            let mut believed = json!({"trusted_ca": text(&self.authority)});
+            if !self.peer.is_empty() {
+                let names = json!([{"san_type": "URI", "matcher": {"exact": self.peer}}]);
+                put(&mut believed, "match_typed_subject_alt_names", names);
+            }
+            put(&mut context, "validation_context", believed);
+        }
+        context
+    }
+}
+
+fn socket(context: &str, config: Value) -> Value {
+    let message = format!("envoy.extensions.transport_sockets.tls.v3.{context}");
+    json!({"name": "envoy.transport_sockets.tls", "typed_config": typed(&message, config)})
 }
 
 impl Plugin {

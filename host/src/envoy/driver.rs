@@ -9,14 +9,15 @@ use bytes::Bytes;
 
 use super::backend::Backend;
 use super::binary;
-use super::client::Conversation;
+use super::client::{self, Conversation};
 use super::codec::Codec;
 use super::config::{self, Bootstrap, STATS};
 use super::files;
 use super::http1::Http1;
 use super::http2::Http2;
 use super::process::{Options, Process};
-use super::tcp;
+use super::stream::Stream;
+use super::{tcp, tls};
 use crate::prometheus::metric_name;
 use crate::test::{
     Cluster, Code, Driver, Failure, Headers, Leaks, LogLine, PluginSetup, Response, Samples, Setup, StartError,
@@ -42,6 +43,7 @@ struct Engine {
     clusters: Vec<String>,
     http2: bool,
     client: Option<SocketAddr>,
+    tls: Option<tls::Client>,
     patience: Duration,
     /// Plugins run on the main thread, so that its log counts.
     main_thread: bool,
@@ -54,9 +56,7 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
     if setup.faults.is_some() {
         return Err(refusal("a real Envoy makes no mistakes on purpose: `faults` needs an engine in memory"));
     }
-    if setup.surroundings.tls.is_some() {
-        return Err(refusal("this client of a real Envoy speaks no TLS: `tls` needs an engine in memory"));
-    }
+    let tls = setup.surroundings.tls.as_ref().map(tls::Client::new).transpose().map_err(refusal)?;
     let binary = binary::find().map_err(|error| refusal(error.to_string()))?;
     if let Some(warning) = binary.warning() {
         eprintln!("{warning}");
@@ -73,13 +73,17 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
     };
     let tcp_server = setup.tcp.map(tcp::Server::start).transpose();
     let tcp_server = tcp_server.map_err(|error| refusal(format!("no server for TCP: {error}")))?;
-    let upstream = match &tcp_server {
-        Some(server) => {
-            config::Cluster { name: setup.upstream.name().to_owned(), address: server.address(), http2: false }
+    let elsewhere = setup.upstream_at.or(tcp_server.as_ref().map(tcp::Server::address));
+    let upstream = match elsewhere {
+        Some(address) => {
+            let http2 = setup.http2 && setup.upstream_at.is_some();
+            config::Cluster { name: setup.upstream.name().to_owned(), address, http2 }
         }
         None => serve(&setup.upstream)?,
     };
     let mut bootstrap = Bootstrap::new(upstream);
+    bootstrap.tls = setup.surroundings.tls.as_ref().map(tls::listener).transpose().map_err(refusal)?;
+    bootstrap.upstream_tls = setup.surroundings.upstream_tls.as_ref().map(tls::cluster).transpose().map_err(refusal)?;
     bootstrap.tcp = tcp_server.is_some();
     bootstrap.clusters = setup.clusters.iter().map(serve).collect::<Result<_, _>>()?;
     bootstrap.plugins = setup.plugins.into_iter().map(plugin).collect::<Result<_, _>>()?;
@@ -99,6 +103,7 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         clusters: setup.clusters.iter().map(|cluster| cluster.name().to_owned()).collect(),
         http2: setup.http2,
         client,
+        tls,
         patience: setup.patience,
         main_thread: !bootstrap.singletons.is_empty(),
         _servers: servers,
@@ -173,13 +178,16 @@ impl Engine {
 }
 
 impl Driver for Engine {
+    fn address(&self) -> Option<SocketAddr> {
+        Some(self.process.listener())
+    }
+
     fn open(&mut self, number: u64, headers: Headers, end: bool) -> Result<(), Failure> {
         let codec: Box<dyn Codec> = if self.http2 { Box::new(Http2::new()) } else { Box::new(Http1::new(&headers)) };
         let preface = self.client.map(|client| proxy_line(client, self.process.listener())).unwrap_or_default();
-        let conversation =
-            Conversation::open(self.process.listener(), preface.as_bytes(), codec, &headers, end, self.patience)
-                .map_err(|failure| self.judge(failure))?;
-        self.conversations.insert(number, conversation);
+        let stream = Stream::open(self.process.listener(), preface.as_bytes(), self.tls.as_ref(), self.patience)
+            .map_err(|error| self.judge(client::refused(error)))?;
+        self.conversations.insert(number, Conversation::open(stream, codec, &headers, end));
         Ok(())
     }
 
@@ -210,7 +218,7 @@ impl Driver for Engine {
         if self.tcp_server.is_none() {
             return Err(Failure::Refused("this proxy is for HTTP: build it with `.tcp(..)`".to_owned()));
         }
-        let client = tcp::Client::open(self.process.listener(), source, self.patience)?;
+        let client = tcp::Client::open(self.process.listener(), source, self.tls.as_ref(), self.patience)?;
         self.clients.insert(number, client);
         Ok(())
     }

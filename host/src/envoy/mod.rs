@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod binary;
+pub mod certificates;
 mod client;
 mod codec;
 pub mod config;
@@ -19,6 +20,8 @@ mod http2;
 pub mod log;
 pub mod process;
 pub mod race;
+mod stream;
 mod tcp;
+mod tls;
 
 pub(crate) use driver::start;

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use super::client::refused;
+use super::stream::Stream;
+use super::tls;
 use crate::test::{Failure, TcpAction, TcpEnding, TcpEvent, TcpRead, TcpServer, TcpWait};
 
 /// A pause between two actions of a server, so that Envoy sees them one by one.
@@ -21,19 +24,20 @@ const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 /// One connection of a client.
 #[derive(Debug)]
 pub(super) struct Client {
-    stream: TcpStream,
+    stream: Stream,
     received: Vec<u8>,
     ending: Option<TcpEnding>,
 }
 
 impl Client {
     /// Connects, and says by the PROXY protocol where it wants to come from.
-    pub(super) fn open(to: SocketAddr, source: SocketAddr, patience: Duration) -> Result<Self, Failure> {
-        let refused = |error: io::Error| Failure::Refused(format!("no connection to Envoy: {error}"));
-        let mut stream = TcpStream::connect_timeout(&to, patience).map_err(refused)?;
-        stream.set_nodelay(true).map_err(refused)?;
-        stream.set_write_timeout(Some(patience)).map_err(refused)?;
-        stream.write_all(greeting(source).as_bytes()).map_err(refused)?;
+    pub(super) fn open(
+        to: SocketAddr,
+        source: SocketAddr,
+        tls: Option<&tls::Client>,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
+        let stream = Stream::open(to, greeting(source).as_bytes(), tls, patience).map_err(refused)?;
         Ok(Self { stream, received: Vec::new(), ending: None })
     }
 
@@ -41,14 +45,14 @@ impl Client {
     pub(super) fn send(&mut self, data: &[u8], end: bool) {
         let _closed_before = self.stream.write_all(data);
         if end {
-            let _closed_before = self.stream.shutdown(Shutdown::Write);
+            let _closed_before = self.stream.finish();
         }
         thread::sleep(BREATH);
     }
 
     /// Cuts the connection: the peer gets a reset in place of an end.
     pub(super) fn reset(self) {
-        let _gone = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        let _gone = SockRef::from(self.stream.socket()).set_linger(Some(Duration::ZERO));
     }
 
     /// Reads until there is what the test waits for; `moment` is how long that which is due now may take.
@@ -66,7 +70,7 @@ impl Client {
                 }
                 return Err(Failure::Hung(patience));
             }
-            if self.stream.set_read_timeout(Some(left)).is_err() {
+            if self.stream.socket().set_read_timeout(Some(left)).is_err() {
                 self.ending = Some(TcpEnding::Reset);
                 break;
             }

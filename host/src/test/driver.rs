@@ -17,6 +17,11 @@ use super::{Finding, LogLevel, TraceLine};
 /// by the facade, from 1 upwards and never twice. The engine asks the clusters of the setup for answers
 /// ([`Cluster::arrived`](super::Cluster::arrived)); that also records what the servers saw.
 pub trait Driver {
+    /// Where clients connect; none where there are no sockets.
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
+
     /// Begins an exchange with the headers as the client puts them on the wire: `:method`, `:path`, `:authority`,
     /// `:scheme`, then the client's own, framing (`content-length`, or `transfer-encoding: chunked` in HTTP/1.1)
     /// included. What a proxy adds (`x-forwarded-proto`, `x-request-id`) is the engine's part.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::grpc_answer::GrpcPart;
-use super::setup::Code as CodeSetup;
+use super::setup::{Code as CodeSetup, UPSTREAM};
 use super::{
     Answer, Arrival, Cluster, Driver, Ending, Failure, Finding, Headers, Leaks, LogLine, PluginSetup, Response, Route,
     Samples, Setup, StartError, StatsTag, Surroundings, TcpRead, TcpServer, TcpWait, TraceLine,
@@ -41,6 +41,10 @@ const STEPS: usize = 200_000;
 
 /// Starts the workers of a setup.
 pub(super) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
+    if setup.upstream_at.is_some() {
+        let message = "there are no sockets in memory: an upstream at an address needs a real Envoy";
+        return Err(StartError::new(message, Vec::new()));
+    }
     let logs: Arc<Mutex<Vec<LogLine>>> = Arc::default();
     let sink = Arc::clone(&logs);
     let log = move |record: LogRecord<'_>| {
@@ -698,6 +702,7 @@ fn host_of(cluster: &Cluster, surroundings: &Surroundings) -> surroundings::Upst
         address: Some(([127, 0, 0, 1], 20_000).into()),
         local_address: Some(([127, 0, 0, 1], 30_000).into()),
         metadata: surroundings.host_metadata(cluster.name()),
+        tls: surroundings.upstream_tls.clone().filter(|_| cluster.name() == UPSTREAM),
         ..Default::default()
     }
 }

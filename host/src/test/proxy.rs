@@ -124,6 +124,12 @@ impl Proxy {
         self.engine
     }
 
+    /// Where clients connect, for another proxy in front of this one ([`Builder::upstream_at`](super::Builder::upstream_at));
+    /// none in memory.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.driver.borrow().address()
+    }
+
     /// A `GET` of that path and query.
     pub fn get(&mut self, path: &str) -> RequestBuilder<'_> {
         self.request("GET", path)

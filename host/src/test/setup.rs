@@ -21,6 +21,9 @@ use super::tcp::{TcpEvent, TcpServer, TcpTurn};
 use super::{FailPolicy, Faults, Node, Tls, TrafficDirection};
 use crate::prometheus::StatsTag;
 
+/// The name of the cluster that requests go to.
+pub(super) const UPSTREAM: &str = "upstream";
+
 /// What runs the plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Engine {
@@ -74,6 +77,8 @@ pub struct Setup {
     pub upstream: Cluster,
     /// Where TCP connections go; with it, the proxy is one for TCP and takes no requests.
     pub tcp: Option<TcpServer>,
+    /// Where the upstream listens if the test does not play it; engines over sockets only.
+    pub upstream_at: Option<SocketAddr>,
     /// What plugins can call; their names differ.
     pub clusters: Vec<Cluster>,
     /// Number of workers; exchanges are spread over them.
@@ -275,6 +280,7 @@ pub struct Builder {
     singletons: Vec<Draft>,
     upstream: Cluster,
     tcp: Option<TcpServer>,
+    upstream_at: Option<SocketAddr>,
     clusters: Vec<Cluster>,
     workers: usize,
     http2: bool,
@@ -307,8 +313,9 @@ impl Builder {
             engine,
             plugins: vec![Draft::new(module)],
             singletons: Vec::new(),
-            upstream: Cluster::new("upstream", |_| Answer::new(200).body("upstream")),
+            upstream: Cluster::new(UPSTREAM, |_| Answer::new(200).body("upstream")),
             tcp: None,
+            upstream_at: None,
             clusters: Vec::new(),
             workers: 1,
             http2: false,
@@ -393,13 +400,13 @@ impl Builder {
 
     /// What the upstream answers; unless said, 200 with the body `upstream`.
     pub fn upstream(mut self, script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
-        self.upstream = Cluster::new("upstream", script);
+        self.upstream = Cluster::new(UPSTREAM, script);
         self
     }
 
     /// An upstream that cannot be reached.
     pub fn unreachable_upstream(mut self) -> Self {
-        self.upstream = Cluster::unreachable("upstream");
+        self.upstream = Cluster::unreachable(UPSTREAM);
         self
     }
 
@@ -419,6 +426,18 @@ impl Builder {
     pub fn unreachable_tcp(mut self) -> Self {
         self.tcp = Some(TcpServer::unreachable());
         self
+    }
+
+    /// An upstream that listens at that address, such as a second proxy ([`Proxy::address`]): what it sees is not recorded
+    /// here. It is spoken to in the client's protocol. Needs a real Envoy.
+    pub fn upstream_at(mut self, address: SocketAddr) -> Self {
+        self.upstream_at = Some(address);
+        self
+    }
+
+    /// Makes the proxy one for TCP, with an upstream that listens at that address; as [`upstream_at`](Self::upstream_at).
+    pub fn tcp_upstream_at(self, address: SocketAddr) -> Self {
+        self.unreachable_tcp().upstream_at(address)
     }
 
     /// A cluster that plugins can call, and what it answers.
@@ -557,6 +576,7 @@ impl Builder {
             singletons: singletons?,
             upstream: self.upstream,
             tcp: self.tcp,
+            upstream_at: self.upstream_at,
             clusters: self.clusters,
             workers: self.workers,
             http2: self.http2,

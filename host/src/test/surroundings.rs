@@ -16,8 +16,10 @@ pub struct Surroundings {
     pub listener: Listener,
     /// The client's address; unless said, a port of the loopback.
     pub client: Option<SocketAddr>,
-    /// What the handshake with the client told; engines in memory only.
+    /// What the handshake with the client told.
     pub tls: Option<Tls>,
+    /// What the handshake with the upstream told.
+    pub upstream_tls: Option<Tls>,
     /// The routes before the one to the upstream, which takes whatever is left.
     pub routes: Vec<Route>,
     /// The name of that route to the upstream.
@@ -88,6 +90,7 @@ impl Default for Surroundings {
             listener: Listener::default(),
             client: None,
             tls: None,
+            upstream_tls: None,
             routes: Vec::new(),
             route_name: "default".to_owned(),
             clusters: Vec::new(),
@@ -152,9 +155,18 @@ macro_rules! surroundings_methods {
             self
         }
 
-        /// What the TLS handshake with the client told; a real Envoy refuses to start with it.
+        /// What the TLS handshake with the client told. In front of a real Envoy the test then speaks TLS, with
+        /// certificates that have these names; version and digest cannot be chosen there, and subjects are `CN=..`.
         pub fn tls(mut self, tls: Tls) -> Self {
             self.surroundings.tls = Some(tls);
+            self
+        }
+
+        /// What the TLS handshake with the upstream told, which is the peer. A real Envoy then speaks TLS with it, checks its
+        /// first URI name, and needs one that does so too: a second Envoy with [`tls`](Self::tls), whose authority is the
+        /// same.
+        pub fn upstream_tls(mut self, tls: Tls) -> Self {
+            self.surroundings.upstream_tls = Some(tls);
             self
         }
 

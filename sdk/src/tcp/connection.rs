@@ -11,6 +11,7 @@ use super::wire::{Side, Wire};
 use crate::attributes::{Attribute, Value};
 use crate::done::Done;
 use crate::error::{Error, Result};
+use crate::filter_state::FilterState;
 use crate::{runtime, sys};
 
 /// What is known of a connection, from its beginning to its log.
@@ -46,6 +47,18 @@ impl ConnectionHead {
     pub fn attribute<T: Value>(&self, attribute: Attribute<T>) -> Result<Option<T>> {
         runtime::focus(self.context)?;
         attribute.read()
+    }
+
+    /// An object that a plugin has left with this connection; `None` where there is none.
+    pub fn filter_state(&self, key: &FilterState) -> Result<Option<Vec<u8>>> {
+        runtime::focus(self.context)?;
+        key.read()
+    }
+
+    /// Leaves an object with this connection, for the plugins and the access log behind this one.
+    pub fn set_filter_state(&self, key: &FilterState, value: impl AsRef<[u8]>) -> Result<()> {
+        runtime::focus(self.context)?;
+        key.write(value.as_ref())
     }
 
     fn address(&self, path: &str) -> Result<SocketAddr> {

@@ -42,6 +42,7 @@ impl Engine {
             id: number,
             source: Some(source),
             destination: Some(([127, 0, 0, 1], 10_000).into()),
+            tls: self.surroundings.tls.clone(),
             ..Connection::default()
         };
         let id = place.open_tcp(connection);
