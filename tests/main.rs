@@ -14,6 +14,8 @@ mod tokens;
 mod wat_guest;
 
 // One module per plugin and example, with its name.
+mod attributegen;
+mod basic_auth;
 mod canary_router;
 mod cel_gate;
 mod configured_headers;
@@ -24,9 +26,11 @@ mod hello;
 mod jwt;
 mod jwt_cases;
 mod labelled_counter;
+mod metadata_exchange;
 mod path_guard;
 mod per_route;
 mod rate_limit;
+mod rate_limit_plugin;
 mod rbac;
 mod rbac_cases;
 mod request_headers;

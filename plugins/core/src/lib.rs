@@ -5,12 +5,13 @@
 
 mod duration;
 mod finding;
+pub mod attribute_gen;
+pub mod basic_auth;
+pub mod finding;
 mod json;
-
 pub mod jwt;
 pub mod peer;
+pub mod rate_limit;
 pub mod rbac;
 pub mod stats;
 pub mod wire;
-
-pub use finding::Finding;

@@ -43,8 +43,9 @@ impl WorkloadKind {
         Self::named(name)
     }
 
-    /// The owner that a workload of this kind has.
-    pub(crate) fn owner(self, namespace: &str, workload: &str) -> String {
+    /// The owner that a workload of this kind has, as Istio writes it for each of them.
+    #[must_use]
+    pub fn owner(self, namespace: &str, workload: &str) -> String {
         format!("kubernetes://apis/apps/v1/namespaces/{namespace}/{self}s/{workload}")
     }
 }

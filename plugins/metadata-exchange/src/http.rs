@@ -1,0 +1,170 @@
+//! The exchange over HTTP, in headers.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use istio_core::peer::Peers;
+use istio_core::peer::exchange::{Audience, Cluster, Config, Direction, Rules, Told};
+use istio_core::peer::header::{ID, MAX_ID_BYTES, MAX_METADATA_BYTES, METADATA};
+use wasmplugin::attributes::{self, Attribute, Phases};
+use wasmplugin::config::ConfigError;
+use wasmplugin::headers::Headers;
+use wasmplugin::{Done, Http, Request, RequestHead, ResponseHead, Result};
+
+use crate::node;
+use crate::place::{self, DOWNSTREAM, UPSTREAM};
+
+/// Whether a cluster is to be told nothing.
+pub(crate) const DISABLE_MX: Attribute<bool> =
+    Attribute::named("xds\0cluster_metadata\0filter_metadata\0istio\0disable_mx", Phases::EXCHANGE);
+const EXTERNAL: Attribute<bool> =
+    Attribute::named("xds\0cluster_metadata\0filter_metadata\0istio\0external", Phases::EXCHANGE);
+
+/// Tells the peers of HTTP exchanges who this proxy is, and learns who they are.
+///
+/// It never refuses: an exchange in which something fails passes, with a line in the log.
+#[derive(Debug)]
+pub(crate) struct HttpExchange {
+    config: Config,
+    /// The same on every listener, if the configuration says so.
+    rules: Option<Rules>,
+    id: String,
+    metadata: String,
+    peers: RefCell<Peers>,
+}
+
+impl TryFrom<Config> for HttpExchange {
+    type Error = ConfigError;
+
+    fn try_from(config: Config) -> Result<Self, ConfigError> {
+        for warning in config.warnings() {
+            log::warn!("{warning}");
+        }
+        place::declare().map_err(|error| ConfigError::at("", error.to_string()))?;
+        let (id, peer) = node::read(&config.additional_labels);
+        Ok(Self {
+            rules: Rules::listed(&config),
+            id,
+            metadata: peer.to_header(),
+            peers: RefCell::new(Peers::new(config.peers(), config.additional_labels.clone())),
+            config,
+        })
+    }
+}
+
+/// What the sender of a request has said, and so is told in its turn.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    id: bool,
+    metadata: bool,
+}
+
+impl Http for HttpExchange {
+    async fn handle(self: Rc<Self>, mut request: Request) -> Result<Done> {
+        let rules = match self.rules {
+            Some(rules) => rules,
+            None => Rules::of(direction(&request), &self.config),
+        };
+        let asked = or_log(self.meet_request(rules, &mut request)).unwrap_or_default();
+        let answers = rules.tell_downstream && (asked.id || asked.metadata);
+        if !answers && !rules.read_response {
+            return request.pass();
+        }
+        let mut response = request.forward().await?;
+        or_log(self.meet_response(rules, asked, &mut response));
+        response.pass()
+    }
+}
+
+impl HttpExchange {
+    /// Learns who sent the request, and tells the upstream who sends it on.
+    fn meet_request(&self, rules: Rules, request: &mut RequestHead) -> Result<Asked> {
+        let told = find(request.headers()?);
+        let asked = Asked { id: told.id.asks(), metadata: told.metadata.asks() };
+        let (has_id, has_metadata) = (told.id.is_present(), told.metadata.is_present());
+        if rules.read_request {
+            if let Some(id) = told.id.value(MAX_ID_BYTES) {
+                request.set_filter_state(&DOWNSTREAM.id, id)?;
+            }
+            if let Some(state) = self.state(&told) {
+                request.set_filter_state(&DOWNSTREAM.peer, &state)?;
+            }
+        }
+        if rules.tell_upstream != Audience::Nobody && is_told(rules.tell_upstream, request)? {
+            request.set_header(METADATA, &self.metadata)?;
+            if !self.id.is_empty() {
+                request.set_header(ID, &self.id)?;
+            } else if rules.read_request && has_id {
+                request.remove_header(ID)?;
+            }
+        } else if rules.read_request {
+            for (name, present) in [(ID, has_id), (METADATA, has_metadata)] {
+                if present {
+                    request.remove_header(name)?;
+                }
+            }
+        }
+        Ok(asked)
+    }
+
+    /// Learns who answered, and tells the client who passes the answer on.
+    fn meet_response(&self, rules: Rules, asked: Asked, response: &mut ResponseHead) -> Result<()> {
+        if rules.read_response {
+            let told = find(response.headers()?);
+            let present = [(ID, told.id.is_present()), (METADATA, told.metadata.is_present())];
+            if let Some(id) = told.id.value(MAX_ID_BYTES) {
+                response.set_filter_state(&UPSTREAM.id, id)?;
+            }
+            if let Some(state) = self.state(&told) {
+                response.set_filter_state(&UPSTREAM.peer, &state)?;
+            }
+            for (name, present) in present {
+                if present {
+                    response.remove_header(name)?;
+                }
+            }
+        }
+        if rules.tell_downstream {
+            if asked.metadata {
+                response.set_header(METADATA, &self.metadata)?;
+            }
+            if asked.id && !self.id.is_empty() {
+                response.set_header(ID, &self.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left in filter state of a peer that has told who it is.
+    fn state(&self, told: &Told<'_>) -> Option<Rc<[u8]>> {
+        let value = told.metadata.value(MAX_METADATA_BYTES)?;
+        self.peers.borrow_mut().state(value)
+    }
+}
+
+/// Where the listener's traffic goes; unspecified if the proxy does not tell.
+fn direction(request: &RequestHead) -> Direction {
+    let number = or_log(request.attribute(attributes::LISTENER_DIRECTION));
+    Direction::from_number(number.flatten().unwrap_or_default())
+}
+
+/// Whether the cluster that the request goes to is to know who asks. What cannot be read is not told.
+fn is_told(audience: Audience, request: &RequestHead) -> Result<bool> {
+    let mut cluster = Cluster { disable_mx: request.attribute(DISABLE_MX)?.unwrap_or_default(), ..Cluster::default() };
+    if audience == Audience::Everybody {
+        return Ok(audience.includes(&cluster));
+    }
+    cluster.external = request.attribute(EXTERNAL)?.unwrap_or_default();
+    let name = request.attribute(attributes::CLUSTER_NAME)?.unwrap_or_default();
+    cluster.name = &name;
+    Ok(audience.includes(&cluster))
+}
+
+fn find(headers: &Headers) -> Told<'_> {
+    Told::find(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+}
+
+/// Telemetry is no reason to fail a request: it passes, and the log says what was wrong.
+fn or_log<T>(outcome: Result<T>) -> Option<T> {
+    outcome.inspect_err(|error| log::warn!("metadata was not exchanged: {error}")).ok()
+}
