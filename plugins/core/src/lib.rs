@@ -5,13 +5,16 @@
 
 mod duration;
 mod finding;
+mod finding;
+mod json;
+
 pub mod attribute_gen;
 pub mod basic_auth;
-pub mod finding;
-mod json;
 pub mod jwt;
 pub mod peer;
 pub mod rate_limit;
 pub mod rbac;
 pub mod stats;
 pub mod wire;
+
+pub use finding::Finding;

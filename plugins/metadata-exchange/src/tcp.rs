@@ -141,7 +141,8 @@ impl TcpExchange {
 
 /// Whether the cluster that the connection goes to is to know who connects.
 fn tells(client: &Downstream) -> Result<bool> {
-    let cluster = Cluster { disable_mx: client.head().attribute(DISABLE_MX)?.unwrap_or_default(), ..Cluster::default() };
+    let cluster =
+        Cluster { disable_mx: client.head().attribute(DISABLE_MX)?.unwrap_or_default(), ..Cluster::default() };
     Ok(Audience::Everybody.includes(&cluster))
 }
 
