@@ -82,9 +82,9 @@ impl TcpExchange {
         if let Head::Preface(_) = first.await? {
             upstream.write(&self.preface);
         }
-        upstream.pass()?;
+        let passed = upstream.pass()?;
         self.meet(&mut client, &DOWNSTREAM).await?;
-        client.pass()
+        client.pass().and(Ok(passed))
     }
 
     /// The upstream may say who it is; it is told first where the configuration says that it wants to know.
