@@ -5,7 +5,6 @@
 
 mod duration;
 mod finding;
-mod finding;
 mod json;
 
 pub mod attribute_gen;
