@@ -2,10 +2,10 @@
 //!
 //! # Layout
 //!
-//! One file per verb ([`modules`], [`demo`], [`run`], [`push`] ..); what verbs share is a file of its own: [`workspace`]
-//! knows what can be built, [`engine`] starts a proxy of either kind, [`image`] knows what a user may name as an image,
-//! [`registry`] how to reach one, [`table`] aligns what is printed. Results go to the
-//! standard output, everything else to the standard error.
+//! One file or folder per verb; what verbs share is a file of its own: [`workspace`] knows what can be built, [`engine`]
+//! starts a proxy of either kind, [`image`] knows what a user may name as an image, [`registry`] how to reach one,
+//! [`documents`] reads Kubernetes objects, [`table`] aligns what is printed. Results go to the standard output,
+//! everything else to the standard error.
 
 use std::ffi::OsString;
 
@@ -13,13 +13,19 @@ use clap::{Parser, Subcommand};
 
 mod cache;
 mod client;
+mod completions;
 mod demo;
+mod deploy;
+mod documents;
 mod engine;
 mod exit;
 mod image;
 mod inspect;
+mod lint;
 mod logger;
+mod man;
 mod mesh;
+mod migrate;
 mod modules;
 mod output;
 mod pull;
@@ -46,7 +52,8 @@ use exit::Exit;
   cargo wasmplugin modules                    build all plugins and examples of this workspace
   cargo wasmplugin run target/modules/hello.wasm --upstream localhost:3000
   cargo wasmplugin push target/modules/hello.wasm ghcr.io/me/hello:1.0.0
-  cargo wasmplugin inspect ghcr.io/me/hello:1.0.0"
+  cargo wasmplugin inspect ghcr.io/me/hello:1.0.0
+  cargo wasmplugin lint deploy/               check resources before a cluster sees them"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -56,8 +63,13 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Cache(cache::Arguments),
+    Completions(completions::Arguments),
     Demo(demo::Arguments),
+    Deploy(Box<deploy::Arguments>),
     Inspect(inspect::Arguments),
+    Lint(lint::Arguments),
+    Man(man::Arguments),
+    Migrate(migrate::Arguments),
     Modules(modules::Arguments),
     Pull(pull::Arguments),
     Push(push::Arguments),
@@ -69,8 +81,13 @@ fn main() -> Exit {
     logger::install();
     let result = match Arguments::parse_from(own_arguments(std::env::args_os())).verb {
         Verb::Cache(arguments) => cache::cache(&arguments),
+        Verb::Completions(arguments) => completions::completions(&arguments),
         Verb::Demo(arguments) => demo::demo(&arguments),
+        Verb::Deploy(arguments) => deploy::deploy(&arguments),
         Verb::Inspect(arguments) => inspect::inspect(&arguments),
+        Verb::Lint(arguments) => lint::lint(&arguments),
+        Verb::Man(arguments) => man::man(&arguments),
+        Verb::Migrate(arguments) => migrate::migrate(&arguments),
         Verb::Modules(arguments) => modules::modules(&arguments),
         Verb::Pull(arguments) => pull::pull(&arguments),
         Verb::Push(arguments) => push::push(&arguments),

@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod command;
+mod completions;
 mod demo;
+mod deploy;
 mod images;
+mod lint;
+mod migrate;
 mod modules;
 #[path = "../../deploy/tests/registry.rs"]
 #[expect(dead_code, reason = "the tests of `deploy` use more of it")]

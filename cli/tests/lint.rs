@@ -1,0 +1,145 @@
+//! `cargo wasmplugin lint`.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::command::{Scratch, wasmplugin};
+
+const CLEAN: &str = "apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: hello, namespace: apps}
+spec:
+  url: oci://r.example/hello@sha256:01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b
+  priority: 0
+";
+
+fn lint(text: &str, more: &[&str]) -> (Option<i32>, Value) {
+    let file = Scratch::new("plugin.yaml", text);
+    let run = wasmplugin(&[&["lint", file.path(), "--output", "json"], more].concat());
+    assert_eq!(run.err, "", "{run:#?}");
+    (run.code, serde_json::from_str(&run.out).unwrap())
+}
+
+#[test]
+fn nothing_to_tell_is_told_shortly() {
+    let file =
+        Scratch::new("plugin.yaml", format!("{CLEAN}---\napiVersion: v1\nkind: Service\nmetadata: {{name: a}}\n"));
+    let run = wasmplugin(&["lint", file.path()]);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    assert_eq!(run.out, "1 document: 0 errors, 0 warnings, 0 notes; 1 document of other kinds skipped\n");
+}
+
+#[test]
+fn scripts_get_one_object_per_document() {
+    let text =
+        format!("{CLEAN}---\n{}", CLEAN.replace("hello", "second").replace("  priority: 0\n", "  phase: AUTH\n"));
+    let (code, found) = lint(&text, &[]);
+    assert_eq!(code, Some(1));
+    assert_eq!(found[0]["findings"], json!([]));
+    assert_eq!(
+        (&found[0]["crd"], &found[0]["istiod"], &found[0]["admitted"]),
+        (&json!("valid"), &json!("valid"), &json!(true))
+    );
+    let second = &found[1];
+    assert_eq!(
+        (second["name"].as_str(), second["line"].as_u64(), second["kind"].as_str()),
+        (Some("second"), Some(8), Some("WasmPlugin"))
+    );
+    assert_eq!(
+        (&second["crd"], &second["istiod"], &second["admitted"]),
+        (&json!("invalid"), &json!("invalid"), &json!(false))
+    );
+    let phase = second["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "crd-enum").unwrap();
+    assert_eq!((&phase["line"], &phase["column"], &phase["path"]), (&json!(13), &json!(10), &json!("spec.phase")));
+    assert_eq!(phase["help"], "did you mean `AUTHN`?");
+}
+
+#[test]
+fn people_get_a_line_and_what_to_do() {
+    let file = Scratch::new("plugin.yaml", CLEAN.replace("  priority: 0\n", ""));
+    let run = wasmplugin(&["lint", file.path()]);
+    assert_eq!(run.code, Some(0), "a warning is no failure: {run:#?}");
+    let line = format!("{}:5:3: warning[priority-unset]: WasmPlugin `hello`: spec.priority: ", file.path());
+    assert!(run.out.starts_with(&line), "{}", run.out);
+    assert!(run.out.contains("\n  help: write `priority: 0`"), "{}", run.out);
+    assert_eq!(wasmplugin(&["lint", file.path(), "--strict"]).code, Some(1));
+}
+
+#[test]
+fn a_text_that_is_not_yaml_costs_one_document() {
+    let (code, found) = lint(&format!("a: [1\n---\n{CLEAN}"), &[]);
+    assert_eq!(code, Some(1));
+    assert_eq!(found[0]["findings"][0]["code"], "syntax");
+    assert_eq!(found[1]["admitted"], true);
+}
+
+#[test]
+fn a_misspelt_field_of_the_configuration_is_found_by_the_modules_schema() {
+    let schema =
+        json!({"type": "object", "additionalProperties": false, "properties": {"greeting": {"type": "string"}}});
+    let module = Scratch::new("hello.wasm", module_with(&schema));
+    let text = format!("{CLEAN}  pluginConfig:\n    greting: hi\n");
+    let (code, found) = lint(&text, &["--module", module.path()]);
+    assert_eq!(code, Some(1));
+    let finding = &found[0]["findings"][0];
+    assert_eq!(
+        (&finding["code"], &finding["line"], &finding["column"]),
+        (&json!("config-schema"), &json!(8), &json!(5))
+    );
+    assert_eq!(finding["help"], "did you mean `greeting`?");
+}
+
+/// A module that carries that schema.
+pub(crate) fn module_with(schema: &Value) -> Vec<u8> {
+    let text = "(module (memory (export \"memory\") 1) (func (export \"proxy_abi_version_0_2_1\"))
+        (func (export \"malloc\") (param i32) (result i32) i32.const 64))";
+    wasmplugin_host::module::with_section(
+        &wat::parse_str(text).unwrap(),
+        wasmplugin_host::module::SCHEMA,
+        schema.to_string().as_bytes(),
+    )
+}
+
+#[test]
+fn the_standard_input_and_folders_are_read() {
+    let file = Scratch::new("plugin.yaml", CLEAN);
+    let folder = std::path::Path::new(file.path()).parent().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(wasmplugin(&["lint", &folder]).out, "1 document: 0 errors, 0 warnings, 0 notes\n");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cargo-wasmplugin"))
+        .args(["lint", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(CLEAN.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "1 document: 0 errors, 0 warnings, 0 notes\n");
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    assert_eq!(wasmplugin(&["lint", "/nowhere"]).message(), "there is no file or folder `/nowhere`\n");
+    assert_eq!(wasmplugin(&["lint"]).code, Some(2));
+    let run = wasmplugin(&["lint", "--rules"]);
+    assert!(run.code == Some(0) && run.out.contains("fail-open-security"), "{run:#?}");
+}
+
+#[test]
+fn a_thousand_documents_take_no_time() {
+    let one = CLEAN.replace(
+        "  priority: 0\n",
+        "  pluginConfig: {a: [1, 2, {b: c}], d: text}\n  match: [{mode: \
+        SERVER, ports: [{number: 80}]}]\n  vmConfig: {env: [{name: A, value: x}]}\n",
+    );
+    let file = Scratch::new("plugins.yaml", format!("---\n{one}").repeat(1000));
+    let begun = Instant::now();
+    let run = wasmplugin(&["lint", file.path()]);
+    let took = begun.elapsed();
+    println!("1000 documents: {took:?}");
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    // A second is the aim; other tests, and other builds, run beside this one.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
