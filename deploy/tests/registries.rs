@@ -69,6 +69,10 @@ async fn skopeo_reads_what_we_push_and_we_read_what_skopeo_pushes() {
         for (blob, bytes) in &image.blobs {
             assert_eq!(fs::read(copy.join(blob.digest.hex())).unwrap(), bytes.as_ref(), "{name}");
         }
+        if format == Format::Docker {
+            // A layout is OCI's: skopeo finds no Docker image in one.
+            continue;
+        }
         // And the other way round, by way of a layout.
         let written = folder.path().join(name);
         layout::write_folder(&written, &image, "v1").unwrap();

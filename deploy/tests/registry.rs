@@ -131,6 +131,8 @@ fn make_certificate(folder: &Path) {
             "/CN=test",
             "-addext",
             "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
             "-keyout",
             &path("tls.key"),
             "-out",
