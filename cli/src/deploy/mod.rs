@@ -1,7 +1,7 @@
 //! The verb `deploy`: the resource that brings a module into a mesh, pinned, checked, and applied where asked for.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -201,7 +201,7 @@ fn tell(file: &str, finding: &Finding) {
     }
 }
 
-fn secret(file: &PathBuf, registry: &str, extension: &Extension) -> Result<Resource> {
+fn secret(file: &Path, registry: &str, extension: &Extension) -> Result<Resource> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
     let docker_config = pull_secret::for_registry(&text, registry).with_context(|| format!("`{}`", file.display()))?;
     let name = extension.wasm().and_then(|wasm| wasm.image_pull_secret.clone()).unwrap_or_default();
