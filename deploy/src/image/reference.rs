@@ -169,7 +169,7 @@ fn check_registry(registry: &str) -> Result<(), &'static str> {
     };
     let letters = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     let port = port.strip_prefix(':').map_or(port.is_empty(), |digits| digits.parse::<u16>().is_ok());
-    if letters && !host.is_empty() && port { Ok(()) } else { Err(PROBLEM) }
+    if letters && host.bytes().any(|byte| byte.is_ascii_alphanumeric()) && port { Ok(()) } else { Err(PROBLEM) }
 }
 
 #[cfg(test)]
