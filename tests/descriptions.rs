@@ -23,6 +23,14 @@ fn a_module_names_its_package_and_the_tags_of_its_metrics() {
 }
 
 #[test]
+fn each_plugin_of_a_module_has_its_schema() {
+    let info = info(&crate::token_refresher::module());
+    assert_eq!(info.schema_of("refresher").unwrap()["required"], json!(["cluster", "path", "form"]));
+    assert_eq!(info.schema_of("").unwrap()["maxProperties"], 0);
+    assert_eq!(info.schema_of("other"), None);
+}
+
+#[test]
 fn no_schema_is_in_the_code() {
     let bytes = std::fs::read(crate::rate_limit::module()).unwrap();
     let info = info(&crate::rate_limit::module());

@@ -45,6 +45,7 @@ mod two_callouts;
 
 // How modules are built.
 mod descriptions;
+mod sizes;
 mod toolchains;
 
 // What the SDK promises to every plugin, shown with the `probe`.

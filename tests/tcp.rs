@@ -52,6 +52,22 @@ on_every_engine! { tcp_probe as "tcp-probe";
         Ok(())
     }
 
+    fn a_connection_knows_what_the_proxy_knows(proxy) {
+        let mut proxy = mode(proxy, "attributes").tcp_echo().start()?;
+        let mut client = proxy.connect_from("10.9.8.7:5000".parse()?)?;
+        client.send("hello")?;
+        assert_eq!(client.read_exact(5)?, b"hello");
+        client.finish()?;
+        assert_eq!(client.read_to_end()?, b"");
+        let logs = proxy.logs();
+        let absent = "the attribute `response.code` exists from the response's headers on, not here";
+        for expected in ["from Some(5000)", absent, "to true"] {
+            assert!(logs.iter().any(|line| line.text == expected), "{expected}: {logs:?}");
+        }
+        clean(&mut proxy);
+        Ok(())
+    }
+
     fn a_plugin_that_says_no_or_fails_at_once_closes(proxy) {
         for way in ["hook-closes", "hook-fails", "close", "fail"] {
             let mut proxy = mode(proxy.clone(), way).tcp(greets).start()?;

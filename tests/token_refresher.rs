@@ -105,3 +105,8 @@ on_every_engine! { token_refresher as "token-refresher";
         Ok(())
     }
 }
+
+/// The module, for tests of what it says about itself.
+pub(crate) fn module() -> std::path::PathBuf {
+    PLUGIN.module()
+}

@@ -1,9 +1,9 @@
 //! What all workers of one proxy share: time, shared data, queues, metrics, the log, the known clusters.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::abi::LogLevel;
 use crate::clock::Clock;
@@ -64,6 +64,8 @@ struct Common {
     clusters: RwLock<HashSet<String>>,
     shared: SharedData,
     queues: Queues,
+    /// How many VMs there are of each id, over all workers.
+    vms: Mutex<HashMap<Box<str>, usize>>,
     metrics: Metrics,
 }
 
@@ -78,6 +80,7 @@ impl Services {
             clusters: RwLock::default(),
             shared: SharedData::default(),
             queues: Queues::default(),
+            vms: Mutex::default(),
             metrics: Metrics::default(),
         };
         Self { proxy: Arc::new(proxy), node: Node::default(), listener: Listener::default(), router: None }
@@ -128,6 +131,27 @@ impl Services {
     #[must_use]
     pub fn queues(&self) -> &Queues {
         &self.proxy.queues
+    }
+
+    /// A VM of this id has begun.
+    pub(crate) fn vm_began(&self, vm_id: &str) {
+        *self.vms().entry(vm_id.into()).or_default() += 1;
+    }
+
+    /// A VM of this id has ended; the last one takes along what they shared, as in Envoy.
+    pub(crate) fn vm_ended(&self, vm_id: &str) {
+        let mut vms = self.vms();
+        let Some(count) = vms.get_mut(vm_id) else { return };
+        *count -= 1;
+        if *count == 0 {
+            vms.remove(vm_id);
+            self.shared().clear(vm_id);
+            self.queues().clear(vm_id);
+        }
+    }
+
+    fn vms(&self) -> MutexGuard<'_, HashMap<Box<str>, usize>> {
+        self.proxy.vms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The plugins' metrics.

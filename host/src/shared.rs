@@ -115,6 +115,8 @@ pub struct Queues {
 #[derive(Debug, Default)]
 struct QueueTable {
     ids: HashMap<(Box<str>, Box<[u8]>), u32>,
+    /// The last id that was given; none is given twice.
+    last: u32,
     queues: HashMap<u32, Queue>,
 }
 
@@ -130,12 +132,28 @@ impl Queues {
     /// The id of a queue, which from now on notifies this root context.
     pub(crate) fn register(&self, vm_id: &str, name: &[u8], inbox: &Inbox, vm: usize, root: u32) -> u32 {
         let mut table = lock(&self.inner);
-        let next = u32::try_from(table.ids.len()).unwrap_or(u32::MAX - 1) + 1;
+        let next = table.last.wrapping_add(1).max(1);
         let id = *table.ids.entry((vm_id.into(), name.into())).or_insert(next);
+        if id == next {
+            table.last = next;
+        }
         let queue =
             table.queues.entry(id).or_insert_with(|| Queue { items: VecDeque::new(), inbox: inbox.clone(), vm, root });
         (queue.inbox, queue.vm, queue.root) = (inbox.clone(), vm, root);
         id
+    }
+
+    /// Forgets the queues of one VM id.
+    pub(crate) fn clear(&self, vm_id: &str) {
+        let mut guard = lock(&self.inner);
+        let table = &mut *guard;
+        table.ids.retain(|(owner, _), id| {
+            let stays = &**owner != vm_id;
+            if !stays {
+                table.queues.remove(id);
+            }
+            stays
+        });
     }
 
     /// The id of a queue that somebody registered.
@@ -204,5 +222,12 @@ mod tests {
         assert_eq!(second.take(), Some(Notice { vm: 3, root: 9, queue: id }));
         assert_eq!(queues.dequeue(id), Ok(Bytes::from("x")));
         assert_eq!(queues.dequeue(id), Err(Status::Empty));
+        let other = queues.register("other", b"q", &first, 0, 1);
+        queues.clear("vm");
+        assert_eq!((queues.resolve("vm", b"q"), queues.dequeue(id)), (None, Err(Status::NotFound)));
+        assert_eq!(
+            (queues.resolve("other", b"q"), queues.register("vm", b"q", &first, 0, 1)),
+            (Some(other), other + 1)
+        );
     }
 }

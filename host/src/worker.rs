@@ -33,7 +33,7 @@ use crate::tcp::Peer;
 use crate::trace_line::TraceLine;
 use crate::vm::{Owner, Root, VmData, VmState};
 use home::Home;
-use parts::Vm;
+use parts::{Share, Vm};
 
 pub use crate::callout::{CalloutId, CalloutOutcome, CalloutRequest};
 pub use crate::connection::{Connection, Protocol, Tls};
@@ -73,7 +73,8 @@ impl Worker {
                 pending_done: false,
             });
             if known.is_none() {
-                worker.vms.push(Vm { guest: None, plugin: index, started: Duration::ZERO });
+                let share = Share::new(Arc::clone(&worker.state.services), &plugin.vm_id);
+                worker.vms.push(Vm { guest: None, plugin: index, started: Duration::ZERO, _share: share });
                 worker.state.vms.push(VmData::new(plugin));
                 worker.load(vm)?;
             }

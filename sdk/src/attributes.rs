@@ -159,7 +159,7 @@ impl<T> fmt::Debug for Attribute<T> {
 /// Reading attributes in a phase that the type knows; `$this` makes the exchange the active one.
 macro_rules! attribute_methods {
     ($phase:ident, |$this:ident| $focus:expr) => {
-        /// What the proxy knows of this exchange; see [`attributes`](crate::attributes) for the answers that there are.
+        /// What the proxy knows of this exchange or connection; see [`attributes`](crate::attributes) for the answers that there are.
         pub fn attribute<T: $crate::attributes::Value>(
             &self,
             attribute: $crate::attributes::Attribute<T>,
@@ -169,14 +169,14 @@ macro_rules! attribute_methods {
             attribute.read_in($crate::attributes::Phase::$phase)
         }
 
-        /// An object that a plugin has left with this exchange; `None` where there is none.
+        /// An object that a plugin has left with this exchange or connection; `None` where there is none.
         pub fn filter_state(&self, key: &$crate::filter_state::FilterState) -> $crate::error::Result<Option<Vec<u8>>> {
             let $this = self;
             $focus?;
             key.read()
         }
 
-        /// Leaves an object with this exchange, for the plugins and the access log behind this one.
+        /// Leaves an object with this exchange or connection, for the plugins and the access log behind this one.
         pub fn set_filter_state(
             &self,
             key: &$crate::filter_state::FilterState,

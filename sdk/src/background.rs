@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::runtime;
 use crate::time::{now, sleep};
 
 /// A plugin that runs once per proxy and sees no exchange: Envoy's `envoy.bootstrap.wasm` with `singleton: true`.
@@ -56,9 +57,6 @@ pub trait Singleton: Sized + 'static {
     fn run(self: Rc<Self>) -> impl Future<Output = Result<()>> + 'static;
 }
 
-/// A background task as the runtime keeps it.
-pub(crate) type Background = Pin<Box<dyn Future<Output = ()>>>;
-
 /// The background task of a plugin that has none; its type is how the dispatcher knows.
 pub(crate) struct Idle;
 
@@ -77,13 +75,13 @@ const BEGIN: Duration = Duration::from_millis(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Runs a plugin's task until it is done.
-pub(crate) fn supervise<P, B>(plugin: Rc<P>, run: fn(Rc<P>) -> B) -> Background
+/// Has a root run its plugin's task until it is done; whether there was room for one more task.
+pub(crate) fn supervise<P, B>(root: u32, plugin: Rc<P>, run: fn(Rc<P>) -> B) -> bool
 where
     P: 'static,
     B: Future<Output = Result<()>> + 'static,
 {
-    Box::pin(async move {
+    runtime::spawn(root, async move {
         sleep(BEGIN).await;
         let mut pause = FIRST_PAUSE;
         loop {

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use futures_lite::future::poll_fn;
 
 use crate::error::{ErrorKind, Result};
-use crate::exchange::{Exchange, Half, Stage};
+use crate::exchange::{Exchange, Stage};
 use crate::head::Trailers;
 use crate::shown;
+use crate::stream::Half;
 use crate::sys;
 
 /// A body that is kept if it is small enough, and passes chunk by chunk otherwise.

@@ -1,7 +1,6 @@
 //! Requests that a plugin makes to clusters of the proxy, and waits for.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,10 +11,11 @@ use std::time::Duration;
 use crate::error::{CalloutError, CalloutErrorKind, Error, Result};
 use crate::head::status;
 use crate::headers::{Headers, Lineup};
+use crate::id_map::IdMap;
 use crate::policy::Policy;
-use crate::runtime::{self, IdMap};
 use crate::sys::{self, BufferKind, MapKind, Status};
-use crate::trace_context;
+use crate::visible::Visible;
+use crate::{machinery, runtime, trace_context};
 
 pub use crate::policy::{Failed, Retry};
 
@@ -234,11 +234,11 @@ impl Callout {
     fn check(&self) -> Result<(), CalloutErrorKind> {
         let invalid = |text: String| Err(CalloutErrorKind::Invalid(text.into()));
         if self.method.is_empty() || !self.method.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return invalid(format!("`{}` is no method", self.method.escape_debug()));
+            return invalid(format!("`{}` is no method", Visible(&self.method)));
         }
         let path = self.path.as_bytes();
         if !(path.starts_with(b"/") || path == b"*") || path.iter().any(|byte| matches!(byte, b'#' | b' ')) {
-            return invalid(format!("`{}` is no path: it has to begin with `/`", self.path.escape_debug()));
+            return invalid(format!("`{}` is no path: it has to begin with `/`", Visible(&self.path)));
         }
         if self.authority.is_empty() {
             return invalid("there is no `:authority`; the peer sees it as `host`".to_owned());
@@ -326,7 +326,7 @@ struct Slot {
 }
 
 thread_local! {
-    static WAITING: RefCell<IdMap<Rc<Slot>>> = const { RefCell::new(runtime::id_map()) };
+    static WAITING: RefCell<IdMap<Rc<Slot>>> = const { RefCell::new(IdMap::new()) };
 }
 
 /// The future of one attempt; dropped, it takes itself off the list, and a late answer finds nobody.
@@ -337,6 +337,7 @@ struct Waiting {
 
 impl Waiting {
     fn new(token: u32) -> Self {
+        machinery::callout_answered::used(answered);
         let slot = Rc::<Slot>::default();
         WAITING.with_borrow_mut(|waiting| waiting.insert(token, Rc::clone(&slot)));
         Self { token, slot }
@@ -359,20 +360,20 @@ impl Future for Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        WAITING.with_borrow_mut(|waiting| waiting.remove(&self.token));
+        WAITING.with_borrow_mut(|waiting| waiting.remove(self.token));
     }
 }
 
 /// How many callouts have no answer yet.
 pub(crate) fn waiting() -> usize {
-    WAITING.with_borrow(HashMap::len)
+    WAITING.with_borrow(IdMap::len)
 }
 
 /// Takes an answer from the host and wakes who waits for it; an answer that nobody waits for is dropped.
 ///
 /// The bytes are there only during this callback, and only through the root context, which is active now.
-pub(crate) fn answered(token: u32, headers: u32, body_size: usize) {
-    let Some(slot) = WAITING.with_borrow_mut(|waiting| waiting.remove(&token)) else { return };
+fn answered(token: u32, headers: u32, body_size: usize) {
+    let Some(slot) = WAITING.with_borrow_mut(|waiting| waiting.remove(token)) else { return };
     let outcome = if headers == 0 { Err(CalloutErrorKind::Reset) } else { read(body_size) };
     slot.outcome.replace(Some(outcome));
     if let Some(waker) = slot.waker.take() {

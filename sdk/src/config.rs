@@ -3,6 +3,32 @@
 use std::borrow::Cow;
 use std::fmt;
 
+#[cfg(feature = "json")]
+mod deserializer;
+#[cfg(feature = "json")]
+mod fault;
+#[cfg(feature = "json")]
+mod members;
+#[cfg(feature = "json")]
+mod merge;
+#[cfg(feature = "json")]
+mod names;
+#[cfg(feature = "json")]
+mod number;
+#[cfg(feature = "json")]
+mod raw;
+#[cfg(feature = "json")]
+mod reader;
+#[cfg(all(test, feature = "json"))]
+mod reader_tests;
+
+#[cfg(feature = "json")]
+pub(crate) use merge::merged;
+#[cfg(feature = "json")]
+pub(crate) use raw::Raw;
+
+use crate::visible::Visible;
+
 /// Why a configuration is refused; the proxy logs it and does not start with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
@@ -27,12 +53,12 @@ impl ConfigError {
         if self.path.is_empty() { self.text.to_string() } else { format!("at `{}`: {}", self.path, self.text) }
     }
 
-    /// Reads what [`placed`](Self::placed) wrote, found at `path`.
+    /// Reads what [`placed`](Self::placed) wrote, found at `path`; `place` is where that is in the text.
     #[cfg(feature = "json")]
-    fn replaced(path: &str, message: &str) -> Self {
-        match message.strip_prefix("at `").and_then(|rest| rest.split_once("`: ")) {
-            Some((inner, text)) => Self::at(joined(path, inner), worded(text)),
-            None => Self::at(path, worded(message)),
+    fn replaced(path: &str, reason: String, place: &str) -> Self {
+        match reason.strip_prefix("at `").and_then(|rest| rest.split_once("`: ")) {
+            Some((inner, text)) => Self::at(joined(path, inner), format!("{text}{place}")),
+            None => Self::at(path, format!("{reason}{place}")),
         }
     }
 }
@@ -81,7 +107,12 @@ pub fn none(configuration: &[u8]) -> Result<(), ConfigError> {
 
 /// Reads a configuration from JSON; nothing at all is read as an empty object.
 ///
-/// An unknown field is refused, for a misspelt one would be silently without effect.
+/// It is stricter than `serde_json`, and a third of its code:
+///
+/// * An unknown field is refused, for a misspelt one would be silently without effect; so is a field that is there twice.
+/// * A list in the place of a struct is refused: derived readers would take its elements for the fields, by position.
+///   What serde buffers itself it reads by its own rules: the insides of `flatten`, and of untagged and internally tagged
+///   enums.
 #[doc(hidden)]
 #[cfg(feature = "json")]
 pub fn json<T: serde::de::DeserializeOwned>(configuration: &[u8]) -> Result<T, ConfigError> {
@@ -89,38 +120,25 @@ pub fn json<T: serde::de::DeserializeOwned>(configuration: &[u8]) -> Result<T, C
         b"" => b"{}",
         text => text,
     };
-    let mut json = serde_json::Deserializer::from_slice(text);
-    let value = read(&mut json)?;
-    json.end().map_err(|error| ConfigError::new(worded(&error.to_string())))?;
-    Ok(value)
+    let text = std::str::from_utf8(text).map_err(|_| ConfigError::new("it is not UTF-8"))?;
+    read(text).map_err(|mistake| {
+        let place = format!(" (line {} column {})", mistake.line, mistake.column);
+        ConfigError::replaced(&mistake.path, mistake.reason, &place)
+    })
 }
 
 /// Reads a part of a configuration that lies at `path` in it; its errors are told by [`ConfigError::placed`].
 #[cfg(feature = "json")]
-pub(crate) fn value<T: serde::de::DeserializeOwned>(value: &serde_json::Value, path: &str) -> Result<T, ConfigError> {
-    read(value).map_err(|error| ConfigError { path: joined(path, &error.path), ..error })
+pub(crate) fn part<T: serde::de::DeserializeOwned>(part: &Raw, path: &str) -> Result<T, ConfigError> {
+    // The line and the column are those of the part, and say nothing about the whole.
+    read(part.text()).map_err(|mistake| ConfigError::replaced(&joined(path, &mistake.path), mistake.reason, ""))
 }
 
 #[cfg(feature = "json")]
-fn read<'de, T, D>(from: D) -> Result<T, ConfigError>
-where
-    T: serde::de::DeserializeOwned,
-    D: serde::Deserializer<'de, Error: fmt::Display>,
-{
-    let mut unknown = None;
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(from, &mut track);
-    let value = serde_ignored::deserialize(tracked, |path| {
-        unknown.get_or_insert_with(|| field_path(&path));
-    });
-    let value: T = value.map_err(|error: D::Error| {
-        let path = track.path().to_string();
-        ConfigError::replaced(if path == "." { "" } else { &path }, &error.to_string())
-    })?;
-    match unknown {
-        None => Ok(value),
-        Some(path) => Err(ConfigError::at(path, "unknown field; check the spelling, or remove it")),
-    }
+fn read<'de, T: serde::Deserialize<'de>>(text: &'de str) -> Result<T, reader::Mistake> {
+    let mut reader = reader::Reader::new(text);
+    let value = T::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    reader.finish(value)
 }
 
 /// One path behind another, either of which may be empty.
@@ -131,36 +149,6 @@ fn joined(path: &str, inner: &str) -> String {
         (path, inner) if inner.starts_with('[') => format!("{path}{inner}"),
         (path, inner) => format!("{path}.{inner}"),
     }
-}
-
-/// The path of an ignored field in the form that the other errors have: `a.b[3].c`.
-#[cfg(feature = "json")]
-fn field_path(path: &serde_ignored::Path<'_>) -> String {
-    use serde_ignored::Path;
-    match path {
-        Path::Root => String::new(),
-        Path::Seq { parent, index } => format!("{}[{index}]", field_path(parent)),
-        Path::Map { parent, key } => match field_path(parent) {
-            parent if parent.is_empty() => key.clone(),
-            parent => format!("{parent}.{key}"),
-        },
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => field_path(parent),
-    }
-}
-
-/// Serde's words in our form: input in backticks, the place in parentheses at the end.
-#[cfg(feature = "json")]
-fn worded(message: &str) -> String {
-    let (what, place) = message.rsplit_once(" at line ").unwrap_or((message, ""));
-    let mut text =
-        match what.split_once("string \"").and_then(|(before, rest)| Some((before, rest.split_once("\", ")?))) {
-            Some((before, (value, after))) => format!("{before}string `{value}`, {after}"),
-            None => what.to_owned(),
-        };
-    if !place.is_empty() {
-        text = format!("{text} (line {place})");
-    }
-    text
 }
 
 /// A length of time in configuration, such as `250ms`, `1.5s`, `2m` or `1h30m`, from 0 to 2^64 nanoseconds.
@@ -195,7 +183,7 @@ impl std::str::FromStr for Duration {
         let invalid = || {
             ConfigError::new(format!(
                 "invalid duration `{}`, expected a number with a unit, such as `250ms` or `1.5s`",
-                text.escape_debug()
+                Visible(text)
             ))
         };
         let mut rest = text;

@@ -15,13 +15,14 @@ pub struct About {
     pub license: &'static str,
 }
 
-/// One line of JSON: `metadata`, and `schema` where the configuration has one.
+/// One line of JSON: `metadata`, `schema` where the configuration has one, and `unused_exports` for the build.
 ///
 /// A plugin is made and dropped for the tags of the metrics in it: from an empty configuration, or from the first of
 /// the schema's `examples` that it takes. Where it takes neither, `stats_tags` is absent.
 pub fn description(
     about: About,
     schema: Option<String>,
+    unused_exports: &[&str],
     factory: fn(&[u8]) -> Result<Configured, ConfigError>,
 ) -> String {
     let mut made = false;
@@ -47,8 +48,20 @@ pub fn description(
         text.push_str(r#","schema":"#);
         text.push_str(&schema);
     }
-    text.push('}');
+    let unused = unused_exports.iter().map(|export| quoted(export)).collect::<Vec<_>>().join(",");
+    let _ = write!(text, r#","unused_exports":[{unused}]}}"#);
     text
+}
+
+/// The schema of a module with several plugins: by itself it takes anything, and under `x-root-ids` it has the schema of each
+/// plugin that has one, by root id.
+#[must_use]
+pub fn schemas(plugins: &[(&str, Option<String>)]) -> Option<String> {
+    let known =
+        plugins.iter().filter_map(|(root_id, schema)| Some(format!("{}:{}", quoted(root_id), schema.as_ref()?)));
+    let known = known.collect::<Vec<_>>().join(",");
+    let draft = "https://json-schema.org/draft/2020-12/schema";
+    (!known.is_empty()).then(|| format!(r#"{{"$schema":"{draft}","x-root-ids":{{{known}}}}}"#))
 }
 
 #[cfg(feature = "json")]

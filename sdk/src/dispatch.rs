@@ -5,16 +5,15 @@ use std::rc::Rc;
 
 use crate::config::ConfigError;
 use crate::error::Result;
-use crate::exchange::{Action, Exchange, Half};
 #[cfg(feature = "grpc")]
 use crate::grpc;
+use crate::id_map::IdMap;
 use crate::log_entry::LogEntry;
 use crate::plugin::{Configured, Factory, Past};
-use crate::reply::{self, Reply};
-use crate::runtime::{self, IdMap};
+use crate::reply::Reply;
+use crate::stream::{Action, Half, Stream};
 use crate::sys::{self, BufferKind};
-use crate::tcp::Wire;
-use crate::{callout, logger, notice, shown, time};
+use crate::{callout, logger, machinery, runtime, time};
 
 /// One configured use of the plugin: the root context of the specification.
 struct Root {
@@ -25,8 +24,8 @@ struct Root {
 
 /// What the dispatcher keeps of a stream.
 enum Kept {
-    Exchange(Rc<Exchange>),
-    Wire(Rc<Wire>),
+    /// The plugin works on it, or has.
+    Stream(Rc<dyn Stream>),
     /// The plugin has answered without a wait.
     Answered,
 }
@@ -40,10 +39,8 @@ struct Dispatcher {
     /// The roots of exchanges that began while there were several.
     parents: RefCell<IdMap<u32>>,
     /// The exchanges that were answered or whose handler waits, or has waited, and the TCP connections that a plugin
-    /// works on. One map, as the code of each kind of map adds two kilobytes to every module.
+    /// works on.
     kept: RefCell<IdMap<Kept>>,
-    /// Exchanges that must be reset, as soon as a callback comes that survives it.
-    to_reset: RefCell<Vec<u32>>,
 }
 
 thread_local! {
@@ -52,9 +49,8 @@ thread_local! {
             factory: Cell::new(None),
             roots: RefCell::new(Vec::new()),
             sole_root: Cell::new(0),
-            parents: RefCell::new(runtime::id_map()),
-            kept: RefCell::new(runtime::id_map()),
-            to_reset: RefCell::new(Vec::new()),
+            parents: RefCell::new(IdMap::new()),
+            kept: RefCell::new(IdMap::new()),
         }
     };
 }
@@ -73,7 +69,7 @@ pub(crate) fn context_create(context: u32, root: u32) {
             }
         } else if let Some(factory) = dispatcher.factory.get() {
             let mut roots = dispatcher.roots.borrow_mut();
-            shown::forget(context);
+            machinery::forget_shown::call(context);
             if roots.is_empty() {
                 dispatcher.sole_root.set(context);
             }
@@ -88,16 +84,16 @@ pub(crate) fn configure(root: u32, size: usize) -> bool {
     logger::follow_host();
     match read_configuration(root, size) {
         Ok(instance) => {
-            let background = instance.0.background();
+            let begins = instance.clone();
             let earlier = DISPATCHER.with(|dispatcher| {
                 let mut roots = dispatcher.roots.borrow_mut();
                 roots.iter_mut().find(|known| known.id == root).and_then(|root| root.instance.replace(instance))
             });
             if earlier.is_some() {
-                runtime::end(root);
+                machinery::end_tasks::call(root);
             }
             drop(earlier);
-            if background.is_some_and(|background| !runtime::spawn(root, background)) {
+            if !begins.0.begin(root) {
                 log::error!("the background task was not started: this VM has too many tasks");
             }
             runtime::run();
@@ -138,7 +134,7 @@ pub(crate) fn request_headers(context: u32, end: bool) -> Action {
     };
     let (action, waiting) = instance.0.request_headers(context, root, end);
     match (waiting, action) {
-        (Some(exchange), _) => keep(context, Kept::Exchange(exchange)),
+        (Some(exchange), _) => keep(context, Kept::Stream(exchange)),
         (None, Action::Pause) => keep(context, Kept::Answered),
         (None, Action::Continue) => {}
     }
@@ -152,9 +148,9 @@ pub(crate) fn response_headers(context: u32, end: bool) -> Action {
     runtime::enter_root(root);
     let action = match instance {
         Some(instance) => {
-            let waiting = waiting(context);
+            let waiting = stream(context);
             let past = match &waiting {
-                Some(exchange) => Past::Waited(exchange),
+                Some(exchange) => Past::Waited(&**exchange),
                 None if is_answered(context) => Past::Answered,
                 None => Past::Passed,
             };
@@ -167,19 +163,15 @@ pub(crate) fn response_headers(context: u32, end: bool) -> Action {
 }
 
 pub(crate) fn body(context: u32, half: Half, size: usize, end: bool) -> Action {
-    let Some(exchange) = waiting(context) else { return unattended(context, half) };
+    let Some(stream) = stream(context) else { return unattended(context, half) };
     runtime::enter(context);
-    exchange.body_arrived(half, size, end)
+    stream.body_arrived(half, size, end)
 }
 
 pub(crate) fn trailers(context: u32, half: Half) -> Action {
-    let Some(exchange) = waiting(context) else { return unattended(context, half) };
+    let Some(stream) = stream(context) else { return unattended(context, half) };
     runtime::enter(context);
-    let action = exchange.trailers_arrived(half);
-    if exchange.take_reset() {
-        reset_soon(context);
-    }
-    action
+    stream.trailers_arrived(half)
 }
 
 /// What becomes of the rest of a message whose exchange no handler waits for: it passes, unless the plugin has
@@ -190,38 +182,30 @@ fn unattended(context: u32, half: Half) -> Action {
 
 /// Whether the plugin has answered at once.
 fn is_answered(context: u32) -> bool {
-    DISPATCHER.with(|dispatcher| matches!(dispatcher.kept.borrow().get(&context), Some(Kept::Answered)))
+    DISPATCHER.with(|dispatcher| matches!(dispatcher.kept.borrow().get(context), Some(Kept::Answered)))
 }
 
 /// The plugin that an exchange belongs to, and its root.
 pub(crate) fn plugin_of(context: u32) -> (u32, Option<Configured>) {
     DISPATCHER.with(|dispatcher| {
-        let parent = dispatcher.parents.borrow().get(&context).copied();
+        let parent = dispatcher.parents.borrow().get(context).copied();
         let root = parent.unwrap_or_else(|| dispatcher.sole_root.get());
         let roots = dispatcher.roots.borrow();
         (root, roots.iter().find(|known| known.id == root).and_then(|root| root.instance.clone()))
     })
 }
 
-/// The exchange, if its handler waits or has waited.
-fn waiting(context: u32) -> Option<Rc<Exchange>> {
-    DISPATCHER.with(|dispatcher| match dispatcher.kept.borrow().get(&context) {
-        Some(Kept::Exchange(exchange)) => Some(Rc::clone(exchange)),
-        _ => None,
-    })
-}
-
-/// The TCP connection, if a plugin works on it.
-pub(crate) fn wire(context: u32) -> Option<Rc<Wire>> {
-    DISPATCHER.with(|dispatcher| match dispatcher.kept.borrow().get(&context) {
-        Some(Kept::Wire(wire)) => Some(Rc::clone(wire)),
+/// The exchange whose handler waits or has waited, or the TCP connection that a plugin works on.
+pub(crate) fn stream(context: u32) -> Option<Rc<dyn Stream>> {
+    DISPATCHER.with(|dispatcher| match dispatcher.kept.borrow().get(context) {
+        Some(Kept::Stream(stream)) => Some(Rc::clone(stream)),
         _ => None,
     })
 }
 
 /// Keeps a TCP connection until the host deletes its context.
-pub(crate) fn keep_wire(context: u32, wire: Rc<Wire>) {
-    keep(context, Kept::Wire(wire));
+pub(crate) fn keep_connection(context: u32, connection: Rc<dyn Stream>) {
+    keep(context, Kept::Stream(connection));
 }
 
 /// Keeps what is known of a stream until the host deletes its context.
@@ -231,17 +215,9 @@ fn keep(context: u32, kept: Kept) {
     drop(earlier);
 }
 
-/// Has an exchange reset from the next tick.
-fn reset_soon(context: u32) {
-    DISPATCHER.with(|dispatcher| dispatcher.to_reset.borrow_mut().push(context));
-    if let Err(error) = time::tick_soon(plugin_of(context).0) {
-        log::error!("exchange {context} could not be reset: {error}");
-    }
-}
-
 pub(crate) fn http_call_response(root: u32, token: u32, headers: u32, body_size: usize) {
     runtime::enter(root);
-    callout::answered(token, headers, body_size);
+    machinery::callout_answered::call(token, headers, body_size);
 }
 
 #[cfg(feature = "grpc")]
@@ -270,20 +246,15 @@ pub(crate) fn grpc_close(root: u32, token: u32, status: u32) {
 
 pub(crate) fn tick(root: u32) {
     runtime::enter(root);
-    for context in DISPATCHER.with(|dispatcher| dispatcher.to_reset.take()) {
-        match runtime::focus(context) {
-            Ok(()) => reply::reset(),
-            Err(error) => log::error!("exchange {context} is lost: {error}"),
-        }
-    }
-    time::tick(root);
+    machinery::resets::call();
+    machinery::tick::call(root);
     runtime::run();
-    time::rearm(root);
+    machinery::rearm::call(root);
 }
 
 pub(crate) fn queue_ready(root: u32, queue: u32) {
     runtime::enter(root);
-    notice::queue_ready(root, queue);
+    machinery::queue_ready::call(root, queue);
     runtime::run();
 }
 
@@ -301,27 +272,19 @@ pub(crate) fn delete(context: u32) {
     runtime::enter(context);
     // What is taken out is dropped after the tables are free again: a plugin's `Drop` may do anything.
     let kept = DISPATCHER.with(|dispatcher| {
-        take(&mut dispatcher.parents.borrow_mut(), context);
-        take(&mut dispatcher.kept.borrow_mut(), context)
+        dispatcher.parents.borrow_mut().remove(context);
+        dispatcher.kept.borrow_mut().remove(context)
     });
-    if let Some(Kept::Wire(wire)) = &kept {
-        wire.forget();
-    }
-    if matches!(kept, Some(Kept::Exchange(_) | Kept::Wire(_))) {
-        runtime::cancel(context);
+    if let Some(Kept::Stream(stream)) = kept {
+        stream.deleted();
     }
     if let Some(root) = forget_root(context) {
-        runtime::end(context);
-        time::forget(context);
-        shown::forget(context);
+        machinery::end_tasks::call(context);
+        machinery::forget_timers::call(context);
+        machinery::forget_shown::call(context);
         drop(root);
     }
     runtime::run();
-}
-
-/// Takes an entry out of a map that is mostly empty: then it need not even hash.
-fn take<V>(map: &mut IdMap<V>, context: u32) -> Option<V> {
-    if map.is_empty() { None } else { map.remove(&context) }
 }
 
 fn forget_root(context: u32) -> Option<Root> {
@@ -340,7 +303,7 @@ fn forget_root(context: u32) -> Option<Root> {
 #[must_use]
 pub fn census() -> String {
     let exchanges = DISPATCHER
-        .with(|dispatcher| dispatcher.kept.borrow().values().filter(|kept| !matches!(kept, Kept::Answered)).count());
+        .with(|dispatcher| dispatcher.kept.borrow().iter().filter(|(_, kept)| !matches!(kept, Kept::Answered)).count());
     let (tasks, callouts, timers) = (runtime::waiting(), callout::waiting(), time::waiting());
     #[cfg(feature = "grpc")]
     let callouts = callouts + grpc::waiting();
@@ -349,22 +312,16 @@ pub fn census() -> String {
 
 /// The plugin has panicked, and nothing of it will be called again: answers everybody who waits for it.
 pub(crate) fn last_words() {
-    let mut exchanges = Vec::new();
-    let mut wires = Vec::new();
-    DISPATCHER.with(|dispatcher| {
-        let Ok(kept) = dispatcher.kept.try_borrow() else { return };
-        for kept in kept.values() {
-            match kept {
-                Kept::Exchange(exchange) if exchange.is_stopped() => exchanges.push(Rc::clone(exchange)),
-                Kept::Wire(wire) if wire.undecided() => wires.push(Rc::clone(wire)),
-                Kept::Exchange(_) | Kept::Wire(_) | Kept::Answered => {}
-            }
-        }
+    let streams: Vec<Rc<dyn Stream>> = DISPATCHER.with(|dispatcher| {
+        // Taken when the panic came while something was being put there.
+        let Ok(kept) = dispatcher.kept.try_borrow() else { return Vec::new() };
+        let stream = |(_, kept): (u32, &Kept)| match kept {
+            Kept::Stream(stream) => Some(Rc::clone(stream)),
+            Kept::Answered => None,
+        };
+        kept.iter().filter_map(stream).collect()
     });
-    for exchange in exchanges {
-        exchange.reply(&Reply::new(503).details("plugin_panic"));
-    }
-    for wire in wires {
-        wire.close();
+    for stream in streams {
+        stream.last_words();
     }
 }

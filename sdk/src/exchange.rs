@@ -8,45 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::reply::{self, Reply};
-use crate::runtime;
-use crate::sys::{self, BufferKind, MapKind, StreamKind};
-
-/// The two halves of an exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Half {
-    Request,
-    Response,
-}
-
-impl Half {
-    pub(crate) fn headers(self) -> MapKind {
-        match self {
-            Self::Request => MapKind::RequestHeaders,
-            Self::Response => MapKind::ResponseHeaders,
-        }
-    }
-
-    pub(crate) fn trailers(self) -> MapKind {
-        match self {
-            Self::Request => MapKind::RequestTrailers,
-            Self::Response => MapKind::ResponseTrailers,
-        }
-    }
-
-    pub(crate) fn body(self) -> BufferKind {
-        match self {
-            Self::Request => BufferKind::RequestBody,
-            Self::Response => BufferKind::ResponseBody,
-        }
-    }
-
-    fn stream(self) -> StreamKind {
-        match self {
-            Self::Request => StreamKind::Request,
-            Self::Response => StreamKind::Response,
-        }
-    }
-}
+use crate::stream::{Action, Half, Stream};
+use crate::{resets, runtime, sys};
 
 /// Where one half stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,19 +29,6 @@ pub(crate) enum Stage {
     Released,
     /// A reply or a reset took its place: nothing of it may move any more.
     Closed,
-}
-
-/// What a callback tells the host.
-///
-/// For a body, `Pause` is Envoy's `StopIterationAndBuffer`: what waits stays in the plugin's reach, and its size is
-/// limited. `StopIterationAndWatermark` would slow the peer down in place of a limit, but what it holds cannot be read
-/// or changed any more (Envoy 1.40 shows an empty buffer from other callbacks), so a plugin that waits inside a chunk
-/// would let the bytes behind it pass unseen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Action {
-    Continue = 0,
-    Pause = 1,
 }
 
 /// What the SDK knows of one half.
@@ -146,6 +96,8 @@ impl HalfState {
 /// One exchange; shared by the dispatcher and by what the plugin holds of it.
 pub(crate) struct Exchange {
     id: u32,
+    /// The plugin instance that it belongs to.
+    root: u32,
     pub(crate) request: HalfState,
     pub(crate) response: HalfState,
     /// The half whose callback runs now: its return value carries the decision, not a host call.
@@ -159,9 +111,10 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(id: u32) -> Self {
+    pub(crate) fn new(id: u32, root: u32) -> Self {
         Self {
             id,
+            root,
             request: HalfState::new(),
             response: HalfState::new(),
             inside: Cell::new(None),
@@ -199,52 +152,6 @@ impl Exchange {
         }
         self.inside.set(Some(half));
         decide();
-        state.wake();
-        runtime::run();
-        self.leave(half)
-    }
-
-    /// The response's headers are here; with `reply` the plugin's hook has already answered in their place.
-    pub(crate) fn response_arrived(&self, end: bool, reply: Option<&Reply>) -> Action {
-        let wanted = self.response_wanted();
-        self.headers_arrived(Half::Response, end, || match reply {
-            Some(reply) => {
-                self.reply(reply);
-                runtime::cancel(self.id);
-            }
-            None if wanted => {}
-            None => self.response.set_stage(Stage::Released),
-        })
-    }
-
-    /// Body bytes are here: `size` of them are in the window.
-    pub(crate) fn body_arrived(&self, half: Half, size: usize, end: bool) -> Action {
-        let state = self.half(half);
-        match state.stage() {
-            Stage::Released | Stage::Ahead => return Action::Continue,
-            Stage::Closed => return Action::Pause,
-            Stage::Held => state.body_seen.set(true),
-            Stage::Collecting { .. } | Stage::Streaming => {}
-        }
-        state.window.set(size);
-        state.ended.set(end);
-        self.inside.set(Some(half));
-        state.wake();
-        runtime::run();
-        self.leave(half)
-    }
-
-    /// Trailers are here, and so the body is whole.
-    pub(crate) fn trailers_arrived(&self, half: Half) -> Action {
-        let state = self.half(half);
-        match state.stage() {
-            Stage::Released | Stage::Ahead => return Action::Continue,
-            Stage::Closed => return Action::Pause,
-            Stage::Held | Stage::Collecting { .. } | Stage::Streaming => {}
-        }
-        state.trailers.set(true);
-        state.ended.set(true);
-        self.inside.set(Some(half));
         state.wake();
         runtime::run();
         self.leave(half)
@@ -378,18 +285,13 @@ impl Exchange {
         }
     }
 
-    /// Whether a reset waits for a callback that survives it; asking takes the mark away.
-    pub(crate) fn take_reset(&self) -> bool {
-        self.must_reset.take()
-    }
-
     /// Whether the plugin left a half without a decision.
     pub(crate) fn undecided(&self) -> bool {
         self.request.undecided() || self.response.undecided()
     }
 
     /// Whether the client waits for this exchange because of the plugin.
-    pub(crate) fn is_stopped(&self) -> bool {
+    fn is_stopped(&self) -> bool {
         (self.request.stopped.get() && self.request.undecided())
             || (self.response.stopped.get() && self.response.undecided())
     }
@@ -483,5 +385,64 @@ impl Exchange {
         }
         self.half(half).window.set(0);
         Ok(())
+    }
+}
+
+impl Stream for Exchange {
+    fn response_arrived(&self, end: bool, reply: Option<&Reply>) -> Action {
+        let wanted = self.response_wanted();
+        self.headers_arrived(Half::Response, end, || match reply {
+            Some(reply) => {
+                self.reply(reply);
+                runtime::cancel(self.id);
+            }
+            None if wanted => {}
+            None => self.response.set_stage(Stage::Released),
+        })
+    }
+
+    fn body_arrived(&self, half: Half, size: usize, end: bool) -> Action {
+        let state = self.half(half);
+        match state.stage() {
+            Stage::Released | Stage::Ahead => return Action::Continue,
+            Stage::Closed => return Action::Pause,
+            Stage::Held => state.body_seen.set(true),
+            Stage::Collecting { .. } | Stage::Streaming => {}
+        }
+        state.window.set(size);
+        state.ended.set(end);
+        self.inside.set(Some(half));
+        state.wake();
+        runtime::run();
+        self.leave(half)
+    }
+
+    fn trailers_arrived(&self, half: Half) -> Action {
+        let state = self.half(half);
+        match state.stage() {
+            Stage::Released | Stage::Ahead => return Action::Continue,
+            Stage::Closed => return Action::Pause,
+            Stage::Held | Stage::Collecting { .. } | Stage::Streaming => {}
+        }
+        state.trailers.set(true);
+        state.ended.set(true);
+        self.inside.set(Some(half));
+        state.wake();
+        runtime::run();
+        let action = self.leave(half);
+        if self.must_reset.take() {
+            resets::soon(self.id, self.root);
+        }
+        action
+    }
+
+    fn deleted(&self) {
+        runtime::cancel(self.id);
+    }
+
+    fn last_words(&self) {
+        if self.is_stopped() {
+            self.reply(&Reply::new(503).details("plugin_panic"));
+        }
     }
 }

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "an export needs its exact name; nothing unsafe is done here")]
 
 use crate::dispatch;
-use crate::exchange::Half;
+use crate::stream::Half;
 use crate::sys;
 
 macro_rules! exports {

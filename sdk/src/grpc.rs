@@ -23,6 +23,7 @@ use crate::headers::{Headers, Lineup};
 use crate::policy::{Failed, Policy, Retry};
 use crate::sys::{self, HostError, Status};
 use crate::trace_context;
+use crate::visible::Visible;
 use error::Ending;
 use inbox::Handle;
 
@@ -160,7 +161,7 @@ impl Call {
         else {
             return Err(invalid(format!(
                 "`{}` is no method, expected `package.Service/Method`",
-                self.method.escape_debug()
+                Visible(&self.method)
             )));
         };
         let metadata = match self.metadata.is_empty() {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 use crate::sys::{self, MapKind};
+use crate::visible::Visible;
 
 /// A list of header lines as it stood when it was read.
 ///
@@ -251,7 +252,7 @@ fn length(len: usize) -> Result<[u8; 4]> {
 pub(crate) fn check_line(name: &str, value: &[u8]) -> Result<()> {
     let plain = name.strip_prefix(':').unwrap_or(name);
     if plain.is_empty() || !plain.bytes().all(is_token) {
-        return Err(Error::app(format!("`{}` is not a header name", name.escape_debug())));
+        return Err(Error::app(format!("`{}` is not a header name", Visible(name))));
     }
     if value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
         return Err(Error::app(format!("the value for header `{name}` holds a line break or a NUL")));

@@ -37,20 +37,25 @@ mod done;
 mod exchange;
 mod exports;
 mod flow;
+mod id_map;
 mod last_words;
 mod log_entry;
 mod logger;
+mod machinery;
 mod notice;
 mod phase;
 mod plugin;
 mod policy;
 mod registration;
 mod reply;
+mod resets;
 mod runtime;
 #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
 mod schema;
 mod shown;
+mod stream;
 mod trace_context;
+mod visible;
 mod waiters;
 
 pub use callout::Cluster;
@@ -69,9 +74,11 @@ pub use tcp::Tcp;
 #[doc(hidden)]
 pub mod __private {
     #[cfg(not(target_arch = "wasm32"))]
-    pub use crate::describe::{About, description};
+    pub use crate::describe::{About, description, schemas};
     pub use crate::dispatch::census;
     pub use crate::plugin::Configured;
+    #[cfg(not(target_arch = "wasm32"))]
+    pub use crate::plugin::unused_exports;
     pub use crate::registration::{chosen, http, http_and_tcp_plugin, parsed, register, singleton, tcp_plugin};
     #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
     pub use crate::schema::{SchemaOf, WithSchema, WithoutSchema};

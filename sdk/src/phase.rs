@@ -18,6 +18,8 @@ pub enum Phase {
     ResponseBody = 16,
     /// The exchange is over.
     Log = 32,
+    /// A TCP connection, from its beginning to its log.
+    Connection = 64,
 }
 
 /// The phases in which an attribute exists.
@@ -26,9 +28,9 @@ pub struct Phases(u8);
 
 impl Phases {
     /// Everywhere.
-    pub const ALL: Self = Self(63);
-    /// Everywhere in an exchange.
-    pub const EXCHANGE: Self = Self(62);
+    pub const ALL: Self = Self(127);
+    /// Everywhere in an exchange, and on a TCP connection.
+    pub const EXCHANGE: Self = Self(126);
     /// While the request's headers can be read.
     pub const REQUEST_HEADERS: Self = Self(2 | 32);
     /// From the response's headers on.
@@ -49,7 +51,7 @@ impl fmt::Display for Phases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match *self {
             Self::ALL => "everywhere",
-            Self::EXCHANGE => "in an exchange only",
+            Self::EXCHANGE => "in an exchange or on a connection only",
             Self::REQUEST_HEADERS => "while the request's headers are held, and in the log",
             Self::RESPONSE => "from the response's headers on",
             Self::RESPONSE_HEADERS => "while the response's headers are held, and in the log",

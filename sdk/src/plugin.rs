@@ -9,18 +9,18 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use crate::background::{Background, Idle, Singleton, supervise};
+use crate::background::{Idle, Singleton, supervise};
 use crate::config::ConfigError;
 use crate::done::Done;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exchange::{Action, Exchange, Half};
+use crate::exchange::Exchange;
 use crate::flow::Flow;
 use crate::head::{RequestHead, ResponseHead};
 use crate::log_entry::LogEntry;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::runtime;
-use crate::tcp::Wire;
+use crate::stream::{Action, Half, Stream};
 
 /// A plugin that works on HTTP exchanges; implement what you need, the rest lets everything pass.
 ///
@@ -119,6 +119,16 @@ pub(crate) fn shared(plugin: Rc<impl Http>) -> impl Instance {
     adapter(plugin, Http::handle, Http::background)
 }
 
+/// The exports that nothing of a plugin for HTTP needs, so that the build takes them out of its module and the proxy does not
+/// enter it for nothing: without a handler the bytes of a response pass.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn unused_exports<P: Http>() -> &'static [&'static str] {
+    fn handles<P, F: 'static>(_: fn(Rc<P>, Request) -> F) -> bool {
+        TypeId::of::<F>() != TypeId::of::<Pass>()
+    }
+    if handles(P::handle) { &[] } else { &["proxy_on_response_body", "proxy_on_response_trailers"] }
+}
+
 impl std::fmt::Debug for Configured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Configured").finish_non_exhaustive()
@@ -133,26 +143,26 @@ pub(crate) enum Past<'a> {
     /// It answered at once: the response is its own, and there is no second one.
     Answered,
     /// Its handler waits, or has waited.
-    Waited(&'a Exchange),
+    Waited(&'a dyn Stream),
 }
 
 /// A configured plugin, as the dispatcher sees it.
 ///
 /// Only an exchange whose handler waits has an [`Exchange`]: what never waits leaves nothing behind.
 pub(crate) trait Instance {
-    fn request_headers(&self, context: u32, root: u32, end: bool) -> (Action, Option<Rc<Exchange>>);
+    fn request_headers(&self, context: u32, root: u32, end: bool) -> (Action, Option<Rc<dyn Stream>>);
     fn response_headers(&self, context: u32, past: Past<'_>, end: bool) -> Action;
     fn log(&self, context: u32, entry: &LogEntry);
 
     /// A TCP client has connected. The connection is returned if there will be something to do for it.
-    fn new_connection(&self, context: u32, root: u32) -> (Action, Option<Rc<Wire>>) {
+    fn new_connection(&self, context: u32, root: u32) -> (Action, Option<Rc<dyn Stream>>) {
         // A module with a plugin for HTTP does not export this callback, and then everything passes.
         let _ = (context, root);
         (Action::Continue, None)
     }
 
-    /// What the plugin does beside the exchanges, if anything.
-    fn background(&self) -> Option<Background>;
+    /// Begins what the plugin does beside the exchanges, if anything; whether there was room for it.
+    fn begin(&self, root: u32) -> bool;
 }
 
 /// Makes any plugin an [`Instance`]. `F` is the future of its handler, `B` that of its background task.
@@ -224,8 +234,8 @@ impl<P: Http, F: Future<Output = Result<Done>> + 'static, B> Adapter<P, F, B> {
     }
 
     /// Runs the handler as far as it gets; the exchange is returned if it waits.
-    fn run_handler(&self, context: u32, root: u32, end: bool, head: RequestHead) -> (Action, Option<Rc<Exchange>>) {
-        let (mut handler, exchange) = self.place(context);
+    fn run_handler(&self, context: u32, root: u32, end: bool, head: RequestHead) -> (Action, Option<Rc<dyn Stream>>) {
+        let (mut handler, exchange) = self.place(context, root);
         let mut ended = None;
         let action = exchange.headers_arrived(Half::Request, end, || {
             let request = Request::new(Rc::clone(&exchange), head);
@@ -244,8 +254,8 @@ impl<P: Http, F: Future<Output = Result<Done>> + 'static, B> Adapter<P, F, B> {
     }
 
     /// The memory for a handler and its exchange: the spare one, unless somebody still holds it.
-    fn place(&self, context: u32) -> Place<P, F> {
-        let new = Exchange::new(context);
+    fn place(&self, context: u32, root: u32) -> Place<P, F> {
+        let new = Exchange::new(context, root);
         match self.spare.take() {
             Some((handler, mut exchange)) => {
                 match Rc::get_mut(&mut exchange) {
@@ -271,7 +281,7 @@ where
     F: Future<Output = Result<Done>> + 'static,
     B: Future<Output = Result<()>> + 'static,
 {
-    fn request_headers(&self, context: u32, root: u32, end: bool) -> (Action, Option<Rc<Exchange>>) {
+    fn request_headers(&self, context: u32, root: u32, end: bool) -> (Action, Option<Rc<dyn Stream>>) {
         let mut head = RequestHead::new(context);
         let flow = self.plugin.on_request(&mut head);
         if let Some(reply) = self.verdict(context, flow) {
@@ -300,9 +310,10 @@ where
     fn log(&self, _context: u32, entry: &LogEntry) {
         self.plugin.on_log(entry);
     }
-    fn background(&self) -> Option<Background> {
+
+    fn begin(&self, root: u32) -> bool {
         // Answered by the compiler, as with the handler: a plugin without one carries nothing of this.
-        (TypeId::of::<B>() != TypeId::of::<Idle>()).then(|| supervise(Rc::clone(&self.plugin), self.background))
+        TypeId::of::<B>() == TypeId::of::<Idle>() || supervise(root, Rc::clone(&self.plugin), self.background)
     }
 }
 
@@ -310,7 +321,7 @@ where
 struct Alone<P>(Rc<P>);
 
 impl<P: Singleton> Instance for Alone<P> {
-    fn request_headers(&self, context: u32, _root: u32, _end: bool) -> (Action, Option<Rc<Exchange>>) {
+    fn request_headers(&self, context: u32, _root: u32, _end: bool) -> (Action, Option<Rc<dyn Stream>>) {
         log::error!("exchange {context} was refused: a singleton takes none, so it must not be among the filters");
         Reply::new(500).details("plugin_error").send_or_reset();
         (Action::Pause, None)
@@ -322,7 +333,7 @@ impl<P: Singleton> Instance for Alone<P> {
 
     fn log(&self, _context: u32, _entry: &LogEntry) {}
 
-    fn background(&self) -> Option<Background> {
-        Some(supervise(Rc::clone(&self.0), Singleton::run))
+    fn begin(&self, root: u32) -> bool {
+        supervise(root, Rc::clone(&self.0), Singleton::run)
     }
 }

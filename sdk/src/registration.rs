@@ -46,8 +46,8 @@ macro_rules! plugin {
         #[doc(hidden)]
         #[cfg(not(target_arch = "wasm32"))]
         pub fn wasmplugin_description() -> ::std::string::String {
-            // Each plugin has a configuration of its own, so there is no schema of the module's.
-            $crate::__private::description($crate::__about!(), ::core::option::Option::None, |configuration| {
+            let schema = $crate::__schemas!([] $root_id $($plugins)*);
+            $crate::__private::description($crate::__about!(), schema, &[], |configuration| {
                 $crate::__plugins!(configuration, [] $root_id $($plugins)*)
             })
         }
@@ -74,7 +74,8 @@ macro_rules! plugin {
         #[cfg(not(target_arch = "wasm32"))]
         pub fn wasmplugin_description() -> ::std::string::String {
             let schema = $crate::__schema!($($plugin)*);
-            $crate::__private::description($crate::__about!(), schema, __wasmplugin_configured)
+            let unused = $crate::__unused!($($plugin)*);
+            $crate::__private::description($crate::__about!(), schema, unused, __wasmplugin_configured)
         }
     };
 }
@@ -95,6 +96,41 @@ macro_rules! __schema {
         // The first trait is found where the type has a schema, the second otherwise.
         (&$crate::__private::SchemaOf::<$config>::new()).schema()
     }};
+}
+
+/// The schemas of several plugins' configurations.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __schemas {
+    ([$($done:tt)*]) => {
+        $crate::__private::schemas(&[$($done)*])
+    };
+    ([$($done:tt)*] $root_id:literal => $plugin:ident : $kind:ident, config = $config:ty $(; $($rest:tt)*)?) => {
+        $crate::__schemas!(
+            [$($done)* ($root_id, $crate::__schema!($plugin: $kind, config = $config)),] $($($rest)*)?
+        )
+    };
+    ([$($done:tt)*] $root_id:literal => $plugin:ident, config = $config:ty $(; $($rest:tt)*)?) => {
+        $crate::__schemas!([$($done)* ($root_id, $crate::__schema!($plugin, config = $config)),] $($($rest)*)?)
+    };
+    ([$($done:tt)*] $root_id:literal => $plugin:ident $({$($fields:tt)*})? $(: $kind:ident)? $(; $($rest:tt)*)?) => {
+        $crate::__schemas!([$($done)* ($root_id, $crate::__schema!($plugin $({$($fields)*})?)),] $($($rest)*)?)
+    };
+}
+
+/// The exports that a plugin does not need.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __unused {
+    ($plugin:ident $({$($fields:tt)*})?) => {
+        $crate::__private::unused_exports::<$plugin>()
+    };
+    ($plugin:ty, config = $config:ty) => {
+        $crate::__private::unused_exports::<$plugin>()
+    };
+    ($($other_kind:tt)*) => {
+        &[]
+    };
 }
 
 /// What cargo knows of the plugin's package.

@@ -20,10 +20,11 @@ use crate::body::{
 };
 use crate::done::Done;
 use crate::error::Result;
-use crate::exchange::{Exchange, Half};
+use crate::exchange::Exchange;
 use crate::head::RequestHead;
 use crate::reply::Reply;
 use crate::response::{PendingResponse, Response};
+use crate::stream::Half;
 
 /// A request whose headers, and everything behind them, wait for the plugin.
 ///

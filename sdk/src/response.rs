@@ -13,10 +13,11 @@ use crate::body::{
 };
 use crate::done::Done;
 use crate::error::{Error, Result};
-use crate::exchange::{Exchange, Half};
+use crate::exchange::Exchange;
 use crate::head::ResponseHead;
 use crate::reply::Reply;
 use crate::sse::{Event, Framer};
+use crate::stream::Half;
 
 /// A response whose headers, and everything behind them, wait for the plugin.
 ///

@@ -74,9 +74,8 @@ use std::fmt;
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, Raw, merged};
 use crate::error::Result;
 use crate::head::RequestHead;
 use crate::sys;
@@ -167,8 +166,8 @@ impl<C: fmt::Debug> fmt::Debug for Routes<C> {
 /// The configuration as it is written.
 #[derive(Deserialize)]
 struct Written {
-    #[serde(default = "nothing")]
-    defaults: Value,
+    #[serde(default = "Raw::empty_object")]
+    defaults: Raw,
     #[serde(default)]
     routes: Vec<WrittenRoute>,
 }
@@ -179,12 +178,8 @@ struct WrittenRoute {
     hosts: Option<condition::Hosts>,
     #[serde(default, rename = "match")]
     blocks: Vec<condition::Written>,
-    #[serde(default = "nothing")]
-    config: Value,
-}
-
-fn nothing() -> Value {
-    Value::Object(serde_json::Map::new())
+    #[serde(default = "Raw::empty_object")]
+    config: Raw,
 }
 
 impl<'de, C: DeserializeOwned> Deserialize<'de> for Routes<C> {
@@ -197,13 +192,12 @@ impl<'de, C: DeserializeOwned> Deserialize<'de> for Routes<C> {
 
 impl<C: DeserializeOwned> Routes<C> {
     fn compile(written: Written) -> Result<Self, String> {
-        let defaults = config::value(&written.defaults, "defaults")?;
+        let defaults = config::part(&written.defaults, "defaults")?;
         let mut configs = Vec::with_capacity(written.routes.len());
         let mut blocks = Vec::new();
         for (route, written_route) in written.routes.into_iter().enumerate() {
-            let mut merged = written.defaults.clone();
-            merge(&mut merged, written_route.config);
-            configs.push(config::value(&merged, &format!("routes[{route}].config"))?);
+            let config = merged(&written.defaults, &written_route.config);
+            configs.push(config::part(&config, &format!("routes[{route}].config"))?);
             let entries = written_route.blocks;
             if entries.is_empty() {
                 blocks.push(Block::new(route, written_route.hosts.clone(), condition::Written::default()));
@@ -213,25 +207,6 @@ impl<C: DeserializeOwned> Routes<C> {
         }
         let index = Index::of(&blocks);
         Ok(Self { defaults, configs, blocks, index })
-    }
-}
-
-/// Applies a merge patch (RFC 7396).
-fn merge(target: &mut Value, patch: Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch;
-        return;
-    };
-    if !target.is_object() {
-        *target = nothing();
-    }
-    let Some(fields) = target.as_object_mut() else { return };
-    for (name, value) in patch {
-        if value.is_null() {
-            fields.remove(&name);
-        } else {
-            merge(fields.entry(name).or_insert(Value::Null), value);
-        }
     }
 }
 

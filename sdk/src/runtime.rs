@@ -5,40 +5,13 @@
 //! is polled and no borrow is held, so whatever a plugin does inside cannot meet itself.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::Future;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 
-use crate::sys;
-
-/// A map by an id that the host counts up: multiplied, which spreads well enough, and without a random seed,
-/// which would cost every module an import.
-pub(crate) type IdMap<V> = HashMap<u32, V, BuildHasherDefault<IdHasher>>;
-
-/// An empty map.
-pub(crate) const fn id_map<V>() -> IdMap<V> {
-    HashMap::with_hasher(BuildHasherDefault::new())
-}
-
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u32((*byte).into()));
-    }
-
-    fn write_u32(&mut self, id: u32) {
-        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
-    }
-}
+use crate::id_map::IdMap;
+use crate::{machinery, sys};
 
 /// How many tasks of their own the plugins of one VM may have: background tasks and what they shield.
 const OWN_TASKS: usize = 1_000;
@@ -70,8 +43,8 @@ struct Tasks {
 struct Moment {
     /// The context that host calls act on.
     active: Cell<u32>,
-    /// Some task is ready.
-    woken: Cell<bool>,
+    /// Set while some task is ready: what runs it. A module without tasks has none.
+    woken: Cell<Option<fn()>>,
     /// The task that is being polled, its root, and whether it was cancelled meanwhile.
     polled: Cell<Id>,
     root: Cell<u32>,
@@ -82,7 +55,7 @@ thread_local! {
     static MOMENT: Moment = const {
         Moment {
             active: Cell::new(0),
-            woken: Cell::new(false),
+            woken: Cell::new(None),
             polled: Cell::new(Id::Exchange(0)),
             root: Cell::new(0),
             cancelled: Cell::new(false),
@@ -91,8 +64,8 @@ thread_local! {
     /// Not dropped when a (native) thread ends: what tasks hold would look for tables that are gone already.
     static TASKS: ManuallyDrop<Tasks> = const {
         ManuallyDrop::new(Tasks {
-            exchanges: RefCell::new(id_map()),
-            own: RefCell::new(id_map()),
+            exchanges: RefCell::new(IdMap::new()),
+            own: RefCell::new(IdMap::new()),
             next_own: Cell::new(0),
             ready: RefCell::new(Vec::new()),
         })
@@ -136,10 +109,11 @@ where
 
 /// Gives a root a task, which begins before this callback returns; whether there was room for it.
 pub(crate) fn spawn(root: u32, future: impl Future<Output = ()> + 'static) -> bool {
+    machinery::end_tasks::used(end);
     let number = TASKS.with(|tasks| {
         let mut own = tasks.own.borrow_mut();
         let mut number = tasks.next_own.get();
-        while own.contains_key(&number) {
+        while own.get(number).is_some() {
             number = number.wrapping_add(1);
         }
         tasks.next_own.set(number.wrapping_add(1));
@@ -160,15 +134,18 @@ pub(crate) fn root() -> u32 {
 /// Ends the task of an exchange where it stands; what it holds is dropped.
 pub(crate) fn cancel(context: u32) {
     give_up(|polled, _| polled == Id::Exchange(context));
-    let task = TASKS.with(|tasks| tasks.exchanges.borrow_mut().remove(&context));
+    let task = TASKS.with(|tasks| tasks.exchanges.borrow_mut().remove(context));
     drop(task);
 }
 
 /// Ends all tasks of a root's own.
-pub(crate) fn end(root: u32) {
+fn end(root: u32) {
     give_up(|polled, its_root| matches!(polled, Id::Own(_)) && its_root == root);
-    let ended: Vec<Task> = TASKS
-        .with(|tasks| tasks.own.borrow_mut().extract_if(|_, task| task.root == root).map(|(_, task)| task).collect());
+    let ended: Vec<Task> = TASKS.with(|tasks| {
+        let mut own = tasks.own.borrow_mut();
+        let numbers: Vec<u32> = own.iter().filter(|(_, task)| task.root == root).map(|(number, _)| number).collect();
+        numbers.into_iter().filter_map(|number| own.remove(number)).collect()
+    });
     drop(ended);
 }
 
@@ -184,8 +161,8 @@ fn give_up(meant: impl FnOnce(Id, u32) -> bool) {
 /// Polls every task that was woken, and those that these wake.
 #[inline]
 pub(crate) fn run() {
-    if MOMENT.with(|moment| moment.woken.get()) {
-        run_woken();
+    if let Some(run) = MOMENT.with(|moment| moment.woken.get()) {
+        run();
     }
 }
 
@@ -194,7 +171,7 @@ fn run_woken() {
     while let Some(id) = TASKS.with(|tasks| tasks.ready.borrow_mut().pop()) {
         run_one(id);
     }
-    MOMENT.with(|moment| moment.woken.set(false));
+    MOMENT.with(|moment| moment.woken.set(None));
 }
 
 fn run_one(id: Id) {
@@ -232,8 +209,8 @@ pub(crate) fn waiting() -> usize {
 impl Tasks {
     fn take(&self, id: Id) -> Option<Task> {
         match id {
-            Id::Exchange(context) => self.exchanges.borrow_mut().remove(&context),
-            Id::Own(number) => self.own.borrow_mut().remove(&number),
+            Id::Exchange(context) => self.exchanges.borrow_mut().remove(context),
+            Id::Own(number) => self.own.borrow_mut().remove(number),
         }
     }
 
@@ -276,5 +253,5 @@ fn wake(id: Id) {
             ready.push(id);
         }
     });
-    MOMENT.with(|moment| moment.woken.set(true));
+    MOMENT.with(|moment| moment.woken.set(Some(run_woken)));
 }

@@ -9,14 +9,14 @@ use std::future::poll_fn;
 use std::time::Duration;
 
 use crate::error::{ErrorKind, Result};
-use crate::exchange::{Exchange, Half};
-use crate::runtime::{self, IdMap};
-use crate::sys;
-use crate::time;
+use crate::exchange::Exchange;
+use crate::id_map::IdMap;
+use crate::stream::Half;
+use crate::{machinery, runtime, sys, time};
 
 thread_local! {
     /// What is known of each root.
-    static SHOWN: RefCell<IdMap<bool>> = const { RefCell::new(runtime::id_map()) };
+    static SHOWN: RefCell<IdMap<bool>> = const { RefCell::new(IdMap::new()) };
 }
 
 /// When to look whether a body was kept back, each counted from the look before. What has not come then, ten seconds
@@ -26,7 +26,7 @@ const LOOKS: &[u64] = &[2, 8, 40, 150, 300, 500, 1000, 2000, 3000, 3000];
 /// Waits until the host shows a body whose headers are held. An error if it never will.
 pub(crate) async fn wait(exchange: &Exchange, half: Half) -> Result<()> {
     let root = runtime::root();
-    match SHOWN.with_borrow(|shown| shown.get(&root).copied()) {
+    match SHOWN.with_borrow(|shown| shown.get(root).copied()) {
         Some(true) => return Ok(()),
         Some(false) => return Err(ErrorKind::BodyHidden.into()),
         None => {}
@@ -47,11 +47,12 @@ pub(crate) async fn wait(exchange: &Exchange, half: Half) -> Result<()> {
 }
 
 /// Forgets a root: its number may come again.
-pub(crate) fn forget(root: u32) {
-    SHOWN.with_borrow_mut(|shown| shown.remove(&root));
+fn forget(root: u32) {
+    SHOWN.with_borrow_mut(|shown| shown.remove(root));
 }
 
 fn learn(root: u32, shown: bool) {
+    machinery::forget_shown::used(forget);
     SHOWN.with_borrow_mut(|known| known.insert(root, shown));
 }
 

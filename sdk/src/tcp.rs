@@ -42,7 +42,6 @@ use crate::error::Result;
 pub(crate) use adapter::configured;
 pub(crate) use both::configured as both_configured;
 pub use connection::{Connection, ConnectionHead, Downstream, Upstream};
-pub(crate) use wire::Wire;
 
 /// A plugin that works on TCP connections; implement what you need, the rest lets everything pass.
 ///

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::future::race;
-use crate::runtime::{self, IdMap};
-use crate::sys;
+use crate::id_map::IdMap;
+use crate::{machinery, runtime, sys};
 
 /// A timer: the nanosecond at which it is due, and a number that tells it from others due then.
 type Key = (u64, u32);
@@ -24,7 +24,7 @@ struct Timers {
 }
 
 thread_local! {
-    static TIMERS: RefCell<IdMap<Timers>> = const { RefCell::new(runtime::id_map()) };
+    static TIMERS: RefCell<IdMap<Timers>> = const { RefCell::new(IdMap::new()) };
     /// The root that was promised a tick in a millisecond; 0 is none.
     static SOON: Cell<u32> = const { Cell::new(0) };
     static NEXT_NUMBER: Cell<u32> = const { Cell::new(0) };
@@ -74,10 +74,14 @@ impl Future for Sleep {
         if now >= self.due {
             return Poll::Ready(());
         }
+        use_ticks();
         let due = self.due;
         let (root, key) = *self.timer.get_or_insert_with(|| (runtime::root(), (due, next_number())));
         let armed = TIMERS.with_borrow_mut(|roots| {
-            let timers = roots.entry(root).or_default();
+            if roots.get(root).is_none() {
+                roots.insert(root, Timers::default());
+            }
+            let Some(timers) = roots.get_mut(root) else { return Ok(()) };
             timers.insert(key, cx.waker().clone());
             // That tick arms what is due after it.
             if SOON.get() == root { Ok(()) } else { timers.arm(now) }
@@ -95,19 +99,26 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some((root, key)) = self.timer {
-            TIMERS.with_borrow_mut(|roots| roots.get_mut(&root).map(|timers| timers.remove(key)));
+            TIMERS.with_borrow_mut(|roots| roots.get_mut(root).map(|timers| timers.remove(key)));
         }
     }
 }
 
+/// Has the host's ticks come here.
+fn use_ticks() {
+    machinery::tick::used(tick);
+    machinery::rearm::used(rearm);
+    machinery::forget_timers::used(forget);
+}
+
 /// Wakes what is due for a root; the host's tick calls it.
-pub(crate) fn tick(root: u32) {
+fn tick(root: u32) {
     if SOON.get() == root {
         SOON.set(0);
     }
     let told = told();
     TIMERS.with_borrow_mut(|roots| {
-        let Some(timers) = roots.get_mut(&root) else { return };
+        let Some(timers) = roots.get_mut(root) else { return };
         // A host that does not tell the time any more still ticks, when it is time.
         let now = told.or(timers.armed).unwrap_or_else(|| LAST.get());
         LAST.set(now);
@@ -120,18 +131,19 @@ pub(crate) fn tick(root: u32) {
 
 /// Has the active context's root ticked in a millisecond; no timer that is due later puts that off.
 pub(crate) fn tick_soon(root: u32) -> sys::Result<()> {
+    use_ticks();
     SOON.set(root);
     sys::set_tick_period(1).or_else(|_| sys::set_tick_period(1)).inspect_err(|_| SOON.set(0))
 }
 
 /// Sets the tick of a root for what is due next, or ends it; called when the tasks that a tick woke have run.
-pub(crate) fn rearm(root: u32) {
+fn rearm(root: u32) {
     let now = nanoseconds();
     let result = runtime::focus(root).and_then(|()| {
-        TIMERS.with_borrow_mut(|roots| match roots.get_mut(&root).filter(|timers| !timers.due.is_empty()) {
+        TIMERS.with_borrow_mut(|roots| match roots.get_mut(root).filter(|timers| !timers.due.is_empty()) {
             Some(timers) => timers.arm(now),
             None => {
-                roots.remove(&root);
+                roots.remove(root);
                 sys::set_tick_period(0)
             }
         })
@@ -143,12 +155,12 @@ pub(crate) fn rearm(root: u32) {
 
 /// How many timers run.
 pub(crate) fn waiting() -> usize {
-    TIMERS.with_borrow(|roots| roots.values().map(|timers| timers.due.len()).sum())
+    TIMERS.with_borrow(|roots| roots.iter().map(|(_, timers)| timers.due.len()).sum())
 }
 
 /// Forgets the timers of a root that is gone.
-pub(crate) fn forget(root: u32) {
-    let timers = TIMERS.with_borrow_mut(|roots| roots.remove(&root));
+fn forget(root: u32) {
+    let timers = TIMERS.with_borrow_mut(|roots| roots.remove(root));
     drop(timers);
 }
 

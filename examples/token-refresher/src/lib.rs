@@ -39,6 +39,7 @@ impl Http for AddToken {
 
 /// Once per proxy, as a bootstrap extension.
 #[derive(serde::Deserialize)]
+#[cfg_attr(not(target_arch = "wasm32"), derive(schemars::JsonSchema))]
 struct Refresher {
     cluster: Cluster,
     path: String,

@@ -7,7 +7,10 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 mod describe;
+mod finish;
 mod metadata;
+mod sbom;
+mod shrink;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -33,6 +36,8 @@ pub struct Options {
     /// Leaves out what plugins of the crate `wasmplugin` say about themselves: for code that cannot be compiled for
     /// this machine.
     pub undescribed: bool,
+    /// Puts a bill of materials into each module: for what is shipped.
+    pub bill: bool,
     /// Further arguments for cargo, such as `--locked`.
     pub arguments: Vec<String>,
 }
@@ -44,8 +49,10 @@ pub struct BuiltModule {
     pub package: String,
     /// The folder of its `Cargo.toml`.
     pub directory: PathBuf,
-    /// The `.wasm` file, with what the plugin says about itself in it.
+    /// The `.wasm` file: made smaller, and with what the plugin says about itself in it.
     pub path: PathBuf,
+    /// How many bytes cargo and the linker made of it.
+    pub linked: usize,
     /// Whether it was there already.
     pub fresh: bool,
 }
@@ -111,6 +118,14 @@ pub enum BuildError {
         /// The compiler's messages, or that they stand above.
         reason: String,
     },
+    /// A module cannot be made ready.
+    #[error("cannot finish the module of `{package}`: {reason}")]
+    Unfinished {
+        /// The package.
+        package: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// A plugin does not say what it is.
     #[error("cannot describe `{package}`, for which it is compiled for this machine and run once: {reason}")]
     Undescribed {
@@ -134,11 +149,14 @@ pub fn build(packages: &[&str], options: &Options) -> Result<Vec<BuiltModule>, B
     }
     target::ensure(&directory, options.quiet)?;
     let artifacts = run(packages, &workspace, &directory, options)?;
+    let graph = options.bill.then(|| sbom::Graph::of(&directory, &options.arguments)).transpose()?;
     let finish = |package: &&str| {
         let mut module = find(package, &workspace, &artifacts)?;
-        if !options.undescribed && workspace.uses_sdk(package) {
-            module.path = describe::finish(package, &module.path, &workspace, &directory, options)?;
-        }
+        let described = !options.undescribed && workspace.uses_sdk(package);
+        let description =
+            described.then(|| describe::describe(package, &workspace, &directory, options)).transpose()?;
+        let bill = graph.as_ref().and_then(|graph| graph.bill(package));
+        finish::finish(&mut module, description.as_ref(), bill.as_ref(), &options.folder(&workspace))?;
         Ok(module)
     };
     packages.iter().map(finish).collect()
@@ -160,6 +178,24 @@ pub fn wasm(package_directory: impl AsRef<Path>) -> Result<PathBuf, BuildError> 
         Arc::clone(built.entry(directory.clone()).or_default())
     };
     slot.get_or_init(|| locate(&directory)).clone()
+}
+
+/// The name of the package whose `Cargo.toml` lies in a folder.
+///
+/// # Errors
+///
+/// If there is none, or cargo cannot read it.
+pub fn package_in(directory: impl AsRef<Path>) -> Result<String, BuildError> {
+    Workspace::at(directory.as_ref())?.package_in(directory.as_ref())
+}
+
+/// Where cargo puts what it makes of the workspace around a folder.
+///
+/// # Errors
+///
+/// If there is no workspace, or cargo cannot read it.
+pub fn target_directory(directory: impl AsRef<Path>) -> Result<PathBuf, BuildError> {
+    Ok(Workspace::at(directory.as_ref())?.target_directory)
 }
 
 fn locate(directory: &Path) -> Result<PathBuf, BuildError> {
@@ -216,6 +252,12 @@ fn run_cargo(
             cargo.arg("--config").arg(format!("profile.{PROFILE}.{setting}"));
         }
     }
+    // Where the code lay on this machine is nobody's business, and would make every folder's module another one.
+    let folders = [Some(workspace.root.clone()), registry()];
+    let remapped =
+        folders.into_iter().flatten().map(|folder| format!("\"--remap-path-prefix={}/=\"", folder.display()));
+    let flags = remapped.collect::<Vec<_>>().join(",");
+    cargo.arg("--config").arg(format!("target.{TARGET}.rustflags=[{flags}]"));
     if options.quiet {
         cargo.arg("--quiet");
     }
@@ -240,6 +282,7 @@ fn find(package: &str, workspace: &Workspace, artifacts: &[Artifact]) -> Result<
             package: package.to_owned(),
             directory,
             path: artifact.wasm.clone(),
+            linked: 0,
             fresh: artifact.fresh,
         }),
         None => Err(not_a_module(package, &directory)),
@@ -252,6 +295,17 @@ fn not_a_module(package: &str, directory: &Path) -> BuildError {
 
 fn no_tool(tool: &str, error: &std::io::Error) -> BuildError {
     BuildError::Tool { tool: tool.to_owned(), reason: error.to_string() }
+}
+
+/// Where cargo keeps the code of published crates.
+fn registry() -> Option<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let sources = home?.join("registry/src");
+    // One folder for each registry, which is the same everywhere.
+    let mut registries = std::fs::read_dir(&sources).ok()?.flatten();
+    let first = registries.next().map(|registry| registry.path());
+    if registries.next().is_none() { first } else { Some(sources) }
 }
 
 /// What an outer cargo, a build script or clippy leaves in the environment and would change the inner build:

@@ -41,13 +41,24 @@ pub struct ModuleInfo {
     /// What the plugin says about itself: `name`, `version`, `license`, `sdk`, and the `stats_tags` that its metrics need;
     /// as it stands in the section [`METADATA`](super::METADATA), from whoever built the module.
     pub metadata: Option<Value>,
-    /// The JSON Schema of its configuration, from the section [`SCHEMA`](super::SCHEMA).
+    /// The JSON Schema of its configuration, from the section [`SCHEMA`](super::SCHEMA); [`schema_of`](Self::schema_of) knows which
+    /// one counts where the module has several plugins.
     pub schema: Option<Value>,
     /// Whether it names its functions, so that a trap can say where it happened.
     pub has_names: bool,
 }
 
 impl ModuleInfo {
+    /// The JSON Schema of the configuration of the plugin with this root id.
+    #[must_use]
+    pub fn schema_of(&self, root_id: &str) -> Option<&Value> {
+        let schema = self.schema.as_ref()?;
+        match schema.get("x-root-ids") {
+            Some(by_root_id) => by_root_id.get(root_id),
+            None => Some(schema),
+        }
+    }
+
     /// The `stats_tags` that the plugin's metrics need in the proxy, each the name of a label and its regex; nothing if
     /// the module does not say.
     #[must_use]

@@ -13,6 +13,7 @@ pub mod build;
 mod error;
 mod info;
 mod looks;
+mod panics;
 mod rules;
 mod sections;
 mod signatures;
@@ -21,8 +22,9 @@ mod tests;
 
 pub use error::{LoadError, Problem};
 pub use info::{Allocator, Entry, Export, Import, ItemType, MemoryFacts, ModuleInfo};
+pub use panics::PanicSite;
 pub use rules::MAX_MEMORY;
-pub use sections::{METADATA, SCHEMA, with_section};
+pub use sections::{METADATA, SBOM, SCHEMA, with_section};
 pub(crate) use signatures::{Signature, WASI_MODULES, WASI_SIGNATURES};
 
 /// The bytes of a core Wasm module that a Proxy-Wasm host can run, and what is known about them.

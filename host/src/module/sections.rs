@@ -6,6 +6,9 @@ pub const METADATA: &str = "wasmplugin.metadata";
 /// The section with the JSON Schema of a plugin's configuration.
 pub const SCHEMA: &str = "wasmplugin.schema";
 
+/// The section with the bill of materials of a module (CycloneDX), as JSON.
+pub const SBOM: &str = "wasmplugin.sbom";
+
 /// A module with one more custom section at its end.
 #[must_use]
 pub fn with_section(module: &[u8], name: &str, data: &[u8]) -> Vec<u8> {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::visible::Visible;
+
 /// Why a gRPC call brought no answer, or ended badly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -31,7 +33,7 @@ impl fmt::Display for GrpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cluster, method, status, message, .. } = self;
         write!(f, "gRPC call `{method}` to cluster `{cluster}`: {status}")?;
-        if message.is_empty() { Ok(()) } else { write!(f, ": {}", message.escape_debug()) }
+        if message.is_empty() { Ok(()) } else { write!(f, ": {}", Visible(message)) }
     }
 }
 

@@ -11,7 +11,8 @@ use futures_lite::future::poll_fn;
 
 use super::error::{Code, Ending};
 use crate::headers::Headers;
-use crate::runtime::{self, IdMap};
+use crate::id_map::IdMap;
+use crate::runtime;
 use crate::sys::{self, BufferKind, MapKind};
 
 /// What a call and the exchange that waits for it share.
@@ -54,7 +55,7 @@ impl Slot {
 }
 
 thread_local! {
-    static CALLS: RefCell<IdMap<Rc<Slot>>> = const { RefCell::new(runtime::id_map()) };
+    static CALLS: RefCell<IdMap<Rc<Slot>>> = const { RefCell::new(IdMap::new()) };
 }
 
 /// The plugin's end of a call; dropped, it cancels the call at the host.
@@ -77,7 +78,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let known = CALLS.with_borrow_mut(|calls| calls.remove(&self.token)).is_some();
+        let known = CALLS.with_borrow_mut(|calls| calls.remove(self.token)).is_some();
         // A call whose end came is gone at the host as well.
         if known {
             cancel(self.token);
@@ -105,12 +106,12 @@ pub(crate) fn waiting() -> usize {
 
 /// The call of a token, if anybody waits for it.
 fn slot(token: u32) -> Option<Rc<Slot>> {
-    CALLS.with_borrow(|calls| calls.get(&token).cloned())
+    CALLS.with_borrow(|calls| calls.get(token).cloned())
 }
 
 /// Ends a call for its plugin; the host knows, or is told.
 fn end(token: u32, slot: &Slot, how: Result<(), Ending>) {
-    CALLS.with_borrow_mut(|calls| calls.remove(&token));
+    CALLS.with_borrow_mut(|calls| calls.remove(token));
     slot.end.replace(Some(how));
     slot.wake();
     runtime::run();

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::text::Text;
 use crate::error::Result;
 use crate::headers::Headers;
+use crate::visible::Visible;
 
 /// One entry of `match`, as it is written: Istio's `HTTPMatchRequest`, and `routeName`.
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -75,7 +76,7 @@ impl TryFrom<Vec<String>> for Hosts {
 }
 
 fn host(name: &str) -> Result<Host, String> {
-    let invalid = |why| Err(format!("invalid host `{}`: {why}", name.escape_debug()));
+    let invalid = |why| Err(format!("invalid host `{}`: {why}", Visible(name)));
     let (star, rest) = name.strip_prefix('*').map_or((false, name), |rest| (true, rest));
     match rest {
         "" if star => Ok(Host::All),

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::visible::Visible;
+
 /// What a text is compared with.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Written")]
@@ -67,7 +69,7 @@ impl Expression {
     #[cfg(feature = "regex")]
     fn compile(pattern: String) -> Result<Self, String> {
         // Alone first, or `a)|(b` would be taken for two halves.
-        let invalid = |error| format!("`{}` is no regular expression: {error}", pattern.escape_debug());
+        let invalid = |error| format!("`{}` is no regular expression: {error}", Visible(&pattern));
         regex_lite::Regex::new(&pattern).map_err(invalid)?;
         let regex = regex_lite::Regex::new(&format!("^(?:{pattern})$")).map_err(invalid)?;
         Ok(Self { regex })
@@ -75,7 +77,7 @@ impl Expression {
 
     #[cfg(not(feature = "regex"))]
     fn compile(pattern: String) -> Result<Self, String> {
-        let pattern = pattern.escape_debug();
+        let pattern = Visible(&pattern);
         Err(format!(
             "`regex` cannot be used in this plugin, which is built without it: replace `{pattern}` by `exact` or `prefix`"
         ))

@@ -6,14 +6,14 @@ use std::rc::Rc;
 
 use super::wire::Wire;
 use super::{Connection, ConnectionHead, Pass, Tcp, TcpFlow};
-use crate::background::{Background, Idle, supervise};
+use crate::background::{Idle, supervise};
 use crate::done::Done;
 use crate::error::{Error, Result};
-use crate::exchange::{Action, Exchange};
 use crate::log_entry::LogEntry;
 use crate::plugin::{Configured, Instance, Past};
 use crate::reply::Reply;
 use crate::runtime;
+use crate::stream::{Action, Stream};
 
 /// Puts a TCP plugin behind the dispatcher.
 pub(crate) fn configured<P: Tcp>(plugin: P) -> Configured {
@@ -43,7 +43,7 @@ where
     B: Future<Output = Result<()>> + 'static,
 {
     /// A connection that passes at once leaves nothing behind.
-    fn new_connection(&self, context: u32, root: u32) -> (Action, Option<Rc<Wire>>) {
+    fn new_connection(&self, context: u32, root: u32) -> (Action, Option<Rc<dyn Stream>>) {
         let wire = match self.plugin.on_connection(&ConnectionHead::new(context)) {
             Ok(TcpFlow::Continue) if TypeId::of::<F>() == TypeId::of::<Pass>() => return (Action::Continue, None),
             Ok(TcpFlow::Continue) => Rc::new(Wire::new(context)),
@@ -62,7 +62,7 @@ where
     }
 
     /// Somebody has put a plugin for TCP among the filters for HTTP.
-    fn request_headers(&self, context: u32, _root: u32, _end: bool) -> (Action, Option<Rc<Exchange>>) {
+    fn request_headers(&self, context: u32, _root: u32, _end: bool) -> (Action, Option<Rc<dyn Stream>>) {
         log::error!("exchange {context} was refused: the plugin is for TCP");
         Reply::new(500).details("plugin_error").send_or_reset();
         (Action::Pause, None)
@@ -76,13 +76,13 @@ where
         self.plugin.on_log(&ConnectionHead::new(context));
     }
 
-    fn background(&self) -> Option<Background> {
-        (TypeId::of::<B>() != TypeId::of::<Idle>()).then(|| supervise(Rc::clone(&self.plugin), self.background))
+    fn begin(&self, root: u32) -> bool {
+        TypeId::of::<B>() == TypeId::of::<Idle>() || supervise(root, Rc::clone(&self.plugin), self.background)
     }
 }
 
 /// A connection that a hook has closed.
-fn closed(context: u32) -> (Action, Option<Rc<Wire>>) {
+fn closed(context: u32) -> (Action, Option<Rc<dyn Stream>>) {
     let wire = Wire::new(context);
     wire.close();
     (Action::Pause, Some(Rc::new(wire)))

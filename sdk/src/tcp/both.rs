@@ -5,13 +5,11 @@ use std::rc::Rc;
 
 use super::Tcp;
 use super::adapter::{Adapter, adapter};
-use super::wire::Wire;
-use crate::background::Background;
 use crate::done::Done;
 use crate::error::Result;
-use crate::exchange::{Action, Exchange};
 use crate::log_entry::LogEntry;
 use crate::plugin::{Configured, Http, Instance, Past, shared};
+use crate::stream::{Action, Stream};
 
 /// Puts a plugin of both kinds behind the dispatcher.
 pub(crate) fn configured<P: Http + Tcp>(plugin: P) -> Configured {
@@ -33,7 +31,7 @@ where
     F: Future<Output = Result<Done>> + 'static,
     B: Future<Output = Result<()>> + 'static,
 {
-    fn request_headers(&self, context: u32, root: u32, end: bool) -> (Action, Option<Rc<Exchange>>) {
+    fn request_headers(&self, context: u32, root: u32, end: bool) -> (Action, Option<Rc<dyn Stream>>) {
         self.http.request_headers(context, root, end)
     }
 
@@ -41,14 +39,14 @@ where
         self.http.response_headers(context, past, end)
     }
 
-    fn new_connection(&self, context: u32, root: u32) -> (Action, Option<Rc<Wire>>) {
+    fn new_connection(&self, context: u32, root: u32) -> (Action, Option<Rc<dyn Stream>>) {
         self.tcp.new_connection(context, root)
     }
 
     /// Nothing tells whether an exchange has ended or a connection, so neither kind hears of it.
     fn log(&self, _context: u32, _entry: &LogEntry) {}
 
-    fn background(&self) -> Option<Background> {
-        self.http.background()
+    fn begin(&self, root: u32) -> bool {
+        self.http.begin(root)
     }
 }

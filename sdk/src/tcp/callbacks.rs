@@ -1,9 +1,8 @@
 //! The host's callbacks about TCP connections; only modules with a TCP plugin export them.
 
-use super::wire::Side;
 use crate::dispatch;
-use crate::exchange::Action;
 use crate::runtime;
+use crate::stream::{Action, Side};
 use crate::sys::{self, StreamKind};
 
 /// `proxy_on_new_connection`.
@@ -21,7 +20,7 @@ pub fn new_connection(context: u32) -> u32 {
     };
     let (action, wire) = instance.0.new_connection(context, root);
     if let Some(wire) = wire {
-        dispatch::keep_wire(context, wire);
+        dispatch::keep_connection(context, wire);
     }
     action as u32
 }
@@ -40,7 +39,7 @@ pub fn upstream_data(context: u32, size: usize, end: bool) -> u32 {
 
 fn data(context: u32, side: Side, size: usize, end: bool) -> Action {
     // A connection that nobody works on has passed.
-    let Some(wire) = dispatch::wire(context) else { return Action::Continue };
+    let Some(connection) = dispatch::stream(context) else { return Action::Continue };
     runtime::enter(context);
-    wire.data_arrived(side, size, end)
+    connection.data_arrived(side, size, end)
 }

@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use futures_lite::future::poll_fn;
 
-use super::wire::{Side, Wire};
-use crate::attributes::{Attribute, Value};
+use super::wire::Wire;
+use crate::attributes::attribute_methods;
 use crate::done::Done;
 use crate::error::{Error, Result};
-use crate::filter_state::FilterState;
+use crate::stream::Side;
 use crate::{runtime, sys};
 
 /// What is known of a connection, from its beginning to its log.
@@ -23,6 +23,8 @@ impl ConnectionHead {
     pub(crate) fn new(context: u32) -> Self {
         Self { context }
     }
+
+    attribute_methods!(Connection, |head| runtime::focus(head.context));
 
     /// Where the client connects from, as Envoy's `source.address` has it.
     ///
@@ -40,25 +42,6 @@ impl ConnectionHead {
     /// As [`source`](Self::source).
     pub fn destination(&self) -> Result<SocketAddr> {
         self.address("destination\0address")
-    }
-
-    /// What the proxy knows of this connection; see [`attributes`](crate::attributes) for the answers that there are. The
-    /// names of the peer's certificate are known from its first bytes on.
-    pub fn attribute<T: Value>(&self, attribute: Attribute<T>) -> Result<Option<T>> {
-        runtime::focus(self.context)?;
-        attribute.read()
-    }
-
-    /// An object that a plugin has left with this connection; `None` where there is none.
-    pub fn filter_state(&self, key: &FilterState) -> Result<Option<Vec<u8>>> {
-        runtime::focus(self.context)?;
-        key.read()
-    }
-
-    /// Leaves an object with this connection, for the plugins and the access log behind this one.
-    pub fn set_filter_state(&self, key: &FilterState, value: impl AsRef<[u8]>) -> Result<()> {
-        runtime::focus(self.context)?;
-        key.write(value.as_ref())
     }
 
     fn address(&self, path: &str) -> Result<SocketAddr> {

@@ -8,25 +8,9 @@ use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::exchange::Action;
 use crate::runtime;
-use crate::sys::{self, BufferKind, StreamKind};
-
-/// The two directions of a connection, named by who sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Downstream,
-    Upstream,
-}
-
-impl Side {
-    fn buffer(self) -> BufferKind {
-        match self {
-            Self::Downstream => BufferKind::DownstreamData,
-            Self::Upstream => BufferKind::UpstreamData,
-        }
-    }
-}
+use crate::stream::{Action, Side, Stream};
+use crate::sys::{self, StreamKind};
 
 /// The callback of this connection that is running: its return value carries the decision, not a host call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,37 +89,6 @@ impl Wire {
         if stops { Action::Pause } else { Action::Continue }
     }
 
-    /// Bytes have come: with those that were held before, they are `size`.
-    pub(crate) fn data_arrived(&self, side: Side, size: usize, end: bool) -> Action {
-        let line = self.line(side);
-        if self.closed.get() {
-            return Action::Pause;
-        }
-        line.window.set(size);
-        line.ended.set(end);
-        self.inside.set(Some(Inside::Data(side)));
-        line.wake();
-        runtime::run();
-        let goes = self.leave(side);
-        self.inside.set(None);
-        match goes {
-            Ok(true) => {
-                line.stopped.set(false);
-                Action::Continue
-            }
-            Ok(false) => {
-                line.stopped.set(true);
-                Action::Pause
-            }
-            Err(error) => {
-                log::error!("connection {} failed: {error}", self.id);
-                self.close();
-                runtime::cancel(self.id);
-                Action::Pause
-            }
-        }
-    }
-
     /// Whether what the host shows goes on, after the plugin has seen it.
     fn leave(&self, side: Side) -> Result<bool> {
         let line = self.line(side);
@@ -203,11 +156,6 @@ impl Wire {
             self.abandoned.set(true);
             self.close();
         }
-    }
-
-    /// The host has deleted the connection: there is nothing left to close.
-    pub(crate) fn forget(&self) {
-        self.closed.set(true);
     }
 
     /// Sends bytes on, behind those that were sent before and in the place of those that were taken.
@@ -302,6 +250,50 @@ impl Wire {
             return Err(Error::malformed("the host announced bytes and shows none"));
         }
         Ok(bytes)
+    }
+}
+
+impl Stream for Wire {
+    fn data_arrived(&self, side: Side, size: usize, end: bool) -> Action {
+        let line = self.line(side);
+        if self.closed.get() {
+            return Action::Pause;
+        }
+        line.window.set(size);
+        line.ended.set(end);
+        self.inside.set(Some(Inside::Data(side)));
+        line.wake();
+        runtime::run();
+        let goes = self.leave(side);
+        self.inside.set(None);
+        match goes {
+            Ok(true) => {
+                line.stopped.set(false);
+                Action::Continue
+            }
+            Ok(false) => {
+                line.stopped.set(true);
+                Action::Pause
+            }
+            Err(error) => {
+                log::error!("connection {} failed: {error}", self.id);
+                self.close();
+                runtime::cancel(self.id);
+                Action::Pause
+            }
+        }
+    }
+
+    fn deleted(&self) {
+        // There is nothing left to close.
+        self.closed.set(true);
+        runtime::cancel(self.id);
+    }
+
+    fn last_words(&self) {
+        if self.undecided() {
+            self.close();
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Puts into a module what its plugin says about itself, which a native run of the plugin tells.
+//! Finds out what a plugin says about itself, by a native run of it.
 //!
 //! The plugin is compiled for this machine as an `.rlib`, and linked with a program that prints its description and
 //! answers every host call with "unimplemented". So nothing of it is in the module's code, and the build process itself
@@ -11,48 +11,24 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::finish::replace;
 use super::metadata::{self, Workspace};
 use super::{BuildError, Options, cargo, no_tool};
 use crate::imports::IMPORTS;
-use crate::module::{METADATA, SCHEMA, with_section};
 
 /// The profile of the native run: what cargo compiles fastest.
 const PROFILE: &str = "describe";
 
-/// The module with its sections, in a file of its own: cargo's is compared with its sources, and may be in use.
-pub(super) fn finish(
-    package: &str,
-    wasm: &Path,
-    workspace: &Workspace,
-    directory: &Path,
-    options: &Options,
-) -> Result<PathBuf, BuildError> {
-    let fail = |reason: String| BuildError::Undescribed { package: package.to_owned(), reason };
-    let io = |path: &Path, error: std::io::Error| fail(format!("`{}`: {error}", path.display()));
-    let folder = options.folder(workspace).join("described");
-    fs::create_dir_all(&folder).map_err(|error| io(&folder, error))?;
-
-    let description = describe(package, &folder, workspace, directory, options)?;
-    let mut bytes = fs::read(wasm).map_err(|error| io(wasm, error))?;
-    for (section, field) in [(METADATA, "metadata"), (SCHEMA, "schema")] {
-        if let Some(value) = description.get(field) {
-            bytes = with_section(&bytes, section, value.to_string().as_bytes());
-        }
-    }
-    let finished = folder.join(wasm.file_name().unwrap_or_default());
-    replace(&finished, &bytes).map_err(|error| io(&finished, error))?;
-    Ok(finished)
-}
-
 /// What the plugin says; asked again only after it was compiled again.
-fn describe(
+pub(super) fn describe(
     package: &str,
-    folder: &Path,
     workspace: &Workspace,
     directory: &Path,
     options: &Options,
 ) -> Result<Value, BuildError> {
     let fail = |reason: String| BuildError::Undescribed { package: package.to_owned(), reason };
+    let folder = options.folder(workspace).join("described");
+    fs::create_dir_all(&folder).map_err(|error| fail(format!("`{}`: {error}", folder.display())))?;
     let library = compile(package, workspace, directory, options)?;
     let known = folder.join(format!("{package}.json"));
     let age = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
@@ -61,7 +37,7 @@ fn describe(
     {
         return Ok(description);
     }
-    let text = run(package, folder, &library)?;
+    let text = run(package, &folder, &library)?;
     let description = serde_json::from_slice(&text).map_err(|error| fail(format!("it says no JSON: {error}")))?;
     replace(&known, &text).map_err(|error| fail(format!("`{}`: {error}", known.display())))?;
     Ok(description)
@@ -129,13 +105,4 @@ fn asker() -> String {
         let _ = writeln!(source, "#[unsafe(no_mangle)] extern \"C\" fn {}() -> u32 {{ 12 }}", import.name);
     }
     source
-}
-
-/// Puts the whole file there, or leaves what was there; a file that says the same stays as it is.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    if fs::read(path).is_ok_and(|present| present == bytes) && path.extension().is_some_and(|kind| kind == "wasm") {
-        return Ok(());
-    }
-    let part = path.with_extension(format!("part.{}", std::process::id()));
-    fs::write(&part, bytes).and_then(|()| fs::rename(&part, path))
 }

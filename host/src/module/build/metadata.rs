@@ -10,7 +10,7 @@ use super::{BuildError, cargo, no_tool};
 /// A workspace, as far as building modules needs it.
 #[derive(Debug)]
 pub(super) struct Workspace {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     pub(super) target_directory: PathBuf,
     packages: Vec<Package>,
 }
@@ -144,6 +144,6 @@ pub(super) fn library(stdout: &[u8], manifest: &Path) -> Option<PathBuf> {
     })
 }
 
-fn array<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+pub(super) fn array<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }

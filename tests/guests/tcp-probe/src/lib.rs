@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use wasmplugin::tcp::{Connection, ConnectionHead, Downstream, TcpFlow, Upstream};
-use wasmplugin::{Cluster, Done, Error, Result, Tcp, future, time};
+use wasmplugin::{Cluster, Done, Error, Result, Tcp, attributes, future, time};
 
 /// How long the probe waits, where it waits.
 const WAIT: Duration = Duration::from_millis(50);
@@ -36,6 +36,7 @@ enum Mode {
     VeryLateUpstream,
     Banner,
     Refuse,
+    Attributes,
 }
 
 impl Tcp for Probe {
@@ -91,6 +92,16 @@ impl Tcp for Probe {
                 let mut upstream = connection.into_upstream()?;
                 upstream.write("banner ");
                 upstream.pass()
+            }
+            Mode::Attributes => {
+                log::info!("from {:?}", connection.attribute(attributes::SOURCE_PORT)?);
+                if let Err(error) = connection.attribute(attributes::RESPONSE_CODE) {
+                    log::info!("{error}");
+                }
+                let mut client = connection.into_downstream()?;
+                client.peek(1).await?;
+                log::info!("to {:?}", client.head().attribute(attributes::DESTINATION_PORT)?.is_some());
+                client.pass()
             }
             Mode::Refuse => {
                 let mut upstream = connection.into_upstream()?;
