@@ -1,7 +1,7 @@
 //! What a user names as an image: in a registry, in an OCI layout, in a tarball of one, or a bare module.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -76,7 +76,7 @@ fn layout_path(text: &str) -> Option<PathBuf> {
     (!path.starts_with("//")).then(|| PathBuf::from(path))
 }
 
-fn is_tar(path: &PathBuf) -> Result<bool> {
+fn is_tar(path: &Path) -> Result<bool> {
     use std::io::Read;
     let mut start = Vec::new();
     let file = fs::File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
