@@ -100,6 +100,29 @@ on_every_engine! { jwt as "jwt";
         Ok(())
     }
 
+    fn hostile_tokens_are_refused_and_never_logged(proxy) {
+        let mut proxy = inline(proxy).start()?;
+        let nested = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+        let claims: Value = json!({"iss": "idp", "sub": "secret-subject", "aud": "app"});
+        let good = token("k", &claims);
+        for (hostile, text) in [
+            ("A".repeat(50_000), "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections"),
+            ("A.".repeat(20_000), "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections"),
+            (token("k", &json!({"iss": "idp", "x": nested})), "Audiences in Jwt are not allowed"),
+            (good.replace('.', "\x7f."), "Jwt header is an invalid Base64url encoded"),
+            (format!("{good}AA"), "Jwt signature is an invalid Base64url encoded"),
+            (format!("{good}AAAA"), "Jwt verification fails"),
+            (token("../../k", &claims), "Jwks doesn't have key to match kid or alg from Jwt"),
+        ] {
+            let answer = get(&mut proxy, &hostile)?;
+            assert_eq!(answer.text(), text, "{hostile:.60}");
+        }
+        assert_eq!(get(&mut proxy, &good)?.status(), 200, "it goes on");
+        let told = |line: &str| line.contains("eyJ") || line.contains("secret-subject") || line.contains("AAAA");
+        assert!(!proxy.logs().iter().any(|line| told(&line.text)), "no token is logged");
+        Ok(())
+    }
+
     fn grpc_and_head_are_answered_in_their_forms(proxy) {
         let mut proxy = inline(proxy).start()?;
         let expired = format!("Bearer {}", token("k", &json!({"iss": "idp", "exp": 1})));
@@ -205,11 +228,13 @@ on_every_engine! { jwt as "jwt";
     }
 
     fn without_keys_tokens_are_refused_and_nothing_hangs(proxy) {
-        let answers: [fn(u64) -> Answer; 7] = [
+        let answers: [fn(u64) -> Answer; 9] = [
             |_| Answer::new(500).body(keys(&["k"])),
             |_| Answer::new(302).header("location", "http://idp.test/other"),
             |_| Answer::new(200).body("<html>"),
             |_| Answer::new(200).body(r#"{"keys":[]}"#),
+            |_| Answer::new(200).body(format!("{}{}", keys(&["k"]), " ".repeat(1024 * 1024))),
+            |_| Answer::new(200).body("[".repeat(1024 * 1024)),
             |_| Answer::malformed(),
             |_| Answer::reset_after_headers(),
             |_| Answer::never(),

@@ -80,6 +80,7 @@ impl Cluster {
             body: Vec::new(),
             trailers: Lineup::default(),
             timeout: DEFAULT_TIMEOUT,
+            max_body: usize::MAX,
             policy: None,
         }
     }
@@ -108,6 +109,7 @@ pub struct Callout {
     body: Vec<u8>,
     trailers: Lineup,
     timeout: Duration,
+    max_body: usize,
     policy: Option<(Policy, Runner)>,
 }
 
@@ -156,6 +158,13 @@ impl Callout {
     /// Sets how long one attempt may take: 1 ms to about 24 days; 5 s unless set.
     pub fn timeout(mut self, timeout: impl Into<Duration>) -> Self {
         self.timeout = timeout.into();
+        self
+    }
+
+    /// Sets how many bytes the answer's body may have. A larger one is
+    /// [`CalloutErrorKind::TooLarge`], and never comes into the module's memory, which does not shrink again.
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
         self
     }
 
@@ -208,7 +217,7 @@ impl Callout {
 
     async fn attempt(&self) -> Outcome {
         let token = self.dispatch()?;
-        Waiting::new(token).await
+        Waiting::new(token, self.max_body).await
     }
 
     fn dispatch(&self) -> Result<u32, CalloutErrorKind> {
@@ -255,7 +264,7 @@ fn failed(outcome: &Outcome) -> Option<Failed> {
         Err(CalloutErrorKind::Reset) => Some(Failed::Reset),
         Err(CalloutErrorKind::Timeout) => Some(Failed::Timeout),
         Err(CalloutErrorKind::Malformed) => Some(Failed::Malformed),
-        Err(CalloutErrorKind::Invalid(_) | CalloutErrorKind::Refused(_)) => None,
+        Err(CalloutErrorKind::TooLarge | CalloutErrorKind::Invalid(_) | CalloutErrorKind::Refused(_)) => None,
     }
 }
 
@@ -321,6 +330,8 @@ type Outcome = Result<Answer, CalloutErrorKind>;
 /// What a callout and the exchange that waits for it share.
 #[derive(Default)]
 struct Slot {
+    /// How many bytes the body may have.
+    max_body: usize,
     outcome: RefCell<Option<Outcome>>,
     waker: Cell<Option<Waker>>,
 }
@@ -336,9 +347,9 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn new(token: u32) -> Self {
+    fn new(token: u32, max_body: usize) -> Self {
         machinery::callout_answered::used(answered);
-        let slot = Rc::<Slot>::default();
+        let slot = Rc::new(Slot { max_body, ..Slot::default() });
         WAITING.with_borrow_mut(|waiting| waiting.insert(token, Rc::clone(&slot)));
         Self { token, slot }
     }
@@ -374,7 +385,7 @@ pub(crate) fn waiting() -> usize {
 /// The bytes are there only during this callback, and only through the root context, which is active now.
 fn answered(token: u32, headers: u32, body_size: usize) {
     let Some(slot) = WAITING.with_borrow_mut(|waiting| waiting.remove(token)) else { return };
-    let outcome = if headers == 0 { Err(CalloutErrorKind::Reset) } else { read(body_size) };
+    let outcome = if headers == 0 { Err(CalloutErrorKind::Reset) } else { read(body_size, slot.max_body) };
     slot.outcome.replace(Some(outcome));
     if let Some(waker) = slot.waker.take() {
         waker.wake();
@@ -382,10 +393,11 @@ fn answered(token: u32, headers: u32, body_size: usize) {
     runtime::run();
 }
 
-fn read(body_size: usize) -> Outcome {
+fn read(body_size: usize, max_body: usize) -> Outcome {
     let broken = |_| CalloutErrorKind::Reset;
     let headers = Headers::read(MapKind::CalloutHeaders).map_err(broken)?;
     let body = match body_size {
+        _ if body_size > max_body => return Err(CalloutErrorKind::TooLarge),
         0 => Vec::new(),
         _ => sys::buffer_bytes(BufferKind::CalloutBody, 0, usize::MAX).map_err(|_| CalloutErrorKind::Reset)?,
     };

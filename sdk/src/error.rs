@@ -144,6 +144,8 @@ pub enum CalloutErrorKind {
     Reset,
     /// The peer's answer is not HTTP, or has no readable status.
     Malformed,
+    /// The body of the answer is larger than [`max_body`](crate::callout::Callout::max_body) says.
+    TooLarge,
     /// The cluster has no endpoint, or none that is healthy.
     NoHealthyUpstream,
     /// The request is none that can be sent, in words; nothing was sent.
@@ -160,6 +162,7 @@ impl fmt::Display for CalloutError {
             CalloutErrorKind::Unreachable => f.write_str("no connection, or it broke before an answer"),
             CalloutErrorKind::Reset => f.write_str("the answer broke off"),
             CalloutErrorKind::Malformed => f.write_str("the answer is not readable"),
+            CalloutErrorKind::TooLarge => f.write_str("the answer's body is larger than the plugin takes"),
             CalloutErrorKind::NoHealthyUpstream => {
                 f.write_str("no healthy upstream: the cluster has no endpoint, or none that is healthy")
             }

@@ -163,7 +163,7 @@ impl<'j> Json<'j> {
             Kind::Object => self.object(at, &mut |json, _, at| json.skip(at)),
             Kind::List => self.list(at, &mut |json, at| json.skip(at)),
             Kind::Text => self.string().map(drop),
-            Kind::Number => self.number(),
+            Kind::Number => self.number(at).map(drop),
             Kind::Flag => self.flag(at).map(drop),
             Kind::Null => self.word("null"),
         }
@@ -227,8 +227,11 @@ impl<'j> Json<'j> {
         count > 0
     }
 
-    fn number(&mut self) -> Result<(), Finding> {
-        self.rest = self.rest.strip_prefix('-').unwrap_or(self.rest);
+    /// Reads a number, as it is written.
+    pub(crate) fn number(&mut self, at: At<'_>) -> Result<&'j str, Finding> {
+        self.expect(Kind::Number, at)?;
+        let whole = self.rest;
+        self.rest = whole.strip_prefix('-').unwrap_or(whole);
         let leading_zero = self.rest.starts_with('0');
         let start = self.rest.len();
         let mut well_formed = self.digits() && !(leading_zero && start - self.rest.len() > 1);
@@ -240,7 +243,10 @@ impl<'j> Json<'j> {
             self.rest = rest.strip_prefix(['+', '-']).unwrap_or(rest);
             well_formed &= self.digits();
         }
-        if well_formed { Ok(()) } else { Err(self.broken("a number")) }
+        if !well_formed {
+            return Err(self.broken("a number"));
+        }
+        Ok(whole.get(..whole.len().saturating_sub(self.rest.len())).unwrap_or_default())
     }
 
     /// Reads the text that begins here.

@@ -24,7 +24,7 @@
 //!   token fails because of a key that is not its own. This one accepts more.
 //! * **Ed25519 keys of small order verify nothing,** for everybody can sign for them.
 //! * **RSA keys have 1024 to 8192 bits;** Envoy takes 512 to 16384.
-//! * **Tokens have at most 64 KiB.**
+//! * **Tokens have at most 64 KiB, and key sets at most 1,024 keys.**
 //! * **Parameters stay encoded where it matters.** When Envoy takes a token out of the query, it decodes the other
 //!   parameters, which lets a value turn into further ones; here delimiters and control characters stay encoded.
 //! * **A claim with control characters gets no header,** since it could add lines of its own.
@@ -50,7 +50,6 @@ mod json;
 mod jwks;
 mod keys;
 mod known_answer;
-mod object;
 mod outputs;
 mod query;
 mod requirement;
@@ -69,8 +68,7 @@ pub use self::algorithm::Hash;
 pub use self::authenticator::Authenticator;
 pub use self::cache::CacheLimits;
 pub use self::config::{
-    ClaimToHeader, Config, ConfigError, HeaderLocation, JwksFetch, JwtRule, Metadata, Policy, Selector, Spec,
-    TargetRef, Workload,
+    ClaimToHeader, Config, HeaderLocation, JwksFetch, JwtRule, Metadata, Policy, Spec, TargetRef, Workload,
 };
 pub use self::counters::Counter;
 pub use self::decision::{Allow, Changes, Denial, Outcome};

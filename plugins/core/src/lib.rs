@@ -3,6 +3,11 @@
 //! No host calls, no clock (time is an argument), no I/O and no statics live here; the modules beside this crate
 //! carry facts in and decisions out.
 
+// Inside V8, `#[test]` is another attribute.
+#[cfg(all(test, target_family = "wasm", target_os = "unknown"))]
+#[macro_use]
+extern crate v8_test;
+
 mod duration;
 mod finding;
 mod json;

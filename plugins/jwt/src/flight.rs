@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use istio_core::jwt::{Fetch, KeySetId, Progress};
+use istio_core::jwt::{Fetch, KeySetId, MAX_KEY_SET_BYTES, Progress};
 use wasmplugin::callout::Answer;
 use wasmplugin::shielded::shielded;
 use wasmplugin::time::now;
@@ -69,5 +69,5 @@ impl Drop for Flight {
 
 async fn ask(fetch: &Fetch) -> Result<Answer> {
     let call = Cluster::named(fetch.cluster.as_str())?.get(&fetch.path).authority(fetch.authority.as_str());
-    Ok(call.timeout(fetch.timeout).send().await?)
+    Ok(call.timeout(fetch.timeout).max_body(MAX_KEY_SET_BYTES).send().await?)
 }

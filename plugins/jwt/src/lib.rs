@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use istio_core::Finding;
 use istio_core::jwt::{Allow, Authenticator, Config, Denial, KeySetId, Outcome, Trusted};
 use istio_core::wire;
 use wasmplugin::config::ConfigError;
@@ -49,7 +50,7 @@ impl TryFrom<&[u8]> for Jwt {
     type Error = ConfigError;
 
     fn try_from(configuration: &[u8]) -> Result<Self, ConfigError> {
-        let refused = |error: istio_core::jwt::ConfigError| ConfigError::at(error.path(), error.reason().to_owned());
+        let refused = |finding: Finding| ConfigError::at(finding.path(), finding.reason().to_owned());
         let config = Config::from_json(configuration).map_err(refused)?;
         let cryptography = Cryptography::of_the_host();
         let authenticator =

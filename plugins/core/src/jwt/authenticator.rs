@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::cache::{Cache, CacheLimits};
-use super::config::{Config, ConfigError};
+use super::cache::Cache;
+use super::config::Config;
 use super::counters::{Counter, Counts};
 use super::decision::{Allow, Changes, Denial, Outcome};
 use super::facts::{self, Headers};
@@ -13,6 +13,7 @@ use super::known_answer::Trusted;
 use super::requirement::{End, Means, Walk};
 use super::rules::{self, Rule};
 use super::verify::Verifier;
+use crate::finding::Finding;
 
 /// Authenticates requests by their tokens, as Istio's `RequestAuthentication` does.
 #[derive(Debug)]
@@ -26,9 +27,9 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// Takes a configuration; refuses what Istio's admission webhook or Envoy refuses, with the place of the mistake.
-    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+    pub fn new(config: &Config) -> Result<Self, Finding> {
         let (rules, sets) = rules::compile(config)?;
-        let cache = Cache::new(CacheLimits::default());
+        let cache = Cache::new(config.verdict_cache);
         Ok(Self { rules, sets, cache, counts: Counts::default(), trusted: Trusted::default() })
     }
 
@@ -36,13 +37,6 @@ impl Authenticator {
     #[must_use]
     pub fn with_trusted_host(mut self, trusted: Trusted) -> Self {
         self.trusted = trusted;
-        self
-    }
-
-    /// Remembers this much; forgets what it knew.
-    #[must_use]
-    pub fn with_cache(mut self, limits: CacheLimits) -> Self {
-        self.cache = Cache::new(limits);
         self
     }
 

@@ -1,201 +1,312 @@
 //! The plugin's configuration as it is written: `RequestAuthentication` objects, and how keys are fetched.
+//!
+//! Every object is read strictly: an unknown field, a list in its place, or a field given twice is an error with its
+//! place, since a misspelt field would be a check that is not made. Null is as good as nothing.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::Deserialize;
+use super::cache::CacheLimits;
+use crate::finding::{At, Finding};
+use crate::json::{Json, list, map, once, unknown};
 
-use super::object;
-
-/// The configuration of the JWT plugin; unknown fields are refused.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// The configuration of the JWT plugin.
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The `RequestAuthentication` objects, unchanged.
-    #[serde(default, deserialize_with = "object::list")]
     pub policies: Vec<Policy>,
     /// How key sets are fetched.
-    #[serde(default, deserialize_with = "object::object")]
     pub jwks_fetch: JwksFetch,
+    /// How many verdicts are remembered.
+    pub verdict_cache: CacheLimits,
     /// Whose policies apply; without it all do.
-    #[serde(default, deserialize_with = "object::optional")]
     pub workload: Option<Workload>,
-    /// The namespace whose policies apply to the workloads of all; only counts with `workload`.
-    #[serde(default = "istio_system")]
+    /// The namespace whose policies apply to the workloads of all, `istio-system` by default; only counts with `workload`.
     pub root_namespace: String,
     /// Whether to decide and count only: whoever carries decisions out then refuses and changes nothing.
-    #[serde(default)]
     pub dry_run: bool,
-}
-
-fn istio_system() -> String {
-    "istio-system".to_owned()
 }
 
 impl Config {
     /// Reads a configuration from JSON; nothing at all is an empty one.
-    pub fn from_json(text: &[u8]) -> Result<Self, ConfigError> {
-        if text.trim_ascii().is_empty() {
-            return Ok(Self { root_namespace: istio_system(), ..Self::default() });
+    pub fn from_json(text: &[u8]) -> Result<Self, Finding> {
+        let (mut policies, mut jwks_fetch, mut verdict_cache) = (None, None, None);
+        let (mut workload, mut root_namespace, mut dry_run) = (None, None, None);
+        if !text.trim_ascii().is_empty() {
+            let mut json = Json::new(text)?;
+            json.object(At::Whole, &mut |json, name, at| match name {
+                "policies" => once(&mut policies, json, at, |json, at| list(json, at, Policy::read)),
+                "jwksFetch" => once(&mut jwks_fetch, json, at, JwksFetch::read),
+                "verdictCache" => once(&mut verdict_cache, json, at, verdict_cache_limits),
+                "workload" => once(&mut workload, json, at, Workload::read),
+                "rootNamespace" => once(&mut root_namespace, json, at, string),
+                "dryRun" => once(&mut dry_run, json, at, Json::flag),
+                _ => unknown(at),
+            })?;
+            json.end()?;
         }
-        let mut json = serde_json::Deserializer::from_slice(text);
-        let mut track = serde_path_to_error::Track::new();
-        let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-        let config = object::object(tracked).map_err(|error: serde_json::Error| {
-            let path = track.path().to_string();
-            ConfigError::new(if path == "." { String::new() } else { path }, error.to_string())
-        })?;
-        json.end().map_err(|error| ConfigError::new("", error.to_string()))?;
-        Ok(config)
+        Ok(Self {
+            policies: policies.unwrap_or_default(),
+            jwks_fetch: jwks_fetch.unwrap_or_default(),
+            verdict_cache: verdict_cache.unwrap_or_default(),
+            workload,
+            root_namespace: root_namespace.unwrap_or_else(|| "istio-system".to_owned()),
+            dry_run: dry_run.unwrap_or_default(),
+        })
     }
 }
 
+/// Reads how much is remembered.
+fn verdict_cache_limits(json: &mut Json<'_>, at: At<'_>) -> Result<CacheLimits, Finding> {
+    let (mut tokens, mut bytes) = (None, None);
+    json.object(at, &mut |json, name, at| match name {
+        "tokens" => once(&mut tokens, json, at, count),
+        "bytes" => once(&mut bytes, json, at, count),
+        _ => unknown(at),
+    })?;
+    let default = CacheLimits::default();
+    Ok(CacheLimits { tokens: tokens.unwrap_or(default.tokens), bytes: bytes.unwrap_or(default.bytes) })
+}
+
 /// How key sets are fetched.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 pub struct JwksFetch {
     /// The cluster for a `host` or `host:port`; without an entry it is `outbound|<port>||<host>`, as istiod names it.
-    #[serde(default)]
     pub clusters: BTreeMap<String, String>,
     /// How long a fetched set is used, from 1 s up; 300 s by default, as in Envoy.
-    #[serde(default)]
     pub cache_duration: Option<String>,
 }
 
+impl JwksFetch {
+    fn read(json: &mut Json<'_>, at: At<'_>) -> Result<Self, Finding> {
+        let (mut clusters, mut cache_duration) = (None, None);
+        json.object(at, &mut |json, name, at| match name {
+            "clusters" => once(&mut clusters, json, at, |json, at| map(json, at, string)),
+            "cacheDuration" => once(&mut cache_duration, json, at, string),
+            _ => unknown(at),
+        })?;
+        Ok(Self { clusters: clusters.unwrap_or_default(), cache_duration })
+    }
+}
+
 /// The workload that the plugin runs in.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 pub struct Workload {
     /// Its namespace.
-    #[serde(default)]
     pub namespace: String,
     /// Its labels.
-    #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
 
-/// A `RequestAuthentication` object.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+impl Workload {
+    fn read(json: &mut Json<'_>, at: At<'_>) -> Result<Self, Finding> {
+        let (mut namespace, mut labels) = (None, None);
+        json.object(at, &mut |json, name, at| match name {
+            "namespace" => once(&mut namespace, json, at, string),
+            "labels" => once(&mut labels, json, at, |json, at| map(json, at, string)),
+            _ => unknown(at),
+        })?;
+        Ok(Self { namespace: namespace.unwrap_or_default(), labels: labels.unwrap_or_default() })
+    }
+}
+
+/// A `RequestAuthentication` object. What else Kubernetes has in an object (`apiVersion`, `kind`, `status`) is passed over.
+#[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// Its name and namespace.
-    #[serde(default, deserialize_with = "object::object")]
     pub metadata: Metadata,
     /// Its specification.
-    #[serde(default, deserialize_with = "object::object")]
     pub spec: Spec,
 }
 
+impl Policy {
+    fn read(json: &mut Json<'_>, at: At<'_>) -> Result<Self, Finding> {
+        let (mut metadata, mut spec) = (None, None);
+        json.object(at, &mut |json, name, at| match name {
+            "metadata" => once(&mut metadata, json, at, Metadata::read),
+            "spec" => once(&mut spec, json, at, Spec::read),
+            "apiVersion" | "kind" | "status" => json.skip(at),
+            _ => unknown(at),
+        })?;
+        Ok(Self { metadata: metadata.unwrap_or_default(), spec: spec.unwrap_or_default() })
+    }
+}
+
 /// The parts of an object's metadata that count; Kubernetes adds many more.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub struct Metadata {
     /// The object's name.
-    #[serde(default)]
     pub name: String,
     /// The object's namespace.
-    #[serde(default)]
     pub namespace: String,
 }
 
+impl Metadata {
+    fn read(json: &mut Json<'_>, at: At<'_>) -> Result<Self, Finding> {
+        let (mut own_name, mut namespace) = (None, None);
+        json.object(at, &mut |json, name, at| match name {
+            "name" => once(&mut own_name, json, at, string),
+            "namespace" => once(&mut namespace, json, at, string),
+            _ => json.skip(at),
+        })?;
+        Ok(Self { name: own_name.unwrap_or_default(), namespace: namespace.unwrap_or_default() })
+    }
+}
+
 /// The specification of a `RequestAuthentication`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 pub struct Spec {
-    /// Which workloads of the namespace; all without it.
-    #[serde(default, deserialize_with = "object::optional")]
-    pub selector: Option<Selector>,
+    /// Which workloads of the namespace, by labels that they must have; all without it.
+    pub selector: Option<BTreeMap<String, String>>,
     /// Which gateway; the older form with one entry.
-    #[serde(default, deserialize_with = "object::optional")]
     pub target_ref: Option<TargetRef>,
     /// Which gateways.
-    #[serde(default, deserialize_with = "object::list")]
     pub target_refs: Vec<TargetRef>,
     /// What is accepted.
-    #[serde(default, deserialize_with = "object::list")]
     pub jwt_rules: Vec<JwtRule>,
 }
 
-/// Labels that a workload must have.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Selector {
-    /// Every one of these.
-    #[serde(default)]
-    pub match_labels: BTreeMap<String, String>,
+impl Spec {
+    fn read(json: &mut Json<'_>, at: At<'_>) -> Result<Self, Finding> {
+        let (mut selector, mut target_ref, mut target_refs, mut jwt_rules) = (None, None, None, None);
+        json.object(at, &mut |json, name, at| match name {
+            "selector" => once(&mut selector, json, at, match_labels),
+            "targetRef" => once(&mut target_ref, json, at, TargetRef::read),
+            "targetRefs" => once(&mut target_refs, json, at, |json, at| list(json, at, TargetRef::read)),
+            "jwtRules" => once(&mut jwt_rules, json, at, |json, at| list(json, at, JwtRule::read)),
+            _ => unknown(at),
+        })?;
+        let (target_refs, jwt_rules) = (target_refs.unwrap_or_default(), jwt_rules.unwrap_or_default());
+        Ok(Self { selector, target_ref, target_refs, jwt_rules })
+    }
+}
+
+/// Reads a workload selector.
+fn match_labels(json: &mut Json<'_>, at: At<'_>) -> Result<BTreeMap<String, String>, Finding> {
+    let mut labels = None;
+    json.object(at, &mut |json, name, at| match name {
+        "matchLabels" => once(&mut labels, json, at, |json, at| map(json, at, string)),
+        _ => unknown(at),
+    })?;
+    Ok(labels.unwrap_or_default())
 }
 
 /// A gateway, service or service entry that a policy is about.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 pub struct TargetRef {
     /// Its API group.
-    #[serde(default)]
     pub group: String,
     /// Its kind.
     pub kind: String,
     /// Its name.
     pub name: String,
     /// Its namespace; that of the policy by default.
-    #[serde(default)]
     pub namespace: String,
 }
 
+impl TargetRef {
+    fn read(json: &mut Json<'_>, at: At<'_>) -> Result<Self, Finding> {
+        let (mut group, mut kind, mut own_name, mut namespace) = (None, None, None, None);
+        json.object(at, &mut |json, name, at| match name {
+            "group" => once(&mut group, json, at, string),
+            "kind" => once(&mut kind, json, at, string),
+            "name" => once(&mut own_name, json, at, string),
+            "namespace" => once(&mut namespace, json, at, string),
+            _ => unknown(at),
+        })?;
+        let (group, namespace) = (group.unwrap_or_default(), namespace.unwrap_or_default());
+        Ok(Self { group, kind: needed(kind, at, "kind")?, name: needed(own_name, at, "name")?, namespace })
+    }
+}
+
 /// One issuer that is accepted, and what becomes of its tokens.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 pub struct JwtRule {
     /// Must equal `iss`; any issuer without it.
-    #[serde(default)]
     pub issuer: Option<String>,
     /// Of these `aud` must have one; anything does when empty.
-    #[serde(default)]
     pub audiences: Vec<String>,
     /// Where the keys are; by default where the issuer's OpenID configuration says.
-    #[serde(default, alias = "jwks_uri")]
     pub jwks_uri: Option<String>,
     /// The keys themselves; wins over `jwksUri`.
-    #[serde(default)]
     pub jwks: Option<String>,
     /// Headers that may hold a token.
-    #[serde(default, deserialize_with = "object::list")]
     pub from_headers: Vec<HeaderLocation>,
     /// Query parameters that may hold a token.
-    #[serde(default)]
     pub from_params: Vec<String>,
     /// Cookies that may hold a token.
-    #[serde(default)]
     pub from_cookies: Vec<String>,
     /// A header that the payload is passed on in.
-    #[serde(default)]
     pub output_payload_to_header: Option<String>,
     /// Whether the upstream gets the token too.
-    #[serde(default)]
     pub forward_original_token: bool,
     /// Headers that single claims are passed on in.
-    #[serde(default, deserialize_with = "object::list")]
     pub output_claim_to_headers: Vec<ClaimToHeader>,
     /// How long a fetch of keys may take; 5 s by default.
-    #[serde(default)]
     pub timeout: Option<String>,
     /// Claims whose text is a list with blanks between; always `scope` and `permission`.
-    #[serde(default)]
     pub space_delimited_claims: Vec<String>,
 }
 
+impl JwtRule {
+    fn read(json: &mut Json<'_>, at: At<'_>) -> Result<Self, Finding> {
+        let (mut issuer, mut audiences, mut jwks_uri, mut jwks, mut timeout) = (None, None, None, None, None);
+        let (mut from_headers, mut from_params, mut from_cookies) = (None, None, None);
+        let (mut payload, mut forward, mut claims, mut space_delimited) = (None, None, None, None);
+        json.object(at, &mut |json, name, at| match name {
+            "issuer" => once(&mut issuer, json, at, string),
+            "audiences" => once(&mut audiences, json, at, strings),
+            "jwksUri" | "jwks_uri" => once(&mut jwks_uri, json, at, string),
+            "jwks" => once(&mut jwks, json, at, string),
+            "fromHeaders" => once(&mut from_headers, json, at, |json, at| list(json, at, HeaderLocation::read)),
+            "fromParams" => once(&mut from_params, json, at, strings),
+            "fromCookies" => once(&mut from_cookies, json, at, strings),
+            "outputPayloadToHeader" => once(&mut payload, json, at, string),
+            "forwardOriginalToken" => once(&mut forward, json, at, Json::flag),
+            "outputClaimToHeaders" => once(&mut claims, json, at, |json, at| list(json, at, ClaimToHeader::read)),
+            "timeout" => once(&mut timeout, json, at, string),
+            "spaceDelimitedClaims" => once(&mut space_delimited, json, at, strings),
+            _ => unknown(at),
+        })?;
+        Ok(Self {
+            issuer,
+            audiences: audiences.unwrap_or_default(),
+            jwks_uri,
+            jwks,
+            from_headers: from_headers.unwrap_or_default(),
+            from_params: from_params.unwrap_or_default(),
+            from_cookies: from_cookies.unwrap_or_default(),
+            output_payload_to_header: payload,
+            forward_original_token: forward.unwrap_or_default(),
+            output_claim_to_headers: claims.unwrap_or_default(),
+            timeout,
+            space_delimited_claims: space_delimited.unwrap_or_default(),
+        })
+    }
+}
+
 /// A header that may hold a token.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 pub struct HeaderLocation {
     /// The header's name in any case.
     pub name: String,
     /// What stands before the token, anywhere in the value.
-    #[serde(default)]
     pub prefix: String,
 }
 
+impl HeaderLocation {
+    fn read(json: &mut Json<'_>, at: At<'_>) -> Result<Self, Finding> {
+        let (mut own_name, mut prefix) = (None, None);
+        json.object(at, &mut |json, name, at| match name {
+            "name" => once(&mut own_name, json, at, string),
+            "prefix" => once(&mut prefix, json, at, string),
+            _ => unknown(at),
+        })?;
+        Ok(Self { name: needed(own_name, at, "name")?, prefix: prefix.unwrap_or_default() })
+    }
+}
+
 /// A claim that is passed on in a header.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 pub struct ClaimToHeader {
     /// The header's name in any case.
     pub header: String,
@@ -203,35 +314,32 @@ pub struct ClaimToHeader {
     pub claim: String,
 }
 
-/// Why a configuration is refused: where it is wrong, and what is wrong there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError {
-    path: String,
-    reason: String,
-}
-
-impl ConfigError {
-    pub(crate) fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { path: path.into(), reason: reason.into() }
-    }
-
-    /// The place, such as `policies[0].spec.jwtRules[1].issuer`; empty for the whole.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// What is wrong there.
-    #[must_use]
-    pub fn reason(&self) -> &str {
-        &self.reason
+impl ClaimToHeader {
+    fn read(json: &mut Json<'_>, at: At<'_>) -> Result<Self, Finding> {
+        let (mut header, mut claim) = (None, None);
+        json.object(at, &mut |json, name, at| match name {
+            "header" => once(&mut header, json, at, string),
+            "claim" => once(&mut claim, json, at, string),
+            _ => unknown(at),
+        })?;
+        Ok(Self { header: needed(header, at, "header")?, claim: needed(claim, at, "claim")? })
     }
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() { f.write_str(&self.reason) } else { write!(f, "`{}`: {}", self.path, self.reason) }
-    }
+fn string(json: &mut Json<'_>, at: At<'_>) -> Result<String, Finding> {
+    json.text(at).map(String::from)
 }
 
-impl std::error::Error for ConfigError {}
+fn strings(json: &mut Json<'_>, at: At<'_>) -> Result<Vec<String>, Finding> {
+    list(json, at, string)
+}
+
+/// Reads a number of things, from 0 up.
+fn count(json: &mut Json<'_>, at: At<'_>) -> Result<usize, Finding> {
+    let text = json.number(at)?;
+    text.parse().map_err(|_| at.finding(format!("`{text}` is no whole number from 0 up")))
+}
+
+fn needed<T>(value: Option<T>, at: At<'_>, name: &str) -> Result<T, Finding> {
+    value.ok_or_else(|| At::Field(&at, name).finding("must be given"))
+}

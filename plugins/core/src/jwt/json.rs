@@ -1,15 +1,12 @@
 //! Strict JSON for tokens and key sets: RFC 8259, no member twice, at most 100 levels; numbers are 64-bit floats.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use crate::finding::{At, Finding};
+use crate::json::{self, Kind};
 
 /// The members of an object, in byte order of their names.
 pub(crate) type Object = BTreeMap<String, Json>;
-
-/// How deep values may lie in each other; Envoy's limit, measured.
-const MAX_DEPTH: u8 = 100;
 
 /// A JSON value as Envoy's `Struct` knows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,10 +22,36 @@ pub(crate) enum Json {
 impl Json {
     /// Reads one value with nothing after it; `None` if it is not strict JSON.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        let mut deserializer = serde_json::Deserializer::from_slice(text);
-        let value = Depth(MAX_DEPTH).deserialize(&mut deserializer).ok()?;
-        deserializer.end().ok()?;
+        let mut json = json::Json::new(text).ok()?;
+        let value = Self::read(&mut json, At::Whole).ok()?;
+        json.end().ok()?;
         Some(value)
+    }
+
+    /// Reads the value that comes next. How deep values lie in each other is bounded by the reader.
+    fn read(json: &mut json::Json<'_>, at: At<'_>) -> Result<Self, Finding> {
+        Ok(match json.kind()? {
+            Kind::Null => {
+                json.null()?;
+                Self::Null
+            }
+            Kind::Flag => Self::Bool(json.flag(at)?),
+            Kind::Number => Self::Number(number(json.number(at)?).ok_or_else(|| at.finding("is too large"))?),
+            Kind::Text => Self::String(json.text(at)?.into_owned()),
+            Kind::List => {
+                let mut values = Vec::new();
+                json.list(at, &mut |json, at| Self::read(json, at).map(|value| values.push(value)))?;
+                Self::List(values)
+            }
+            Kind::Object => {
+                let mut members = Object::new();
+                json.members(at, &mut |json, name| match members.insert(name.into_owned(), Self::read(json, at)?) {
+                    None => Ok(()),
+                    Some(_) => Err(at.finding("has a member twice")),
+                })?;
+                Self::Object(members)
+            }
+        })
     }
 
     pub(crate) fn as_str(&self) -> Option<&str> {
@@ -39,95 +62,17 @@ impl Json {
     }
 }
 
+/// A number as 64-bit float; `None` if it is larger than any.
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
 /// Reads an object; Envoy reads the literal `null` as an empty one.
 pub(crate) fn parse_object(text: &[u8]) -> Option<Object> {
     match Json::parse(text)? {
         Json::Object(members) => Some(members),
         Json::Null => Some(Object::new()),
         _ => None,
-    }
-}
-
-/// Reads a value that may hold so many more levels.
-#[derive(Clone, Copy)]
-struct Depth(u8);
-
-impl Depth {
-    fn deeper<E: Error>(self) -> Result<Self, E> {
-        self.0.checked_sub(1).map(Self).ok_or_else(|| E::custom("nested too deeply"))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Depth {
-    type Value = Json;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Depth {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
-        Ok(Json::Bool(value))
-    }
-
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "Envoy's numbers are 64-bit floats, and claims are compared with its"
-    )]
-    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
-        Ok(Json::Number(value as f64))
-    }
-
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "Envoy's numbers are 64-bit floats, and claims are compared with its"
-    )]
-    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
-        Ok(Json::Number(value as f64))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
-        Ok(Json::Number(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
-        Ok(Json::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Json, E> {
-        Ok(Json::String(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
-        let deeper = self.deeper()?;
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element_seed(deeper)? {
-            values.push(value);
-        }
-        Ok(Json::List(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
-        let deeper = self.deeper()?;
-        let mut members = Object::new();
-        while let Some(name) = map.next_key::<String>()? {
-            let value = map.next_value_seed(deeper)?;
-            if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member appears twice"));
-            }
-        }
-        Ok(Json::Object(members))
     }
 }
 
@@ -167,18 +112,26 @@ pub(crate) fn write_object(members: &Object, out: &mut String) {
     out.push('}');
 }
 
-/// The shortest digits that mean the same number, with an exponent where C's `%.17g` has one.
+/// As C's `%.15g` writes it, or `%.17g` where that means another number.
 fn write_number(number: f64, out: &mut String) {
-    let scientific = format!("{number:e}");
-    let exponent =
-        scientific.rsplit_once('e').and_then(|(mantissa, power)| Some((mantissa, power.parse::<i32>().ok()?)));
-    match exponent {
-        Some((mantissa, power)) if !(-4..=17).contains(&power) => {
-            let sign = if power < 0 { '-' } else { '+' };
-            out.push_str(&format!("{mantissa}e{sign}{:02}", power.unsigned_abs()));
-        }
-        _ => out.push_str(&format!("{number}")),
+    let short = format!("{number:.14e}");
+    let (text, precision) = match short.parse::<f64>() {
+        Ok(same) if number == same => (short, 15),
+        _ => (format!("{number:.16e}"), 17),
+    };
+    // Both always have a point and an exponent.
+    let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));
+    let power: i32 = power.parse().unwrap_or_default();
+    let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
+    if !(-4..precision).contains(&power) {
+        let sign = if power < 0 { '-' } else { '+' };
+        out.push_str(&format!("{mantissa}e{sign}{:02}", power.unsigned_abs()));
+        return;
     }
+    // So many digits stand behind the point, and no digit is lost.
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    let behind = i32::try_from(digits).unwrap_or(1).saturating_sub(1).saturating_sub(power).max(0);
+    out.push_str(&format!("{number:.*}", usize::try_from(behind).unwrap_or_default()));
 }
 
 fn write_string(text: &str, out: &mut String) {
@@ -192,13 +145,24 @@ fn write_string(text: &str, out: &mut String) {
             '\t' => out.push_str("\\t"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
-            '<' | '>' | '\0'..='\x1f' | '\x7f' | '\u{2028}' | '\u{2029}' => {
-                out.push_str(&format!("\\u{:04x}", u32::from(character)));
+            _ if is_escaped(character) => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
             }
             _ => out.push(character),
         }
     }
     out.push('"');
+}
+
+/// What protobuf escapes beyond what JSON demands: what would be markup in HTML, and what nobody sees.
+fn is_escaped(character: char) -> bool {
+    matches!(character,
+        '<' | '>' | '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{600}'..='\u{603}' | '\u{6dd}' | '\u{70f}'
+        | '\u{17b4}' | '\u{17b5}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}'
+        | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}'
+        | '\u{e0020}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -259,8 +223,16 @@ mod tests {
             (r#" { "b" : [ 1 , 2.50 ] , "a" : null } "#, r#"{"a":null,"b":[1,2.5]}"#),
             (r#""<a>&\u0001\u007f\/é""#, "\"\\u003ca\\u003e&\\u0001\\u007f/é\""),
             (
-                "[1e2,-7,-0.0,1e21,1.5e-7,12345678901234567,18446744073709551615]",
-                "[100,-7,-0,1e+21,1.5e-07,12345678901234568,1.8446744073709552e+19]",
+                "[1e2,-7,-0.0,1e21,1.5e-7,12345678901234567,18446744073709551615,1e14,1e15,0.0001,0.00001]",
+                "[100,-7,-0,1e+21,1.5e-07,12345678901234568,1.8446744073709552e+19,100000000000000,1e+15,0.0001,1e-05]",
+            ),
+            (
+                "[123456789012345678,0.30000000000000004,5e-324,12345678.9,1.7976931348623157e308]",
+                "[1.2345678901234568e+17,0.30000000000000004,4.94065645841247e-324,12345678.9,1.7976931348623157e+308]",
+            ),
+            (
+                r#""\u00ad\u200b\ufeff\ufff9\ud834\udd73é\ud83d\ude00""#,
+                "\"\\u00ad\\u200b\\ufeff\\ufff9\\ud834\\udd73é😀\"",
             ),
             ("[true,false,\"\"]", "[true,false,\"\"]"),
         ] {

@@ -7,6 +7,10 @@ use super::der;
 use super::json::{Json, Object};
 use super::verify::{Curve, EcKey, Material, RsaKey};
 
+/// Sets with more usable keys are refused: a token without a key id has all of them tried.
+const MAX_KEYS: usize = 1024;
+const TOO_MANY: KeySetError = KeySetError("Jwks has more than 1024 keys");
+
 /// A set with at least one usable key.
 #[derive(Debug)]
 pub(crate) struct KeySet {
@@ -45,6 +49,7 @@ impl KeySet {
         for key in list {
             let Json::Object(members) = key else { continue };
             match Key::parse(members) {
+                Ok(_) if keys.len() == MAX_KEYS => return Err(TOO_MANY),
                 Ok(key) => keys.push(key),
                 Err(error) => {
                     first_error.get_or_insert(error);
@@ -224,6 +229,9 @@ fn certificates(members: &Object) -> Result<KeySet, KeySetError> {
     }
     if bodies.is_empty() {
         return Err(NO_KEYS);
+    }
+    if bodies.len() > MAX_KEYS {
+        return Err(TOO_MANY);
     }
     let keys = bodies.into_iter().map(|(id, body)| {
         let certificate = base64::decode_pem(body).ok_or(KeySetError("X509 parse pubkey fails"))?;

@@ -82,8 +82,11 @@ impl Outputs {
         for name in &self.lists {
             if let Some(Json::String(text)) = members.get(name) {
                 let pieces = text.split(' ').filter(|piece| !piece.is_empty());
-                let list = Json::List(pieces.map(|piece| Json::String(piece.to_owned())).collect());
-                members.to_mut().insert(name.clone(), list);
+                let pieces: Vec<_> = pieces.map(|piece| Json::String(piece.to_owned())).collect();
+                // Envoy leaves a text alone that has nothing but blanks.
+                if !pieces.is_empty() {
+                    members.to_mut().insert(name.clone(), Json::List(pieces));
+                }
             }
         }
         let mut text = String::new();
@@ -193,7 +196,7 @@ mod tests {
         );
         assert_eq!(
             &*claims(r#"{"scope":["a b"],"roles":1,"permission":""}"#),
-            r#"{"permission":[],"roles":1,"scope":["a b"]}"#
+            r#"{"permission":"","roles":1,"scope":["a b"]}"#
         );
     }
 

@@ -25,6 +25,9 @@ use super::verify::{Verdict, Verifier};
 /// How far clocks may be apart; Envoy's default, which Istio leaves, in seconds.
 const CLOCK_SKEW: u64 = 60;
 
+/// How many tokens of a request are kept apart: several rules may look at the same few places, and nobody has more.
+const MAX_SEEN: usize = 16;
+
 /// What a walk needs besides the request.
 pub(crate) struct Means<'a> {
     pub(crate) rules: &'a [Rule],
@@ -180,7 +183,9 @@ impl<'a, 'm: 'a, H: Headers + ?Sized> Walk<'a, 'm, H> {
         }
         let known = self.means.cache.token(&found.text).map(Ok);
         let token = known.unwrap_or_else(|| Token::parse(&found.text).map(Arc::new));
-        self.seen.push(Seen { text: found.text.clone(), token: token.clone() });
+        if self.seen.len() < MAX_SEEN {
+            self.seen.push(Seen { text: found.text.clone(), token: token.clone() });
+        }
         token
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::config::{ClaimToHeader, Config, ConfigError, JwtRule, Spec};
+use super::config::{ClaimToHeader, Config, JwtRule, Spec};
 use super::extract::Locations;
 use super::jwks::KeySet;
 use super::keys::{KeySets, Source};
@@ -10,6 +10,7 @@ use super::outputs::Outputs;
 use super::selection;
 use super::uri::Uri;
 use crate::duration;
+use crate::finding::{At, Finding};
 
 /// One accepted issuer.
 #[derive(Debug)]
@@ -48,16 +49,19 @@ fn bare(audience: &str) -> &str {
 }
 
 /// The rules of all policies that apply, sorted by issuer as istiod sorts them, and the sets that they fetch.
-pub(crate) fn compile(config: &Config) -> Result<(Vec<Rule>, KeySets), ConfigError> {
+pub(crate) fn compile(config: &Config) -> Result<(Vec<Rule>, KeySets), Finding> {
     let cache = cache_duration(config)?;
     let mut sets = KeySets::new(cache, config.jwks_fetch.clusters.clone());
     let mut rules = Vec::new();
     for (index, policy) in config.policies.iter().enumerate() {
-        let path = format!("policies[{index}].spec");
-        check_spec(&policy.spec, &path)?;
+        let list = At::Field(&At::Whole, "policies");
+        let object = At::Element(&list, index);
+        let spec = At::Field(&object, "spec");
+        check_spec(&policy.spec, spec)?;
         let applies = selection::applies(policy, config);
         for (index, rule) in policy.spec.jwt_rules.iter().enumerate() {
-            let rule = Draft { rule, path: format!("{path}.jwtRules[{index}]") }.compile(&mut sets)?;
+            let list = At::Field(&spec, "jwtRules");
+            let rule = Draft { rule, at: At::Element(&list, index) }.compile(&mut sets)?;
             if applies {
                 rules.push(rule);
             }
@@ -67,15 +71,12 @@ pub(crate) fn compile(config: &Config) -> Result<(Vec<Rule>, KeySets), ConfigErr
     Ok((rules, sets))
 }
 
-fn cache_duration(config: &Config) -> Result<Duration, ConfigError> {
-    const PATH: &str = "jwksFetch.cacheDuration";
+fn cache_duration(config: &Config) -> Result<Duration, Finding> {
     let text = config.jwks_fetch.cache_duration.as_deref().unwrap_or("300s");
     match duration::parse(text) {
         Some(duration) if duration >= Duration::from_secs(1) => Ok(duration),
-        _ => Err(ConfigError::new(
-            PATH,
-            format!("`{}` is no span of at least `1s`, such as `300s`", text.escape_debug()),
-        )),
+        _ => Err(At::Field(&At::Field(&At::Whole, "jwksFetch"), "cacheDuration")
+            .finding(format!("`{text}` is no span of at least `1s`, such as `300s`"))),
     }
 }
 
@@ -83,13 +84,13 @@ fn cache_duration(config: &Config) -> Result<Duration, ConfigError> {
 const MAX_RULES: usize = 4096;
 const MAX_SPACE_DELIMITED: usize = 64;
 
-fn check_spec(spec: &Spec, path: &str) -> Result<(), ConfigError> {
+fn check_spec(spec: &Spec, at: At<'_>) -> Result<(), Finding> {
     let scopes = [spec.selector.is_some(), spec.target_ref.is_some(), !spec.target_refs.is_empty()];
     if scopes.iter().filter(|scope| **scope).count() > 1 {
-        return Err(ConfigError::new(path, "only one of `selector`, `targetRef` and `targetRefs` can be set"));
+        return Err(at.finding("only one of `selector`, `targetRef` and `targetRefs` can be set"));
     }
     if spec.jwt_rules.len() > MAX_RULES {
-        return Err(ConfigError::new(format!("{path}.jwtRules"), format!("more than {MAX_RULES} rules")));
+        return Err(At::Field(&at, "jwtRules").finding(format!("more than {MAX_RULES} rules")));
     }
     Ok(())
 }
@@ -97,15 +98,15 @@ fn check_spec(spec: &Spec, path: &str) -> Result<(), ConfigError> {
 /// A rule as written, and where that is.
 struct Draft<'a> {
     rule: &'a JwtRule,
-    path: String,
+    at: At<'a>,
 }
 
 impl Draft<'_> {
-    fn error(&self, field: &str, reason: impl Into<String>) -> ConfigError {
-        ConfigError::new(format!("{}.{field}", self.path), reason)
+    fn error(&self, field: &str, reason: impl Into<String>) -> Finding {
+        At::Field(&self.at, field).finding(reason)
     }
 
-    fn compile(&self, sets: &mut KeySets) -> Result<Rule, ConfigError> {
+    fn compile(&self, sets: &mut KeySets) -> Result<Rule, Finding> {
         let rule = self.rule;
         if rule.issuer.as_deref() == Some("") {
             return Err(self.error("issuer", "empty; leave it out to accept any issuer"));
@@ -125,7 +126,7 @@ impl Draft<'_> {
         })
     }
 
-    fn check_lists(&self) -> Result<(), ConfigError> {
+    fn check_lists(&self) -> Result<(), Finding> {
         let rule = self.rule;
         let texts = [
             ("audiences", &rule.audiences),
@@ -158,11 +159,11 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn keys(&self, sets: &mut KeySets) -> Result<Keys, ConfigError> {
+    fn keys(&self, sets: &mut KeySets) -> Result<Keys, Finding> {
         let rule = self.rule;
         let timeout = self.timeout()?;
         let uri = |field: &str, text: &str| {
-            Uri::parse(text).map_err(|reason| self.error(field, format!("`{}` {reason}", text.escape_debug())))
+            Uri::parse(text).map_err(|reason| self.error(field, format!("`{text}` {reason}")))
         };
         let jwks_uri = rule.jwks_uri.as_deref().filter(|text| !text.is_empty());
         let jwks_uri = jwks_uri.map(|text| uri("jwksUri", text)).transpose()?;
@@ -188,14 +189,11 @@ impl Draft<'_> {
         Ok(Keys::Remote(sets.add(source, timeout)))
     }
 
-    fn timeout(&self) -> Result<Duration, ConfigError> {
+    fn timeout(&self) -> Result<Duration, Finding> {
         let text = self.rule.timeout.as_deref().unwrap_or("5s");
         match duration::parse(text) {
             Some(timeout) if timeout >= Duration::from_millis(1) => Ok(timeout),
-            _ => {
-                Err(self
-                    .error("timeout", format!("`{}` is no span of at least `1ms`, such as `5s`", text.escape_debug())))
-            }
+            _ => Err(self.error("timeout", format!("`{text}` is no span of at least `1ms`, such as `5s`"))),
         }
     }
 }
@@ -205,7 +203,7 @@ fn is_header_name(name: &str) -> bool {
 }
 
 fn invalid_name(name: &str) -> String {
-    format!("`{}` is not the name of a header", name.escape_debug())
+    format!("`{name}` is not the name of a header")
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ pub(crate) fn applies(policy: &Policy, config: &Config) -> bool {
     if targets.peek().is_some() {
         return *namespace == workload.namespace && targets.any(|target| names(target, workload));
     }
-    let selector = policy.spec.selector.iter().flat_map(|selector| &selector.match_labels);
-    selector.into_iter().all(|(label, value)| workload.labels.get(label) == Some(value))
+    let mut selector = policy.spec.selector.iter().flatten();
+    selector.all(|(label, value)| workload.labels.get(label) == Some(value))
 }
 
 fn names(target: &TargetRef, workload: &Workload) -> bool {

@@ -2,4 +2,5 @@
 
 mod cases;
 mod engine;
+mod hostile;
 mod properties;

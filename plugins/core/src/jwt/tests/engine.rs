@@ -5,32 +5,32 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::fixtures::{hmac_keys, hmac_token, url};
-use super::super::{Allow, Authenticator, CacheLimits, Config, Counter, Denial, Failure, NoHost, Outcome, Progress};
+use super::super::{Allow, Authenticator, Config, Counter, Denial, Failure, NoHost, Outcome, Progress};
 
-const NOW: Duration = Duration::from_secs(1_790_000_000);
+pub(super) const NOW: Duration = Duration::from_secs(1_790_000_000);
 
-fn engine(rules: Value) -> Authenticator {
+pub(super) fn engine(rules: Value) -> Authenticator {
     let config = json!({ "policies": [{ "metadata": {}, "spec": { "jwtRules": rules } }] });
     Authenticator::new(&Config::from_json(config.to_string().as_bytes()).unwrap()).unwrap()
 }
 
-fn rule(issuer: &str, more: Value) -> Value {
+pub(super) fn rule(issuer: &str, more: Value) -> Value {
     let mut rule = json!({ "issuer": issuer, "jwks": hmac_keys() });
     rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     rule
 }
 
-fn token(payload: Value) -> String {
+pub(super) fn token(payload: Value) -> String {
     hmac_token(r#"{"alg":"HS256"}"#, &payload.to_string())
 }
 
-type Line<'a> = (&'a str, &'a str);
+pub(super) type Line<'a> = (&'a str, &'a str);
 
-fn check(engine: &mut Authenticator, lines: &[Line<'_>]) -> Outcome {
+pub(super) fn check(engine: &mut Authenticator, lines: &[Line<'_>]) -> Outcome {
     check_at(engine, lines, NOW)
 }
 
-fn check_at(engine: &mut Authenticator, lines: &[Line<'_>], now: Duration) -> Outcome {
+pub(super) fn check_at(engine: &mut Authenticator, lines: &[Line<'_>], now: Duration) -> Outcome {
     let mut request = vec![(":method", "GET"), (":scheme", "http"), (":authority", "h")];
     if !lines.iter().any(|(name, _)| *name == ":path") {
         request.push((":path", "/"));
@@ -40,14 +40,14 @@ fn check_at(engine: &mut Authenticator, lines: &[Line<'_>], now: Duration) -> Ou
     engine.check(request.as_slice(), now, &NoHost)
 }
 
-fn allowed(outcome: Outcome) -> Allow {
+pub(super) fn allowed(outcome: Outcome) -> Allow {
     match outcome {
         Outcome::Allow(allow) => allow,
         other => panic!("{other:?}"),
     }
 }
 
-fn denied(outcome: Outcome) -> Denial {
+pub(super) fn denied(outcome: Outcome) -> Denial {
     match outcome {
         Outcome::Deny(denial) => denial,
         other => panic!("{other:?}"),
@@ -177,7 +177,9 @@ fn what_one_rule_accepts_is_no_verdict_of_another() {
 
 #[test]
 fn without_a_cache_everything_is_verified_anew() {
-    let mut engine = engine(json!([rule("i", json!({}))])).with_cache(CacheLimits { tokens: 0, bytes: 0 });
+    let policies = json!([{ "spec": { "jwtRules": [rule("i", json!({}))] } }]);
+    let config = json!({ "policies": policies, "verdictCache": { "tokens": 0 } });
+    let mut engine = Authenticator::new(&Config::from_json(config.to_string().as_bytes()).unwrap()).unwrap();
     let bearer = format!("Bearer {}", token(json!({"iss": "i"})));
     for _ in 0..3 {
         allowed(check(&mut engine, &[("authorization", &bearer)]));
