@@ -4,7 +4,7 @@
 //! `cargo bench --profile dev -p cargo-wasmplugin --bench transfer` prints the medians of processes that take turns. Each
 //! push is of a module of its own, so that no blob is there already; ours makes the image as well, skopeo has it made.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a bench fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a bench fails by panicking")]
 
 use std::fs;
 use std::path::Path;

@@ -144,7 +144,7 @@ fn config(plugin: &Plugin) -> Value {
     };
     let code = match &plugin.code {
         Code::Wasm(load) => format!("{load:?}"),
-        #[expect(unreachable_patterns, reason = "the other kind exists with a feature of the host only")]
+        #[allow(unreachable_patterns, reason = "the other kind exists with a feature of the host only")]
         _ => String::new(),
     };
     // Values of variables may be secrets.

@@ -19,8 +19,6 @@ mod number;
 mod raw;
 #[cfg(feature = "json")]
 mod reader;
-#[cfg(all(test, feature = "json"))]
-mod reader_tests;
 
 #[cfg(feature = "json")]
 pub(crate) use merge::merged;

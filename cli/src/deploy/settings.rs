@@ -87,6 +87,7 @@ enum PhaseWord {
 
 /// What becomes of requests.
 #[derive(Debug, Clone, Copy, ValueEnum)]
+#[expect(clippy::enum_variant_names, reason = "the words of the command line, which are Istio's")]
 enum FailWord {
     /// They are refused.
     FailClose,

@@ -2,6 +2,7 @@
 //!
 //! Names, chains and ports are those that istiod would hand out.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
@@ -221,11 +222,11 @@ impl Ports {
         for (key, address) in wanted {
             if address.port() != 0 {
                 self.chosen.insert(key, address);
-            } else if !self.chosen.contains_key(&key) {
+            } else if let Entry::Vacant(vacant) = self.chosen.entry(key) {
                 // Held until all are chosen, so that no two get the same.
                 let listener =
                     TcpListener::bind(address).with_context(|| format!("no free port on `{}`", address.ip()))?;
-                self.chosen.insert(key, listener.local_addr().context("no free port")?);
+                vacant.insert(listener.local_addr().context("no free port")?);
                 held.push(listener);
             }
         }

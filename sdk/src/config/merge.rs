@@ -89,3 +89,28 @@ fn quote(text: &str, out: &mut String) {
     }
     out.push('"');
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The examples of RFC 7396, appendix A.
+    #[test]
+    fn merging_follows_the_rfc() {
+        for (target, patch, result) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (json!({"a": "b"}), json!({"a": null}), json!({})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
+            (json!({"a": "foo"}), json!({"a": {"b": {"c": null}}}), json!({"a": {"b": {}}})),
+            (json!(["a"]), json!({"b": 1}), json!({"b": 1})),
+            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
+        ] {
+            let merged = merged(&Raw(target.to_string()), &Raw(patch.to_string()));
+            assert_eq!(serde_json::from_str::<Value>(merged.text()).unwrap(), result);
+        }
+    }
+}

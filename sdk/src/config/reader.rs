@@ -308,3 +308,6 @@ fn written(path: &[Step<'_>]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,30 +2,6 @@
 
 use super::*;
 
-/// Pauses requests for a callout, and continues them when its answer comes.
-fn ask_first(callback: Callback, calls: &mut Calls<'_>) -> Answer {
-    match callback {
-        Callback::RequestHeaders { .. } => {
-            let token = calls.call_out("auth", 100).unwrap();
-            calls.log(&format!("token {token}"));
-            Ok(1)
-        }
-        Callback::HttpCallResponse { body_size, .. } => {
-            let status = calls.header(6, ":status");
-            let body = calls.body(4).unwrap_or_default();
-            let known = calls.effective(2);
-            calls.log(&format!("{status:?} {body_size} {body:?} {known}"));
-            if known == 0 {
-                assert_eq!(calls.change("proxy_add_header_map_value", 0, "x-ok", "1"), 0);
-                assert_eq!(calls.raw("proxy_continue_stream", &[CONTINUE_REQUEST]), 0);
-                assert_eq!(calls.header(0, "x-ok"), Err(Status::BadArgument), "the map is gone at once");
-            }
-            Ok(0)
-        }
-        _ => pass(callback, calls),
-    }
-}
-
 #[test]
 fn t7_a_callout_decides() {
     let mut bench = Bench::one(ask_first);

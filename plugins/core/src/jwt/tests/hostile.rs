@@ -75,7 +75,7 @@ fn nul_and_broken_utf_8_are_no_way_around() {
     let good = token(json!({"iss": "i"}));
     let dots: Vec<_> = good.match_indices('.').map(|(at, _)| at).collect();
     for byte in [b"\0", b"\xff", b"\xc0", b"\x80", b"\x7f", b"+"] {
-        let with = |at: usize| [good[..at].as_bytes(), byte, good[at..].as_bytes()].concat();
+        let with = |at: usize| [&good.as_bytes()[..at], byte, &good.as_bytes()[at..]].concat();
         for (at, failure) in [
             (0, Failure::HeaderBase64),
             (dots[0], Failure::HeaderBase64),

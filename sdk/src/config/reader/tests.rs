@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ConfigError, Raw, json as read_json, merged};
+use crate::config::{ConfigError, Raw, json as read_json, merged};
 
 #[derive(Debug, PartialEq, Deserialize)]
 struct Config {
