@@ -40,6 +40,7 @@ impl Plugin {
 const PACKAGES: &[&str] = &[
     "callout-probe",
     "attribute-probe",
+    "access-log-policy",
     "attributegen",
     "basic-auth",
     "canary-router",

@@ -14,6 +14,7 @@ mod tokens;
 mod wat_guest;
 
 // One module per plugin and example, with its name.
+mod access_log_policy;
 mod attributegen;
 mod basic_auth;
 mod canary_router;

@@ -12,6 +12,7 @@ mod duration;
 mod finding;
 mod json;
 
+pub mod access_log_policy;
 pub mod attribute_gen;
 pub mod basic_auth;
 pub mod jwt;
