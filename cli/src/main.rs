@@ -34,6 +34,7 @@ mod registry;
 mod run;
 mod stop;
 mod table;
+mod token;
 mod verify;
 mod workspace;
 
@@ -74,6 +75,7 @@ enum Verb {
     Pull(pull::Arguments),
     Push(push::Arguments),
     Run(run::Arguments),
+    Token(token::Arguments),
     Verify(verify::Arguments),
 }
 
@@ -92,6 +94,7 @@ fn main() -> Exit {
         Verb::Pull(arguments) => pull::pull(&arguments),
         Verb::Push(arguments) => push::push(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Token(arguments) => token::token(&arguments),
         Verb::Verify(arguments) => verify::verify(&arguments),
     };
     result.unwrap_or_else(|error| {

@@ -14,3 +14,4 @@ mod modules;
 #[expect(dead_code, reason = "the tests of `deploy` use more of it")]
 mod registry;
 mod run;
+mod token;
