@@ -35,7 +35,8 @@ on_every_engine! { access_log_policy as "access-log-policy";
     }
 
     fn a_window_ends(proxy) {
-        let mut proxy = told(proxy, if proxy_is_real(&proxy) { "50ms" } else { "1m" })?;
+        let window = if proxy_is_real(&proxy) { "50ms" } else { "1m" };
+        let mut proxy = told(proxy, window)?;
         let window = if proxy.engine() == Engine::Envoy { Duration::from_millis(80) } else { Duration::from_secs(61) };
         proxy.get("/").send()?;
         proxy.advance(window);
