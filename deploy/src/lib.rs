@@ -47,5 +47,6 @@ pub mod registry;
 pub mod render;
 pub mod resource;
 pub mod source;
+pub mod stats_tags;
 pub mod version;
 pub mod yaml;
