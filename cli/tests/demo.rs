@@ -19,7 +19,7 @@ fn both_engines_give_the_same_right_answers() {
 fn what_is_kept_ends_with_ctrl_c() {
     for engine in ["embedded", "envoy"] {
         let mut demo = Going::start(&["demo", "--keep", "--engine", engine]);
-        let curl = demo.line_with("curl -i http://");
+        let curl = demo.line_with("curl -i -H");
         let proxy = address(&curl).to_owned();
         let stats = demo.line_with("/stats/prometheus");
         let admin = address(&stats).to_owned();

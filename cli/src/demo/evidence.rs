@@ -1,19 +1,28 @@
-//! What one request left behind: the answer, and what the servers saw. Everything that is printed is told from this.
+//! What one request left behind: the answer, and what the application saw. Everything that is printed is told from this.
 
-use super::services::{PROFILE, QUOTA, Seen};
+use wasmplugin_host::test::Request;
+
+use super::counters::Counters;
 use super::story::Scene;
 use crate::client::Response;
 
-/// A plugin that the exchange did not reach, or that had nothing to do.
+/// A module that the request did not reach.
 const NOTHING: &str = "-";
+
+/// Who the application must be told that the caller's proxy is.
+pub(super) const CLIENT: &str = "spiffe://cluster.local/ns/shop/sa/browser";
+/// Who its own proxy is.
+pub(super) const SERVER: &str = "spiffe://cluster.local/ns/shop/sa/orders";
 
 /// The traces of one exchange.
 #[derive(Debug)]
 pub(super) struct Evidence {
     /// What the client got; otherwise why it got nothing.
     pub(super) answer: Result<Response, String>,
-    /// What the servers saw meanwhile.
-    pub(super) seen: Seen,
+    /// What the application saw.
+    pub(super) seen: Vec<Request>,
+    /// What the modules before the application have counted meanwhile.
+    pub(super) counted: Counters,
 }
 
 impl Evidence {
@@ -22,16 +31,32 @@ impl Evidence {
         self.answer.as_ref().map_or_else(|_| "none".to_owned(), |answer| answer.status.to_string())
     }
 
-    /// What that plugin did.
-    pub(super) fn deed(&self, plugin: &str) -> String {
-        match plugin {
-            "external-auth" => self.external_auth(),
-            "two-callouts" => self.two_callouts(),
-            "rewrite-json" => self.rewrite_json(),
-            "stream-upper" => self.stream_upper(),
-            "hello" => self.hello(),
-            other => format!("`{other}` is not known"),
+    /// What the `jwt` module did, by its own count; whom it has admitted is what the application is told.
+    pub(super) fn jwt(&self, scene: &Scene) -> String {
+        let user = self.seen.first().and_then(|request| request.header("x-user"));
+        match (self.counted.of("jwt_authn_allowed"), self.counted.of("jwt_authn_denied")) {
+            (0, 0) => NOTHING.to_owned(),
+            (0, 1) => "refuses".to_owned(),
+            (1, 0) if scene.token.is_none() => "no token".to_owned(),
+            (1, 0) => user.map_or_else(|| "admits".to_owned(), |user| format!("admits {user}")),
+            (allowed, denied) => format!("admits {allowed}, refuses {denied}"),
         }
+    }
+
+    /// What the `rbac` module did, by its own count.
+    pub(super) fn rbac(&self) -> String {
+        match (self.counted.of("rbac_allowed"), self.counted.of("rbac_denied")) {
+            (0, 0) => NOTHING.to_owned(),
+            (1, 0) => "allows".to_owned(),
+            (0, 1) => "denies".to_owned(),
+            (allowed, denied) => format!("allows {allowed}, denies {denied}"),
+        }
+    }
+
+    /// What the `hello` plugin did.
+    pub(super) fn hello(&self) -> &'static str {
+        let said = self.answer.as_ref().ok().and_then(|answer| answer.header("x-hello"));
+        if said == Some("wasm") { "adds x-hello" } else { NOTHING }
     }
 
     /// Everything that is not as it must be, one sentence each.
@@ -42,128 +67,38 @@ impl Evidence {
                 differences.push(format!("{what} must be `{}`, but is `{}`", brief(expected), brief(found)));
             }
         };
-        match &self.answer {
-            Err(reason) => compare("the answer", &scene.status.to_string(), reason),
-            Ok(answer) => {
-                compare("the status", &scene.status.to_string(), &answer.status.to_string());
-                compare("the body", &scene.body, &answer.text());
-                let length = answer.body.len().to_string();
-                compare("`content-length`", &length, answer.header("content-length").unwrap_or(&length));
-                let signed = if scene.arrives.is_some() { "wasm" } else { "absent" };
-                compare("`x-hello`", signed, answer.header("x-hello").unwrap_or("absent"));
-            }
+        let status = scene.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        compare("the status", &status, &self.status());
+        if let (Ok(answer), false) = (&self.answer, scene.body.is_empty()) {
+            compare("the body", scene.body, &answer.text());
         }
-        compare(
-            "the number of requests at the upstream",
-            count(scene.arrives.is_some()),
-            &self.seen.upstream.len().to_string(),
-        );
-        compare("the number of requests there before the verdict", "0", &self.seen.too_early.to_string());
-        for check in &self.seen.auth {
-            compare("the path that the auth service is asked about", scene.path, check.path());
-        }
-        if let (Some((user, quota)), Some(request)) = (scene.arrives, self.seen.upstream.first()) {
-            compare("the method at the upstream", scene.method, request.method());
-            compare("the path at the upstream", scene.path, request.path());
-            compare("`x-user` at the upstream", user, &request.headers().all("x-user").join(", "));
+        compare("what `jwt` does", scene.jwt, &self.jwt(scene));
+        compare("what `rbac` does", scene.rbac, &self.rbac());
+        let times = if scene.arrives() { "1" } else { "0" };
+        compare("the number of requests at the application", times, &self.seen.len().to_string());
+        // Whoever is refused before it never meets it, on neither way.
+        let expected = if scene.arrives() { "adds x-hello" } else { NOTHING };
+        compare("what `hello` does", expected, self.hello());
+        if let Some(request) = self.seen.first() {
             compare(
-                "`x-quota` at the upstream",
-                quota.unwrap_or("absent"),
-                request.header("x-quota").unwrap_or("absent"),
+                "`x-user` at the application",
+                scene.user.unwrap_or("absent"),
+                request.header("x-user").unwrap_or("absent"),
             );
-            if request.body() != scene.body_sent() {
-                let came = request.body().len();
-                differences.push(format!(
-                    "the upstream must see the {} bytes that were sent, but saw {came} others",
-                    scene.bytes
-                ));
-            }
-        }
-        for (plugin, expected) in scene.which.plugins().iter().zip(scene.deeds) {
-            let found = self.deed(plugin);
-            if found != *expected {
-                differences.push(format!("`{plugin}` must be seen to do `{expected}`, but did `{found}`"));
-            }
+            compare("the token at the application", "absent", request.header("authorization").unwrap_or("absent"));
+            let certificate = request.header("x-forwarded-client-cert").unwrap_or_default();
+            let (by, uri) = (field(certificate, "By"), field(certificate, "URI"));
+            compare("the caller's identity at the application", CLIENT, uri);
+            compare("its own", SERVER, by);
         }
         differences
     }
-
-    fn external_auth(&self) -> String {
-        match (self.seen.upstream.first(), self.seen.two_callouts(), self.answer_status()) {
-            (Some(request), false, _) => format!("admits {}", request.header("x-user").unwrap_or("nobody")),
-            // Where two services were asked as well, their word on the user stands in the place of this plugin's.
-            (_, true, _) => format!("admits {}", self.admitted()),
-            (None, false, Some(403)) => "denies: 403".to_owned(),
-            (None, false, Some(status)) => format!("no verdict: {status}"),
-            (None, false, None) => NOTHING.to_owned(),
-        }
-    }
-
-    /// Whose token the auth service accepted.
-    fn admitted(&self) -> &str {
-        let token = self.seen.auth.first().and_then(|request| request.header("authorization"));
-        token.and_then(|token| token.strip_prefix("Bearer ")).unwrap_or("nobody")
-    }
-
-    fn two_callouts(&self) -> String {
-        let asked = self.seen.two_callouts();
-        let Some(request) = self.seen.upstream.first() else {
-            return match self.answer_status() {
-                Some(status) if asked => format!("gives up: {status}"),
-                _ => NOTHING.to_owned(),
-            };
-        };
-        match (asked, request.header("x-user"), request.header("x-quota")) {
-            (false, ..) => NOTHING.to_owned(),
-            (true, Some(PROFILE), Some(QUOTA)) => "adds user, quota".to_owned(),
-            (true, _, None) => "goes on without".to_owned(),
-            (true, user, quota) => format!("adds {user:?}, {quota:?}"),
-        }
-    }
-
-    fn rewrite_json(&self) -> String {
-        let Some((sent, got)) = self.bodies() else { return NOTHING.to_owned() };
-        let object = |text: &str| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).ok();
-        match (object(sent), object(&got)) {
-            (None, _) if sent == got => "leaves text alone".to_owned(),
-            (Some(mut sent), Some(got)) => {
-                sent.insert("seen".to_owned(), true.into());
-                (if sent == got { "marks the object" } else { "changes the object" }).to_owned()
-            }
-            _ => "breaks the body".to_owned(),
-        }
-    }
-
-    fn stream_upper(&self) -> String {
-        let Some((sent, got)) = self.bodies() else { return NOTHING.to_owned() };
-        (if got == sent.to_ascii_uppercase() { "shouts" } else { "changes the text" }).to_owned()
-    }
-
-    fn hello(&self) -> String {
-        let said = self.answer.as_ref().ok().and_then(|answer| answer.header("x-hello"));
-        (if said == Some("wasm") { "adds x-hello" } else { NOTHING }).to_owned()
-    }
-
-    /// What the upstream sent and what the client got, where that is the upstream's answer.
-    fn bodies(&self) -> Option<(&str, String)> {
-        let answer = self.answer.as_ref().ok()?;
-        Some((self.seen.sent.as_deref()?, answer.text()))
-    }
-
-    fn answer_status(&self) -> Option<u16> {
-        self.answer.as_ref().ok().map(|answer| answer.status)
-    }
 }
 
-impl Seen {
-    /// Whether the user and the quota service were asked.
-    fn two_callouts(&self) -> bool {
-        !self.user.is_empty() || !self.quota.is_empty()
-    }
-}
-
-fn count(one: bool) -> &'static str {
-    if one { "1" } else { "0" }
+/// A field of `x-forwarded-client-cert`.
+fn field<'a>(certificate: &'a str, name: &str) -> &'a str {
+    let fields = certificate.split(';').filter_map(|field| field.split_once('='));
+    fields.filter(|(have, _)| *have == name).map(|(_, value)| value).next().unwrap_or("absent")
 }
 
 /// Enough of a text to see what is wrong.
@@ -175,46 +110,36 @@ pub(super) fn brief(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use wasmplugin_host::test::{Headers, Request};
+    use wasmplugin_host::test::Headers;
 
-    use super::super::services;
     use super::super::story::scenes;
     use super::*;
 
-    /// What a perfect proxy leaves behind.
+    /// What a perfect mesh leaves behind.
     fn perfect(scene: &Scene) -> Evidence {
-        let mut seen = Seen::default();
-        let token = scene.token.unwrap_or_default();
-        seen.auth.push(Request::new(
-            [(":path", scene.path), ("authorization", token)].into_iter().collect(),
-            "",
-            Headers::new(),
-        ));
-        let mut answer =
-            Response { status: scene.status, body: scene.body.clone().into_bytes(), ..Response::default() };
-        if let Some((user, quota)) = scene.arrives {
-            let mut headers: Headers =
-                [(":method", scene.method), (":path", scene.path), ("x-user", user)].into_iter().collect();
-            if let Some(quota) = quota {
-                headers.add("x-quota", quota);
-            }
-            let request = Request::new(headers, scene.body_sent(), Headers::new());
-            seen.sent = Some(services::upstream(&request).1);
-            seen.upstream.push(request);
-            answer.headers.push(("x-hello".to_owned(), "wasm".to_owned()));
+        let Some(status) = scene.status else {
+            let answer = Err("no connection".to_owned());
+            return Evidence { answer, seen: Vec::new(), counted: Counters::default() };
+        };
+        let hello = scene.arrives().then(|| ("x-hello".to_owned(), "wasm".to_owned()));
+        let headers = hello.into_iter().collect();
+        let answer = Response { status, headers, body: scene.body.into() };
+        let mut request = Headers::new();
+        request.add("x-forwarded-client-cert", format!("By={SERVER};Hash=00;Subject=\"\";URI={CLIENT}"));
+        if let Some(user) = scene.user {
+            request.add("x-user", user);
         }
-        if scene
-            .deeds
-            .get(1)
-            .is_some_and(|deed| ["adds user, quota", "goes on without", "gives up: 503"].contains(deed))
-        {
-            seen.quota.push(Request::default());
-        }
-        Evidence { answer: Ok(answer), seen }
+        let seen = if scene.arrives() { vec![Request::new(request, "", Headers::new())] } else { Vec::new() };
+        let counted = Counters::read(match status {
+            200 => "jwt_authn_allowed{} 1\nrbac_allowed{} 1",
+            401 => "jwt_authn_denied{} 1",
+            _ => "jwt_authn_allowed{} 1\nrbac_denied{} 1",
+        });
+        Evidence { answer: Ok(answer), seen, counted }
     }
 
     #[test]
-    fn a_perfect_proxy_leaves_no_differences() {
+    fn a_perfect_mesh_leaves_no_differences() {
         for scene in scenes() {
             assert_eq!(perfect(&scene).differences(&scene), [""; 0], "{} {}", scene.path, scene.remark);
         }
@@ -222,15 +147,14 @@ mod tests {
 
     #[test]
     fn whatever_is_wrong_is_told() {
-        let scene = scenes().into_iter().find(|scene| scene.arrives.is_some()).unwrap();
-        let wrong: [fn(&mut Evidence); 7] = [
+        let scene = scenes().into_iter().find(|scene| scene.user.is_some()).unwrap();
+        let wrong: [fn(&mut Evidence); 6] = [
             |evidence| evidence.answer = Err("no connection".to_owned()),
             |evidence| evidence.answer.as_mut().unwrap().status = 500,
-            |evidence| evidence.answer.as_mut().unwrap().body.push(b'x'),
             |evidence| evidence.answer.as_mut().unwrap().headers.clear(),
-            |evidence| evidence.seen.upstream.clear(),
-            |evidence| evidence.seen.too_early = 1,
-            |evidence| evidence.seen.quota.clear(),
+            |evidence| evidence.seen.clear(),
+            |evidence| evidence.seen.push(Request::default()),
+            |evidence| evidence.counted = Counters::default(),
         ];
         for spoil in wrong {
             let mut evidence = perfect(&scene);

@@ -1,49 +1,53 @@
-//! The verb `demo`: the examples at work, with every answer checked.
+//! The verb `demo`: the mesh of `examples/mesh` at work, with every answer checked.
 //!
-//! [`services`] are the servers around the proxies, [`chains`] the proxies, [`story`] the requests with what must come
-//! of them, [`evidence`] what came of one.
+//! [`story`] are the requests with what must come of them, [`evidence`] is what came of one, [`counters`] what the modules
+//! say of it themselves.
 
-mod chains;
+mod counters;
 mod evidence;
-mod services;
 mod story;
 
-use std::thread;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use wasmplugin_host::test::{Answer, Request};
 
 use crate::client;
-use crate::engine::{Engine, Ready, Running};
+use crate::engine::Engine;
 use crate::exit::Exit;
-use crate::modules;
+use crate::mesh::plan::Side;
+use crate::mesh::running::{Application, Mesh};
 use crate::output;
 use crate::stop::Stop;
 use crate::table::Table;
 use crate::workspace::Workspace;
-use chains::{EXAMPLES, Which};
+use counters::Counters;
 use evidence::{Evidence, brief};
-use services::{Mood, Services, TOKEN};
-use story::{Scene, scenes};
+use story::{ALICE, Entrance, Scene, scenes};
 
-/// How long an answer may take; the slowest takes a second on purpose.
+/// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often a proxy that is kept is looked after.
+/// How often proxies that are kept are looked after.
 const GLANCE: Duration = Duration::from_millis(500);
-/// The host that the client asks for, the same on all ports.
-const HOST: &str = "demo.example";
+/// The host that the client asks for.
+const HOST: &str = "orders.shop";
+/// The workload that asks.
+const CLIENT: &str = "browser.shop";
+/// The workload that is asked.
+const SERVER: &str = "orders.shop";
 
-/// See the examples at work: real requests through real plugins, every answer checked.
+/// See Istio's resources at work: real requests through real sidecars, every answer checked.
 ///
-/// Builds the examples to Wasm, starts an upstream and the services that the plugins ask, puts proxies with chains of
-/// the plugins before them, sends requests and prints what each plugin did. Succeeds only if every answer was right.
+/// Builds the modules that `examples/mesh` needs, starts two workloads with a sidecar each from the files that one would
+/// `kubectl apply`, sends requests and prints what each module decided. Succeeds only if every answer was right.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo wasmplugin demo
   cargo wasmplugin demo --engine envoy
   cargo wasmplugin demo --keep                then try it yourself, with curl")]
 pub(crate) struct Arguments {
-    /// Which proxy runs the plugins.
+    /// Which proxy runs the modules.
     #[arg(long, value_enum, default_value_t)]
     engine: Engine,
     /// Leave everything running after the requests, until Ctrl-C.
@@ -54,137 +58,163 @@ pub(crate) struct Arguments {
 /// Plays the demo.
 pub(crate) fn demo(arguments: &Arguments) -> Result<Exit> {
     let workspace = Workspace::here()?;
-    for example in EXAMPLES {
-        let missing = || {
-            format!(
-                "the demo belongs to the wasmplugin repository, but `{}` has no `examples/{example}`",
-                workspace.root.display()
-            )
-        };
-        workspace.sources.get(example).with_context(missing)?;
+    let folder = workspace.root.join("examples/mesh");
+    if !folder.is_dir() {
+        bail!(
+            "the demo belongs to the wasmplugin repository, but `{}` has no `examples/mesh`",
+            workspace.root.display()
+        );
     }
-    eprintln!("building {} examples to Wasm", EXAMPLES.len());
-    modules::finish(&workspace, &EXAMPLES.map(str::to_owned))?;
-    let ready = arguments.engine.prepare(&workspace.target)?;
-
-    eprintln!("starting {} on three ports of this machine", ready.title());
-    let mut services = Services::start()?;
-    let proxies = start(&ready, &workspace, &services)?;
-
-    let mut wrong = 0;
+    eprintln!("starting two workloads with a sidecar each");
+    let mesh = Mesh::start(&[folder], arguments.engine, &workspace.target, application)?;
+    let stage = Stage::of(&mesh)?;
+    output::print(&chains(&mesh))?;
     let scenes = scenes();
-    for (which, proxy) in Which::ALL.iter().zip(&proxies) {
-        let played: Vec<_> = scenes.iter().filter(|scene| scene.which == *which).collect();
-        let (text, failures) = act(*which, &played, proxy, &mut services);
-        output::print(&text)?;
-        wrong += failures;
-    }
+    let (text, wrong) = stage.play(&scenes)?;
+    output::print(&text)?;
+    output::print(&stage.counts()?)?;
     let total = scenes.len();
     output::print(&match wrong {
         0 => format!("\nall {total} answers are right\n"),
         _ => format!("\n{wrong} of {total} answers are wrong; what plugins say is shown with `WASMPLUGIN_LOG=info`\n"),
     })?;
-
     if arguments.keep {
-        keep(&proxies, &mut services)?;
+        output::print(&stage.invitation())?;
+        keep(&mesh)?;
     }
-    for proxy in proxies {
-        proxy.stop();
-    }
+    mesh.stop();
     Ok(if wrong == 0 { Exit::Success } else { Exit::Failure })
 }
 
-/// Starts the proxies of all chains, at the same time.
-fn start(ready: &Ready, workspace: &Workspace, services: &Services) -> Result<Vec<Running>> {
-    let modules = workspace.modules();
-    let chains = Which::ALL.map(|which| which.chain(&modules, services));
-    thread::scope(|scope| {
-        let threads: Vec<_> = chains.into_iter().map(|chain| scope.spawn(|| ready.start(&chain?))).collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, Result<Running>>| {
-            thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a proxy panicked while it started")))
+/// What the application answers.
+fn application(request: &Request) -> Answer {
+    Answer::new(200).header("content-type", "text/plain").body(format!("{} {}\n", request.method(), request.path()))
+}
+
+/// Which modules stand where.
+fn chains(mesh: &Mesh) -> String {
+    let mut text = String::new();
+    for started in mesh.proxies() {
+        for listener in started.plan.listeners.iter().filter(|listener| !listener.plugins.is_empty()) {
+            let names: Vec<_> = listener.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+            text.push_str(&format!("{}, port {}: {}\n", started.plan.workload, listener.port, names.join(" → ")));
+        }
+    }
+    text
+}
+
+/// Where the demo is played.
+struct Stage<'a> {
+    /// Where the client's application asks.
+    sidecar: SocketAddr,
+    /// Where the server's sidecar listens for others.
+    street: SocketAddr,
+    /// Where the server's sidecar tells what its modules have counted.
+    witness: SocketAddr,
+    application: &'a Application,
+    /// The admin ports, by workload.
+    admins: Vec<(&'a str, SocketAddr)>,
+}
+
+impl<'a> Stage<'a> {
+    fn of(mesh: &'a Mesh) -> Result<Self> {
+        let proxy = |name: &str| {
+            let found = mesh.proxies().iter().find(|started| started.plan.workload == name);
+            found.map(|started| &started.plan).with_context(|| format!("`examples/mesh` has no workload `{name}`"))
         };
-        threads.into_iter().map(join).collect()
-    })
-}
-
-/// Sends the requests of one chain; says what happened, and how many answers were wrong.
-fn act(which: Which, scenes: &[&Scene], proxy: &Running, services: &mut Services) -> (String, usize) {
-    let plugins = which.plugins();
-    let head = std::iter::once("request").chain(plugins.iter().copied()).chain(["status", ""]);
-    let mut table = Table::new(head);
-    let mut wrong = 0;
-    for scene in scenes {
-        services.forget(scene.mood);
-        let answer = scene.send(proxy).map_err(|error| format!("{error:#}"));
-        let evidence = Evidence { answer, seen: services.seen() };
-        let differences = evidence.differences(scene);
-        let right = differences.is_empty();
-        wrong += usize::from(!right);
-
-        let request = format!("{} {}, {}", scene.method, scene.path, scene.remark);
-        let deeds = plugins.iter().map(|plugin| evidence.deed(plugin));
-        let verdict = if right { "✓" } else { "✗" };
-        let body = evidence
-            .answer
-            .iter()
-            .filter(|answer| !answer.body.is_empty())
-            .map(|answer| format!("→ {}", brief(&answer.text())));
-        let notes = body.chain(differences.iter().map(|difference| format!("✗ {difference}"))).collect();
-        table.row(std::iter::once(request).chain(deeds).chain([evidence.status(), verdict.to_owned()]), notes);
+        let (client, server) = (proxy(CLIENT)?, proxy(SERVER)?);
+        let missing = || "`examples/mesh` has no service `orders` with port 80 for port 8080";
+        Ok(Self {
+            sidecar: client.address(Side::Outbound, 80).with_context(missing)?,
+            street: server.address(Side::Inbound, 8080).with_context(missing)?,
+            witness: server.admin,
+            application: mesh.application(SERVER, 8080).with_context(missing)?,
+            admins: mesh.proxies().iter().map(|started| (started.plan.workload.as_str(), started.plan.admin)).collect(),
+        })
     }
-    services.forget(Mood::default());
-    proxy.relay_log();
-    (format!("\n{}: {}\n\n{}", which.title(), plugins.join(" → "), table.render("  ")), wrong)
-}
 
-impl Scene {
-    /// Sends the request over a socket.
-    fn send(&self, proxy: &Running) -> Result<client::Response> {
+    /// Sends the requests; says what happened, and how many answers were wrong.
+    fn play(&self, scenes: &[Scene]) -> Result<(String, usize)> {
+        let mut table = Table::new(["request", "jwt", "rbac", "hello", "status", ""]);
+        let mut wrong = 0;
+        let mut before = Counters::ask(self.witness, PATIENCE)?;
+        for scene in scenes {
+            let known = self.application.cluster.requests().len();
+            let answer = self.send(scene).map_err(|error| format!("{error:#}"));
+            let seen = self.application.cluster.requests().into_iter().skip(known).collect();
+            let now = Counters::ask(self.witness, PATIENCE)?;
+            let evidence = Evidence { answer, seen, counted: now.since(&before) };
+            before = now;
+            let differences = evidence.differences(scene);
+            wrong += usize::from(!differences.is_empty());
+            let body = evidence.answer.iter().filter(|answer| !answer.body.is_empty());
+            let body = body.map(|answer| format!("→ {}", brief(&answer.text())));
+            let notes = body.chain(differences.iter().map(|difference| format!("✗ {difference}"))).collect();
+            let row = [
+                format!("{} {}, {}", scene.method, scene.path, scene.remark),
+                evidence.jwt(scene),
+                evidence.rbac(),
+                evidence.hello().to_owned(),
+                evidence.status(),
+                if differences.is_empty() { "✓" } else { "✗" }.to_owned(),
+            ];
+            table.row(row, notes);
+        }
+        Ok((format!("\n{}", table.render("  ")), wrong))
+    }
+
+    fn send(&self, scene: &Scene) -> Result<client::Response> {
+        let authorization = scene.token.map(|token| format!("Bearer {token}"));
         let mut headers = vec![("host", HOST)];
-        headers.extend(self.token.map(|token| ("authorization", token)));
-        headers.extend(self.claim.map(|claim| ("x-user", claim)));
-        let body = self.body_sent();
-        let request = client::Request { method: self.method, path: self.path, headers: &headers, body: &body };
-        client::send(proxy.address(), &request, PATIENCE)
+        headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
+        headers.extend(scene.claim.map(|claim| ("x-user", claim)));
+        let request = client::Request { method: scene.method, path: scene.path, headers: &headers, body: &[] };
+        let to = match scene.entrance {
+            Entrance::Sidecar => self.sidecar,
+            Entrance::Street => self.street,
+        };
+        client::send(to, &request, PATIENCE)
     }
 
-    /// The body of the request: bytes that tell when some are lost or out of order.
-    fn body_sent(&self) -> Vec<u8> {
-        (0..self.bytes).map(|place| b'a' + u8::try_from(place % 23).unwrap_or_default()).collect()
+    /// What both sides have counted.
+    fn counts(&self) -> Result<String> {
+        let mut text = String::new();
+        for (workload, admin) in &self.admins {
+            let counts = Counters::ask(*admin, PATIENCE)?.render("  ");
+            if !counts.is_empty() {
+                text.push_str(&format!("\n{workload} has counted\n{counts}"));
+            }
+        }
+        Ok(text)
+    }
+
+    /// What to type.
+    fn invitation(&self) -> String {
+        let sidecar = self.sidecar;
+        let mut text = format!(
+            "\nstill running; stop it with Ctrl-C\n\n  curl -i -H 'host: {HOST}' http://{sidecar}/\n  \
+             curl -i -H 'host: {HOST}' -H 'authorization: Bearer {ALICE}' http://{sidecar}/orders\n"
+        );
+        for (_, admin) in &self.admins {
+            text.push_str(&format!("  curl http://{admin}/stats/prometheus\n"));
+        }
+        text
     }
 }
 
-/// Says what can be tried, and waits for Ctrl-C.
-fn keep(proxies: &[Running], services: &mut Services) -> Result<()> {
+/// Waits for Ctrl-C.
+fn keep(mesh: &Mesh) -> Result<()> {
     let mut stop = Stop::listen()?;
-    output::print(&invitation(proxies))?;
     loop {
-        if stop.within(GLANCE) {
+        let stopping = stop.within(GLANCE);
+        mesh.relay_log();
+        if let Some(reason) = mesh.end() {
+            bail!("a proxy has ended by itself: {reason}");
+        }
+        if stopping {
             eprintln!("\nstopping");
             stop.hurry();
             return Ok(());
         }
-        for proxy in proxies {
-            proxy.relay_log();
-            if let Some(reason) = proxy.end() {
-                anyhow::bail!("a proxy has ended by itself: {reason}");
-            }
-        }
-        // What visitors send is not needed, and would only pile up.
-        services.forget(Mood::default());
     }
-}
-
-/// What to type.
-fn invitation(proxies: &[Running]) -> String {
-    let mut text = String::from("\nstill running; stop it with Ctrl-C\n");
-    for (which, proxy) in Which::ALL.iter().zip(proxies) {
-        let (address, admin) = (proxy.address(), proxy.admin());
-        text.push_str(&format!("\n{}: {}\n", which.title(), which.plugins().join(" → ")));
-        let path = which.path();
-        text.push_str(&format!("  curl -i http://{address}{path}\n"));
-        text.push_str(&format!("  curl -i -H 'authorization: {TOKEN}' http://{address}{path}\n"));
-        text.push_str(&format!("  curl http://{admin}/stats/prometheus\n"));
-    }
-    text
 }

@@ -1,164 +1,114 @@
 //! The requests of the demo, and what must come of each.
 
-use super::chains::Which;
-use super::services::{Mood, POEM, PROFILE, QUOTA, Service, TOKEN, USER};
+/// Alice, of the staff.
+pub(super) const ALICE: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN1YiI6ImFsaWNlIiwiYXVkIjoic2hvcCIsImV4cCI6NDEwMjQ0NDgwMCwiZ3JvdXBzIjpbInN0YWZmIl19.837zAGO9veEwx1i72BcT6KqW_tbYLTQSEjCtcMesJFdsqictEkhQ0FgFXxwsR80Nw6AluTQdLVDRX25vZBmIeg";
+/// Mallory, a guest.
+const MALLORY: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN1YiI6Im1hbGxvcnkiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwLCJncm91cHMiOlsiZ3Vlc3RzIl19.ktiBwbCIDCtZSjt7xF9FUSuY5gviCBd_WpKfKRHLImIY9k7K-YEhGBE7m3IdEz8BwJAR_vWrxSdAGMF1AmRFqg";
+/// Alice's, of long ago.
+const EXPIRED: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN1YiI6ImFsaWNlIiwiYXVkIjoic2hvcCIsImV4cCI6MTU3NzgzNjgwMCwiZ3JvdXBzIjpbInN0YWZmIl19.g_OKpzqJDEPaVv8OaBCGQtjPHt_Zv0HKD_dBPNcSaP33ZkODcaZRK4o-rwm5fkIg-QzY03X7Q_qIWUYeIvzJgQ";
+/// Of an issuer that nobody here believes.
+const STRANGER: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL290aGVyLmV4YW1wbGUuY29tIiwic3ViIjoiYWxpY2UiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwLCJncm91cHMiOlsic3RhZmYiXX0.gBboaSqgnKClwFCQMHNQ4zG72ly24x_dCbb36lK-4CYGCL8bWkXbJTfGi6oTWVzQYEGFr5a3QDyGu-ek3Uok8Q";
 
-/// A body that is larger than one read of a socket, and smaller than what a proxy buffers.
-const LARGE: usize = 64 * 1024;
+/// Who asks, and with what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entrance {
+    /// Through the sidecar of `browser`.
+    Sidecar,
+    /// Straight to the sidecar of `orders`, past the mesh.
+    Street,
+}
 
 /// One request, and what must come of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Scene {
-    /// Where it is sent.
-    pub(super) which: Which,
+    pub(super) entrance: Entrance,
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
     /// What distinguishes it, besides method and path.
     pub(super) remark: &'static str,
-    /// Such as `GET`.
-    pub(super) method: &'static str,
-    /// Path and query.
-    pub(super) path: &'static str,
-    /// The `authorization` header.
+    /// The token; `ALICE~` is hers with a digit of the signature changed.
     pub(super) token: Option<&'static str>,
-    /// An `x-user` header of the client's own making.
+    /// What the client claims to be in headers of its own making.
     pub(super) claim: Option<&'static str>,
-    /// Bytes of body.
-    pub(super) bytes: usize,
-    /// How the services feel meanwhile.
-    pub(super) mood: Mood,
-    /// What must come back.
-    pub(super) status: u16,
-    /// The exact body that must come back.
-    pub(super) body: String,
-    /// What must reach the upstream: nothing, or a request with these values of `x-user` and `x-quota`.
-    pub(super) arrives: Option<(&'static str, Option<&'static str>)>,
-    /// What each plugin of the chain must do, in words for the table.
-    pub(super) deeds: &'static [&'static str],
+    /// What must come back; nothing where there is no connection.
+    pub(super) status: Option<u16>,
+    /// What a refusal says.
+    pub(super) body: &'static str,
+    /// What the `jwt` module must be seen to do.
+    pub(super) jwt: &'static str,
+    /// What the `rbac` module must be seen to do.
+    pub(super) rbac: &'static str,
+    /// Who the application is told that asks, where the request reaches it.
+    pub(super) user: Option<&'static str>,
 }
 
 /// All of them, in the order in which they are played.
 pub(super) fn scenes() -> Vec<Scene> {
-    const ADMITTED: &str = "admits alice";
-    const DENIED: &str = "denies: 403";
-    const HELPLESS: &str = "no verdict: 503";
-    const ADDED: &str = "adds user, quota";
-    const MARKED: &str = "marks the object";
-    const SIGNED: &str = "adds x-hello";
-    const NOT: &str = "-";
-
-    let full = (PROFILE, Some(QUOTA));
-    let denied: &[&str] = &[DENIED, NOT, NOT, NOT];
-    let helpless: &[&str] = &[HELPLESS, NOT, NOT, NOT];
-    let auth = |auth| Mood { auth, ..Mood::default() };
-    let quota = |quota| Mood { quota, ..Mood::default() };
-
     vec![
-        get("/orders", "no token").denied(),
-        get("/orders", "unknown token").with("Bearer mallory").denied(),
-        get("/orders", "alice's token").with(TOKEN).ok(full, &[ADMITTED, ADDED, MARKED, SIGNED]),
-        get("/poem", "alice's token")
-            .with(TOKEN)
-            .text(POEM.concat())
-            .ok(full, &[ADMITTED, ADDED, "leaves text alone", SIGNED]),
-        get("/orders", "64 KiB, while auth ponders")
-            .post(LARGE)
-            .with(TOKEN)
-            .mood(auth(Service::Thorough))
-            .ok(full, &[ADMITTED, ADDED, MARKED, SIGNED]),
-        get("/orders", "64 KiB, unknown token")
-            .post(LARGE)
-            .with("Bearer mallory")
-            .mood(auth(Service::Thorough))
-            .denied(),
-        get("/orders", "quota service is stuck")
-            .with(TOKEN)
-            .mood(quota(Service::Stuck))
-            .ok((USER, None), &[ADMITTED, "goes on without", MARKED, SIGNED]),
-        get("/orders", "quota service crashes")
-            .with(TOKEN)
-            .mood(quota(Service::Crashing))
-            .fails(503, &[ADMITTED, "gives up: 503", NOT, NOT]),
-        get("/orders", "auth service says 500").with(TOKEN).mood(auth(Service::Broken)).fails(403, denied),
-        get("/orders", "auth service is stuck").with(TOKEN).mood(auth(Service::Stuck)).fails(503, helpless),
-        get("/orders", "auth service crashes").with(TOKEN).mood(auth(Service::Crashing)).fails(503, helpless),
-        get("/poem", "no token").at(Which::Poems).fails(403, &[DENIED, NOT, NOT]),
-        get("/poem", "alice's token, three chunks")
-            .at(Which::Poems)
-            .with(TOKEN)
-            .text(POEM.concat().to_uppercase())
-            .ok((USER, None), &[ADMITTED, "shouts", SIGNED]),
-        get("/poem", "alice's token, claims to be root")
-            .at(Which::Poems)
-            .with(TOKEN)
+        get("/", "no token").passes("no token", None),
+        get("/orders", "no token").forbidden("no token"),
+        get("/orders", "alice's token").with(ALICE).passes("admits alice", Some("alice")),
+        get("/orders", "alice's token, claims to be root")
+            .with(ALICE)
             .claims("root")
-            .text(POEM.concat().to_uppercase())
-            .ok((USER, None), &[ADMITTED, "shouts", SIGNED]),
-        get("/orders", "alice's token").at(Which::Orphan).with(TOKEN).fails(503, &[HELPLESS, NOT]),
+            .passes("admits alice", Some("alice")),
+        get("/orders", "mallory's token").with(MALLORY).forbidden("admits"),
+        get("/orders", "an expired token").with(EXPIRED).unauthorized("Jwt is expired"),
+        get("/orders", "a token of a stranger").with(STRANGER).unauthorized("Jwt issuer is not configured"),
+        get("/orders", "a forged token").with(FORGED).unauthorized("Jwt verification fails"),
+        get("/orders", "no token at all, but a word")
+            .with("hello")
+            .unauthorized("Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections"),
+        get("/orders/admin", "alice's token").with(ALICE).forbidden("admits"),
+        get("/cellar", "alice's token").with(ALICE).forbidden("admits"),
+        Scene { method: "DELETE", ..get("/", "no token") }.forbidden("no token"),
+        Scene { entrance: Entrance::Street, ..get("/", "past the mesh, without a certificate") },
     ]
 }
 
-fn get(path: &'static str, remark: &'static str) -> Scene {
+/// Alice's token for another person: the signature no longer fits.
+const FORGED: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN1YiI6Im1hbGxvcnkiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwLCJncm91cHMiOlsiZ3Vlc3RzIl19.837zAGO9veEwx1i72BcT6KqW_tbYLTQSEjCtcMesJFdsqictEkhQ0FgFXxwsR80Nw6AluTQdLVDRX25vZBmIeg";
+
+const fn get(path: &'static str, remark: &'static str) -> Scene {
     Scene {
-        which: Which::Orders,
-        remark,
+        entrance: Entrance::Sidecar,
         method: "GET",
         path,
+        remark,
         token: None,
         claim: None,
-        bytes: 0,
-        mood: Mood::default(),
-        status: 0,
-        body: String::new(),
-        arrives: None,
-        deeds: &[],
+        status: None,
+        body: "",
+        jwt: "-",
+        rbac: "-",
+        user: None,
     }
 }
 
 impl Scene {
-    fn at(self, which: Which) -> Self {
-        Self { which, ..self }
-    }
-
-    fn post(self, bytes: usize) -> Self {
-        Self { method: "POST", bytes, ..self }
-    }
-
-    fn with(self, token: &'static str) -> Self {
+    const fn with(self, token: &'static str) -> Self {
         Self { token: Some(token), ..self }
     }
 
-    fn claims(self, user: &'static str) -> Self {
+    const fn claims(self, user: &'static str) -> Self {
         Self { claim: Some(user), ..self }
     }
 
-    fn mood(self, mood: Mood) -> Self {
-        Self { mood, ..self }
+    const fn passes(self, jwt: &'static str, user: Option<&'static str>) -> Self {
+        Self { status: Some(200), jwt, rbac: "allows", user, ..self }
     }
 
-    /// Text must come back, not what the upstream shows as JSON.
-    fn text(self, body: impl Into<String>) -> Self {
-        Self { body: body.into(), ..self }
+    const fn forbidden(self, jwt: &'static str) -> Self {
+        Self { status: Some(403), body: "RBAC: access denied", jwt, rbac: "denies", ..self }
     }
 
-    fn denied(self) -> Self {
-        self.fails(403, &["denies: 403", "-", "-", "-"])
+    const fn unauthorized(self, body: &'static str) -> Self {
+        Self { status: Some(401), body, jwt: "refuses", rbac: "-", ..self }
     }
 
-    fn fails(self, status: u16, deeds: &'static [&'static str]) -> Self {
-        Self { status, deeds, ..self }
-    }
-
-    fn ok(self, arrives: (&'static str, Option<&'static str>), deeds: &'static [&'static str]) -> Self {
-        let body = if self.body.is_empty() { self.object(arrives) } else { self.body };
-        Self { status: 200, body, arrives: Some(arrives), deeds, ..self }
-    }
-
-    /// What the upstream shows of this request, with the mark of `rewrite-json`.
-    fn object(&self, (user, quota): (&str, Option<&str>)) -> String {
-        let mut object = serde_json::json!({"method": self.method, "path": self.path, "bytes": self.bytes, "user": user, "seen": true});
-        if let (Some(quota), Some(fields)) = (quota, object.as_object_mut()) {
-            fields.insert("quota".to_owned(), quota.into());
-        }
-        object.to_string()
+    /// Whether the application must be asked.
+    pub(super) fn arrives(&self) -> bool {
+        self.status == Some(200)
     }
 }
 
@@ -167,17 +117,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_plugin_of_a_chain_has_something_to_do() {
-        for scene in scenes() {
-            assert_eq!(scene.deeds.len(), scene.which.plugins().len(), "{scene:?}");
-            assert_eq!(scene.arrives.is_some(), scene.status == 200, "{scene:?}");
+    fn every_outcome_is_played() {
+        for status in [Some(200), Some(401), Some(403), None] {
+            assert!(scenes().iter().any(|scene| scene.status == status), "{status:?}");
         }
     }
 
     #[test]
-    fn every_chain_is_shown() {
-        for which in Which::ALL {
-            assert!(scenes().iter().any(|scene| scene.which == which));
+    fn only_a_token_of_the_staff_gets_to_orders() {
+        for scene in scenes() {
+            assert!(scene.path != "/orders" || !scene.arrives() || scene.token == Some(ALICE), "{scene:?}");
         }
     }
 }

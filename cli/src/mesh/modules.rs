@@ -30,6 +30,9 @@ impl Loaded {
     }
 }
 
+/// What decides whether a fetch can succeed: the URL, the digest that is wanted, and the pull secret.
+type Asked = (String, Option<Digest>, Option<Vec<u8>>);
+
 /// All modules of this process.
 pub(crate) struct Library {
     runtime: tokio::runtime::Runtime,
@@ -37,6 +40,8 @@ pub(crate) struct Library {
     code: Option<CodeCache>,
     /// By the digest of their bytes, so that equal modules share a VM.
     compiled: HashMap<Digest, Arc<wasm::Module>>,
+    /// Why modules could not be fetched: a plan asks for the same one in several places, and each fetch has tries and pauses.
+    unfetched: HashMap<Asked, Failure>,
     workspace: Option<Workspace>,
 }
 
@@ -50,11 +55,20 @@ impl Library {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let fetcher = Fetcher::new(Cache::open(&folder)?, Keychain::of_this_machine(), FetchOptions::default())?;
-        Ok(Self { runtime, fetcher, code: code.ok(), compiled: HashMap::new(), workspace: None })
+        Ok(Self {
+            runtime,
+            fetcher,
+            code: code.ok(),
+            compiled: HashMap::new(),
+            unfetched: HashMap::new(),
+            workspace: None,
+        })
     }
 
-    /// Builds those of these plugins and examples of the workspace that changed, in one run of cargo.
+    /// Prepares for a plan: builds those of these plugins and examples of the workspace that changed, in one run of cargo.
+    /// What could not be fetched before is asked for again.
     pub(crate) fn build<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        self.unfetched.clear();
         let mut names: Vec<_> = names.into_iter().map(str::to_owned).collect();
         names.sort();
         names.dedup();
@@ -98,8 +112,15 @@ impl Library {
     }
 
     fn fetch(&mut self, request: &ModuleRequest) -> Result<Loaded, Failure> {
-        let fetched = self.runtime.block_on(self.fetcher.module(request));
-        let fetched = fetched.map_err(|error| Failure::NotFetched(error.to_string()))?;
+        let asked = (request.url.clone(), request.sha256.clone(), request.pull_secret.clone());
+        if let Some(failure) = self.unfetched.get(&asked) {
+            return Err(failure.clone());
+        }
+        let fetched = self.runtime.block_on(self.fetcher.module(request)).map_err(|error| {
+            let failure = Failure::NotFetched(error.to_string());
+            self.unfetched.insert(asked, failure.clone());
+            failure
+        })?;
         let module = wasmplugin_host::module::Module::from_bytes(&request.url, fetched.bytes.clone());
         let module = module.map_err(|error| Failure::Refused(error.to_string()))?;
         self.compile(module, fetched.path.unwrap_or_default())

@@ -51,7 +51,6 @@ impl Proxy {
     }
 
     /// Where clients reach a side of it on that port.
-    #[cfg(test)]
     pub(crate) fn address(&self, side: Side, port: u16) -> Option<SocketAddr> {
         self.listeners.iter().find(|listener| listener.side == side && listener.port == port).map(|found| found.address)
     }

@@ -29,12 +29,18 @@ pub(crate) struct Mesh {
     identities: Identities,
     ports: Ports,
     script: Script,
-    /// Servers in the place of applications.
-    applications: BTreeMap<(String, u16), Backend>,
+    applications: BTreeMap<(String, u16), Application>,
     proxies: Vec<Started>,
     resources: Resources,
     /// What the files looked like when they were read last.
     seen: Vec<(PathBuf, Option<(SystemTime, u64)>)>,
+}
+
+/// A server in the place of an application.
+pub(crate) struct Application {
+    /// What has reached it.
+    pub(crate) cluster: Cluster,
+    backend: Backend,
 }
 
 /// A proxy with its plan.
@@ -139,13 +145,13 @@ impl Mesh {
                 }
                 if !self.applications.contains_key(&key) {
                     let cluster = Cluster::new(format!("{}:{}", key.0, key.1), self.script);
-                    let backend = Backend::start(cluster).context("an application has no port to listen on")?;
-                    self.applications.insert(key, backend);
+                    let backend = Backend::start(cluster.clone()).context("an application has no port to listen on")?;
+                    self.applications.insert(key, Application { cluster, backend });
                 }
             }
         }
         let upstreams: Upstreams =
-            self.applications.iter().map(|(key, application)| (key.clone(), application.address())).collect();
+            self.applications.iter().map(|(key, application)| (key.clone(), application.backend.address())).collect();
         let plans = plan::plan(resources, &mut self.identities, ports, &upstreams)?;
         for note in &resources.notes {
             log::info!("{note}");
@@ -217,9 +223,13 @@ impl Mesh {
     }
 
     /// The proxies.
-    #[cfg(test)]
     pub(crate) fn proxies(&self) -> &[Started] {
         &self.proxies
+    }
+
+    /// The server in the place of an application, if there is one.
+    pub(crate) fn application(&self, workload: &str, port: u16) -> Option<&Application> {
+        self.applications.get(&(workload.to_owned(), port))
     }
 
     /// Why a proxy has ended by itself, if one did.
