@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(
             error(r#"{"rules": [{"timeout": "1s"}, {"timeout": "5x"}]}"#),
             "invalid plugin configuration at `rules[1].timeout`: invalid duration `5x`, expected a number with a unit, \
-             such as `250ms` or `1.5s` (line 1 column 47)"
+             such as `250ms` or `1.5s` (line 1 column 46)"
         );
         assert_eq!(
             error(r#"{"nested": {"limit": "many"}}"#),
@@ -273,7 +273,8 @@ mod tests {
     fn a_field_that_nobody_knows_is_refused() {
         assert_eq!(
             error(r#"{"nested": {"limit": 1, "limits": 2}}"#),
-            "invalid plugin configuration at `nested.limits`: unknown field; check the spelling, or remove it"
+            "invalid plugin configuration at `nested.limits`: unknown field; check the spelling, or remove it \
+             (line 1 column 33)"
         );
     }
 

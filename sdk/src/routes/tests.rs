@@ -84,7 +84,7 @@ fn a_mistake_is_told_with_its_place() {
             route(json!({"config": {"rat": 1}})),
             "at `routes[1].config.rat`: unknown field; check the spelling, or remove it",
         ),
-        (route(json!({"config": 5})), "at `routes[1].config`: invalid type: integer `5`, expected struct Limit"),
+        (route(json!({"config": 5})), "at `routes[1].config`: invalid type: integer `5`, expected an object"),
         (
             route(json!({"match": [{"uri": {"exact": "a", "prefix": "b"}}]})),
             "at `routes[1].match[0].uri`: only one of `exact`, `prefix` and `regex` can be given",

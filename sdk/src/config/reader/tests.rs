@@ -116,8 +116,6 @@ fn a_list_is_no_object_at_any_depth() {
 #[test]
 fn what_is_not_strict_json_is_refused() {
     for text in [
-        "",
-        " ",
         "{",
         "{}x",
         "{} {}",
@@ -218,7 +216,8 @@ proptest! {
 
     #[test]
     fn texts_are_refused_as_serde_json_refuses_them(text in "[\\[\\]{}:,\"\\\\ntrue01.e+\\- ]{0,10}") {
-        let known = serde_json::from_str::<Value>(&text).is_ok();
+        // No configuration is an empty one.
+        let known = text.trim().is_empty() || serde_json::from_str::<Value>(&text).is_ok();
         let twice = read_json::<Value>(text.as_bytes()).is_err_and(|error| error.to_string().contains("twice"));
         prop_assert_eq!(read_json::<Value>(text.as_bytes()).is_ok(), known && !twice, "{}", text);
     }
