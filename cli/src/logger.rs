@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use log::{LevelFilter, Log, Metadata, Record};
 
 /// The variable that says how much is shown, in the words of [`LevelFilter`].
 const VARIABLE: &str = "WASMPLUGIN_LOG";
@@ -51,9 +51,9 @@ fn asked() -> Option<LevelFilter> {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // The libraries below have much to say that nobody asked for.
+        // The libraries below have much to say that nobody asked for, and what fails is an error of ours anyway.
         let ours = metadata.target() == PLUGINS || metadata.target().starts_with("wasmplugin");
-        metadata.level() <= log::max_level() && (ours || metadata.level() <= Level::Warn)
+        metadata.level() <= log::max_level() && ours
     }
 
     fn log(&self, record: &Record<'_>) {

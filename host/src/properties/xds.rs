@@ -15,6 +15,11 @@ impl VmState {
         if field == b"node" {
             return self.services.node().property(rest, out);
         }
+        if (field, rest) == (b"listener_direction", None) {
+            // Of the listener, so TCP connections know it too.
+            self.connection()?;
+            return number(out, self.services.listener().direction as u64);
+        }
         self.exchange()?.xds(&self.services, field, rest, out)
     }
 }
@@ -43,7 +48,6 @@ impl Exchange {
                     (b"route_name", None) => text(out, &route()?.name),
                     (b"virtual_host_name", None) => text(out, &virtual_host()?.name),
                     (b"filter_chain_name", None) => text(out, &listener.filter_chain),
-                    (b"listener_direction", None) => number(out, listener.direction as u64),
                     _ => Err(Status::NotFound),
                 };
             }
