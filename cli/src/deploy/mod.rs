@@ -18,6 +18,7 @@ use wasmplugin_deploy::yaml::{Location, Node, Value};
 
 use crate::exit::{self, Exit};
 use crate::output;
+use crate::registry::RegistryArguments;
 
 mod kubectl;
 mod pin;
@@ -71,7 +72,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "pull_secret_name")]
     with_secret: Option<PathBuf>,
     #[command(flatten)]
-    registries: pin::Registries,
+    registries: RegistryArguments,
     /// Show what applying would change, through `kubectl diff`; ends with 1 if anything would.
     #[arg(long, conflicts_with = "apply")]
     diff: bool,

@@ -6,35 +6,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use wasmplugin_deploy::image::digest::Digest;
 use wasmplugin_deploy::image::reference::Reference;
-use wasmplugin_deploy::registry::credentials::Keychain;
-use wasmplugin_deploy::registry::hosts::HostList;
-use wasmplugin_deploy::registry::{Registry, RegistryOptions};
 use wasmplugin_deploy::source::{Remote, Source};
 use wasmplugin_host::module::Module;
 
-/// How to reach registries.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Registries")]
-pub(super) struct Registries {
-    /// Hosts to talk to in plain HTTP, credentials included: `host[:port],..`, or `*` for all.
-    #[arg(long, value_name = "HOSTS", default_value = "")]
-    plain_http: HostList,
-    /// Hosts whose certificate is not checked: `host[:port],..`, or `*` for all.
-    #[arg(long, value_name = "HOSTS", default_value = "")]
-    insecure: HostList,
-}
-
-impl Registries {
-    /// A client with the Docker and Podman logins of this machine.
-    fn client(&self) -> Result<Registry> {
-        let options = RegistryOptions {
-            plain_http: self.plain_http.clone(),
-            insecure: self.insecure.clone(),
-            ..RegistryOptions::default()
-        };
-        Ok(Registry::new(options, Keychain::of_this_machine())?)
-    }
-}
+use crate::registry::{self, RegistryArguments};
 
 /// The largest module that Istio's agent takes.
 const LARGEST: u64 = 256 << 20;
@@ -64,7 +39,7 @@ pub(super) struct Known<'a> {
 }
 
 /// Pins an address; asks the registry for the digest, unless it is known.
-pub(super) fn pin(url: &str, known: &Known<'_>, registries: &Registries) -> Result<Pinned> {
+pub(super) fn pin(url: &str, known: &Known<'_>, registries: &RegistryArguments) -> Result<Pinned> {
     let module = known.module.map(Module::read).transpose()?;
     match Source::resolve(with_scheme(url).as_str()).with_context(|| format!("`{url}` cannot be deployed"))? {
         Source::Local { .. } => Ok(Pinned { url: url.to_owned(), sha256: String::new(), registry: None, module }),
@@ -82,7 +57,7 @@ pub(super) fn pin(url: &str, known: &Known<'_>, registries: &Registries) -> Resu
     }
 }
 
-fn image(remote: &Remote, known: &Known<'_>, registries: &Registries, module: Option<Module>) -> Result<Pinned> {
+fn image(remote: &Remote, known: &Known<'_>, registries: &RegistryArguments, module: Option<Module>) -> Result<Pinned> {
     let reference: Reference = remote.reference.parse()?;
     let given = known.digest.map(|digest| Digest::from_hex(&hex(digest))).transpose()?;
     let (digest, module) = match given {
@@ -98,10 +73,13 @@ fn image(remote: &Remote, known: &Known<'_>, registries: &Registries, module: Op
 }
 
 /// The digest that Istio will compare (of an index that of its child for linux/amd64), and the module.
-fn ask(reference: &Reference, registries: &Registries, module: Option<Module>) -> Result<(Digest, Option<Module>)> {
-    let client = registries.client()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    runtime.block_on(async {
+fn ask(
+    reference: &Reference,
+    registries: &RegistryArguments,
+    module: Option<Module>,
+) -> Result<(Digest, Option<Module>)> {
+    let client = registries.registry()?;
+    registry::wait(async {
         let resolved = client.manifest(reference).await?;
         if let Some(index) = &resolved.index {
             eprintln!(
