@@ -30,6 +30,8 @@ const DUE: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_millis(30);
 /// A client that left, or a connection that was cut, is noticed within this time.
 const CLOSING: Duration = Duration::from_secs(1);
+/// Between two looks at a counter that is about to move.
+const POLL: Duration = Duration::from_millis(2);
 
 /// Two and a half of the intervals in which Envoy merges what its workers have sampled.
 const FLUSHED: Duration = Duration::from_millis(250);
@@ -39,6 +41,8 @@ struct Engine {
     process: Process,
     conversations: HashMap<u64, Conversation>,
     clients: HashMap<u64, tcp::Client>,
+    /// How many TCP connections this driver has opened.
+    connected: u64,
     upstream: String,
     clusters: Vec<String>,
     http2: bool,
@@ -99,6 +103,7 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         process,
         conversations: HashMap::new(),
         clients: HashMap::new(),
+        connected: 0,
         upstream: setup.upstream.name().to_owned(),
         clusters: setup.clusters.iter().map(|cluster| cluster.name().to_owned()).collect(),
         http2: setup.http2,
@@ -165,6 +170,16 @@ impl Engine {
         }
     }
 
+    /// Waits until the proxy has taken in every connection so far. Where a client finishes before Envoy has read the line
+    /// of the PROXY protocol, Envoy drops the connection with all that it has sent.
+    fn await_acceptance(&self) {
+        let deadline = Instant::now() + self.patience;
+        let accepted = || self.process.stat(&format!("tcp.{STATS}.downstream_cx_total")).unwrap_or_default();
+        while accepted() < self.connected && Instant::now() < deadline && self.process.is_running() {
+            thread::sleep(POLL);
+        }
+    }
+
     /// A cut exchange looks different once it is known that there is no Envoy any more.
     fn judge(&self, failure: Failure) -> Failure {
         if matches!(failure, Failure::Hung(_)) {
@@ -220,6 +235,8 @@ impl Driver for Engine {
         }
         let client = tcp::Client::open(self.process.listener(), source, self.tls.as_ref(), self.patience)?;
         self.clients.insert(number, client);
+        self.connected += 1;
+        self.await_acceptance();
         Ok(())
     }
 
