@@ -4,16 +4,19 @@
 //!
 //! One file or folder per verb; what verbs share is a file of its own: [`workspace`] knows what can be built, [`engine`]
 //! starts a proxy of either kind, [`image`] knows what a user may name as an image, [`registry`] how to reach one,
-//! [`documents`] reads Kubernetes objects, [`table`] aligns what is printed. Results go to the standard output,
-//! everything else to the standard error.
+//! [`documents`] reads Kubernetes objects, [`configuration`] what a plugin is to be configured with, [`table`] aligns what
+//! is printed. Results go to the standard output, everything else to the standard error.
 
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+mod build;
 mod cache;
+mod check;
 mod client;
 mod completions;
+mod configuration;
 mod demo;
 mod deploy;
 mod documents;
@@ -27,6 +30,7 @@ mod man;
 mod mesh;
 mod migrate;
 mod modules;
+mod new;
 mod output;
 mod pull;
 mod push;
@@ -50,6 +54,8 @@ use exit::Exit;
     arg_required_else_help = true,
     after_help = "Examples:
   cargo wasmplugin demo                       see what plugins can do
+  cargo wasmplugin new my-plugin              make a package for a new plugin
+  cargo wasmplugin build                      build the one in this folder into a module
   cargo wasmplugin modules                    build all plugins and examples of this workspace
   cargo wasmplugin run target/modules/hello.wasm --upstream localhost:3000
   cargo wasmplugin push target/modules/hello.wasm ghcr.io/me/hello:1.0.0
@@ -63,7 +69,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Build(build::Arguments),
     Cache(cache::Arguments),
+    Check(check::Arguments),
     Completions(completions::Arguments),
     Demo(demo::Arguments),
     Deploy(Box<deploy::Arguments>),
@@ -72,6 +80,7 @@ enum Verb {
     Man(man::Arguments),
     Migrate(migrate::Arguments),
     Modules(modules::Arguments),
+    New(new::Arguments),
     Pull(pull::Arguments),
     Push(push::Arguments),
     Run(run::Arguments),
@@ -82,7 +91,9 @@ enum Verb {
 fn main() -> Exit {
     logger::install();
     let result = match Arguments::parse_from(own_arguments(std::env::args_os())).verb {
+        Verb::Build(arguments) => build::build(&arguments),
         Verb::Cache(arguments) => cache::cache(&arguments),
+        Verb::Check(arguments) => check::check(&arguments),
         Verb::Completions(arguments) => completions::completions(&arguments),
         Verb::Demo(arguments) => demo::demo(&arguments),
         Verb::Deploy(arguments) => deploy::deploy(&arguments),
@@ -91,6 +102,7 @@ fn main() -> Exit {
         Verb::Man(arguments) => man::man(&arguments),
         Verb::Migrate(arguments) => migrate::migrate(&arguments),
         Verb::Modules(arguments) => modules::modules(&arguments),
+        Verb::New(arguments) => new::new(&arguments),
         Verb::Pull(arguments) => pull::pull(&arguments),
         Verb::Push(arguments) => push::push(&arguments),
         Verb::Run(arguments) => run::run(&arguments),

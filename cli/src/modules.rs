@@ -61,7 +61,7 @@ pub(crate) fn finish(workspace: &Workspace, names: &[String]) -> Result<Vec<Fini
     let known = |name: &String| workspace.sources.get(name).map(|source| (name.clone(), source.clone()));
     let chosen: Vec<_> = names.iter().filter_map(known).collect();
     let packages: Vec<_> = chosen.iter().map(|(_, source)| source.package.as_str()).collect();
-    let options = build::Options { directory: Some(workspace.root.clone()), ..build::Options::default() };
+    let options = build::Options { directory: Some(workspace.root.clone()), bill: true, ..build::Options::default() };
     let built = build::build(&packages, &options)?;
 
     let folder = workspace.modules();

@@ -29,6 +29,16 @@ pub(crate) fn wasmplugin(arguments: &[&str]) -> Run {
     finish(&mut command(arguments))
 }
 
+/// Runs in the folder of another package, which is compiled into the workspace's target folder.
+pub(crate) fn wasmplugin_in(folder: &Path, arguments: &[&str]) -> Run {
+    finish(command(arguments).current_dir(folder).env("CARGO_TARGET_DIR", target()))
+}
+
+/// The folder that cargo has built the command into.
+pub(crate) fn target() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
+}
+
 /// Runs a command to its end.
 pub(crate) fn finish(command: &mut Command) -> Run {
     let output = command.stdin(Stdio::null()).output().unwrap();

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod check;
 mod command;
 mod completions;
 mod demo;
@@ -10,6 +11,7 @@ mod images;
 mod lint;
 mod migrate;
 mod modules;
+mod new;
 #[path = "../../deploy/tests/registry.rs"]
 #[expect(dead_code, reason = "the tests of `deploy` use more of it")]
 mod registry;

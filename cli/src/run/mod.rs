@@ -1,7 +1,6 @@
 //! The verb `run`: modules on real sockets, in front of an upstream; or a whole mesh from Istio's resources.
 
 mod address;
-mod configuration;
 mod mesh;
 mod upstream;
 
@@ -13,6 +12,7 @@ use wasmplugin_host::module::Module;
 use wasmplugin_host::test::{Answer, LogLevel, LogLine, Proxy, Request};
 use wasmplugin_host::worker::FailPolicy;
 
+use crate::configuration::Configuration;
 use crate::engine::{Chain, Engine, Plugin, Running};
 use crate::exit::{self, Exit};
 use crate::logger;
@@ -20,7 +20,6 @@ use crate::output;
 use crate::stop::Stop;
 use crate::workspace::Workspace;
 use address::{Address, NamedAddress};
-use configuration::Configuration;
 use upstream::Upstream;
 
 /// How often the proxy and its log are looked at.

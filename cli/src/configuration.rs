@@ -7,14 +7,14 @@ use serde::de::IgnoredAny;
 
 /// JSON, just as it was written: a plugin may report lines and columns in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Configuration {
+pub(crate) struct Configuration {
     /// The text; empty for none.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 impl Configuration {
     /// Takes what begins like JSON as JSON, anything else as a file's name.
-    pub(super) fn read(argument: &str) -> Result<Self> {
+    pub(crate) fn read(argument: &str) -> Result<Self> {
         let inline = argument.trim_start();
         if inline.is_empty() {
             return Ok(Self { text: String::new() });

@@ -1,0 +1,124 @@
+//! `cargo wasmplugin new`, and `cargo wasmplugin build` of what it makes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use wasmplugin_host::module::{Module, SBOM};
+
+use crate::command::{Run, finish, target, wasmplugin, wasmplugin_in, workspace};
+
+/// A new package that takes the crates from this repository; below a folder that stays the same from run to run, so that
+/// what it depends on is compiled once.
+fn package(below: &str, name: &str, template: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages").join(below).join(name);
+    if path.exists() {
+        fs::remove_dir_all(&path).unwrap();
+    }
+    let repository = workspace().to_str().unwrap();
+    let run = wasmplugin(&["new", path.to_str().unwrap(), "--template", template, "--repository", repository]);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    assert!(run.err.starts_with(&format!("made `{name}`; next: cd ")), "{run:#?}");
+    // The versions that this repository has, so that nothing has to be fetched.
+    fs::copy(workspace().join("Cargo.lock"), path.join("Cargo.lock")).unwrap();
+    path
+}
+
+/// Runs the package's own tests that link the plugin in. Wasmtime would be compiled once more for the others; on these
+/// engines the same plugins run as examples.
+fn own_tests(package: &Path) -> Run {
+    let manifest = fs::read_to_string(package.join("Cargo.toml")).unwrap();
+    let native = manifest.replace(r#"["native", "wasm", "envoy"]"#, r#"["native"]"#);
+    assert_ne!(native, manifest);
+    fs::write(package.join("Cargo.toml"), native).unwrap();
+
+    let tests = fs::read_to_string(package.join("tests/engines.rs")).unwrap();
+    let (native, others) = tests.split_once("#[test]\nfn wasm()").unwrap();
+    assert!(others.contains("fn envoy()"));
+    let native = native.replace("use std::path::PathBuf;\n", "").replace("use wasmplugin_host::module::build;\n", "");
+    fs::write(package.join("tests/engines.rs"), native).unwrap();
+
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["test", "--config", r#"profile.dev.package."*".opt-level=0"#, "--config", "profile.dev.debug=false"]);
+    finish(cargo.current_dir(package).env("CARGO_TARGET_DIR", target().join("packages")))
+}
+
+/// The module of a package, and what was told about it.
+fn module(package: &Path) -> (Vec<u8>, Value) {
+    let out = package.join("made/out.wasm");
+    let run = wasmplugin_in(package, &["build", "--out", out.to_str().unwrap(), "--output", "json"]);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    (fs::read(out).unwrap(), serde_json::from_str(&run.out).unwrap())
+}
+
+#[test]
+fn every_new_package_passes_its_own_tests() {
+    for (template, tests) in [
+        ("http", ["a_wrong_status_refuses_the_configuration", "native"]),
+        ("tcp", ["an_empty_preface_refuses_the_configuration", "native"]),
+        ("singleton", ["a_cluster_needs_a_name", "native"]),
+    ] {
+        let run = own_tests(&package("tests", &format!("new-{template}"), template));
+        assert_eq!(run.code, Some(0), "{run:#?}");
+        for test in tests {
+            assert!(run.out.contains(&format!("{test} ... ok")), "{template}: {run:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_package_becomes_the_same_module_in_every_folder() {
+    let (one, other) = (package("one", "require-header", "http"), package("another/place", "require-header", "http"));
+    let ((first, told), (second, again)) = (module(&one), module(&other));
+    assert!(first == second, "{} and {} bytes", first.len(), second.len());
+    assert_eq!(told["sizes"], again["sizes"]);
+    assert_eq!(told["size"], first.len());
+    let callbacks = told["callbacks"].as_array().unwrap();
+    assert!(callbacks.iter().any(|callback| callback == "proxy_on_request_headers"), "{told}");
+    assert!(!callbacks.iter().any(|callback| callback == "proxy_on_response_body"), "{told}");
+
+    let module = Module::from_bytes("built", first).unwrap();
+    let info = module.info();
+    let schema = info.schema.clone().unwrap();
+    assert_eq!(schema["properties"]["status"]["description"], "The status of a refusal, from 400 to 599.");
+    assert_eq!(info.metadata.clone().unwrap()["name"], "require-header");
+    let sections: Vec<_> = info.custom_sections.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(sections.contains(&SBOM), "{sections:?}");
+
+    // The package in the folder, with the configuration that its README's resource has, and with a wrong one.
+    let run = wasmplugin_in(&one, &["check", "--config", r#"{"requiredHeader": "x-user"}"#]);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    assert!(!run.out.contains("[panic]: src/"), "{run:#?}");
+    let run = wasmplugin_in(&one, &["check", "--config", r#"{"requiredHeader": "x-user", "status": 200}"#]);
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    assert!(run.out.contains("error[configuration]: "), "{run:#?}");
+    assert!(run.out.contains("at `status`: `200` is not from 400 to 599"), "{run:#?}");
+}
+
+#[test]
+fn a_folder_that_is_there_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let run = wasmplugin(&["new", &path("Bad_Name")]);
+    assert!(run.message().starts_with("`Bad_Name` cannot be a plugin's name"), "{run:#?}");
+    fs::create_dir(folder.path().join("taken")).unwrap();
+    let run = wasmplugin(&["new", &path("taken")]);
+    assert!(run.message().contains("is there already"), "{run:#?}");
+    let run = wasmplugin(&["new", &path("good"), "--repository", &path("taken")]);
+    assert!(run.message().contains("is no copy of wasmplugin's repository"), "{run:#?}");
+    assert!(!folder.path().join("good").exists());
+    assert_eq!(fs::read_dir(folder.path().join("taken")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_cannot_be_built_is_told_with_what_to_do() {
+    let folder = TempDir::new().unwrap();
+    let run = wasmplugin_in(folder.path(), &["build"]);
+    assert!(run.message().contains("could not find `Cargo.toml`"), "{run:#?}");
+    let run = wasmplugin(&["build", "--package", "hallo"]);
+    assert!(run.message().contains("there is no package `hallo` in the workspace"), "{run:#?}");
+    let run = wasmplugin(&["build", "--package", "wasmplugin-host"]);
+    assert!(run.message().contains("makes no module: add `[lib] crate-type"), "{run:#?}");
+}
