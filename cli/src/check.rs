@@ -1,13 +1,15 @@
 //! The verb `check`: whether a proxy will take a module and its configuration, and what may go wrong later.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use wasmplugin_host::module::{Module, ModuleInfo, build};
+use wasmplugin_deploy::lint::config;
+use wasmplugin_host::module::{Module, ModuleInfo, PanicSite, build};
 use wasmplugin_host::test::Proxy;
 
-use crate::configuration::Configuration;
+use crate::configuration::Placed;
 use crate::exit::Exit;
 use crate::output::{self, Format};
 
@@ -26,17 +28,18 @@ const OLD_WASI: &[&str] = &[
 /// Check a module before a proxy does.
 ///
 /// Tells whether Envoy loads it (its ABI, its imports, its exports), what Envoy before 1.33 lacks for it, where in the plugin's own
-/// source it can still panic, and, with `--config`, whether the plugin takes that configuration: it is started with it.
+/// source it can still panic, and, with `--config`, whether the plugin takes that configuration: it is held against the JSON
+/// Schema that the module carries, with the place of each mistake, and the plugin is started with it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo wasmplugin check                                  the package in this folder, which is built first
-  cargo wasmplugin check plugin.wasm --config config.json
+  cargo wasmplugin check plugin.wasm --config config.yaml
   cargo wasmplugin check --config '{\"status\": 403}' --output json")]
 pub(crate) struct Arguments {
     /// A module; that of the package in this folder unless given.
     #[arg(value_name = "MODULE")]
     module: Option<PathBuf>,
-    /// A configuration to try: a file of JSON, or JSON itself.
+    /// A configuration to try: a file of YAML or JSON, or JSON itself.
     #[arg(long, value_name = "FILE|JSON")]
     config: Option<String>,
     /// The plugin of the module to try it with, where there are several.
@@ -56,12 +59,31 @@ enum Severity {
     Warning,
 }
 
+impl Severity {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
 /// Something that was found.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     severity: Severity,
     code: &'static str,
+    /// The file, the line and the column; none for the module as a whole.
+    place: Option<(String, usize, usize)>,
     message: String,
+    /// What to do; empty where the message says it.
+    help: String,
+}
+
+impl Finding {
+    fn of(severity: Severity, code: &'static str, message: String) -> Self {
+        Self { severity, code, place: None, message, help: String::new() }
+    }
 }
 
 /// Checks, and tells what was found.
@@ -70,6 +92,7 @@ pub(crate) fn check(arguments: &Arguments) -> Result<Exit> {
         Some(path) => path.clone(),
         None => built()?,
     };
+    let placed = arguments.config.as_deref().map(Placed::read).transpose()?;
     let mut findings = Vec::new();
     let module = match Module::read(&path) {
         Ok(module) => {
@@ -78,17 +101,17 @@ pub(crate) fn check(arguments: &Arguments) -> Result<Exit> {
             Some(module)
         }
         Err(error) => {
-            findings.push(Finding { severity: Severity::Error, code: "module", message: error.to_string() });
+            findings.push(Finding::of(Severity::Error, "module", error.to_string()));
             None
         }
     };
-    if let (Some(_), Some(config)) = (&module, &arguments.config) {
-        findings.extend(configuration(&path, &arguments.root_id, Configuration::read(config)?));
-    }
     let info = module.as_ref().map(Module::info);
+    if let (Some(info), Some(placed)) = (info, &placed) {
+        findings.extend(configuration(&path, info, &arguments.root_id, placed));
+    }
     output::print(&match arguments.output {
-        Format::Text => text(&path.display().to_string(), info, &findings),
-        Format::Json => format!("{:#}\n", json(&path.display().to_string(), info, &findings)),
+        Format::Text => text(&path, info, &findings),
+        Format::Json => format!("{:#}\n", json(&path, info, &findings)),
     })?;
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if refused { Exit::Failure } else { Exit::Success })
@@ -107,15 +130,14 @@ fn old_proxies(info: &ModuleInfo) -> Option<Finding> {
         info.imports.iter().filter(|import| import.module.starts_with("wasi_") && !OLD_WASI.contains(&&*import.name));
     let new: Vec<_> = new.map(|import| format!("`{}`", import.name)).collect();
     let message = format!("Envoy before 1.33 does not load it, since it lacks {}", new.join(", "));
-    (!new.is_empty()).then_some(Finding { severity: Severity::Warning, code: "old-envoy", message })
+    (!new.is_empty()).then(|| Finding::of(Severity::Warning, "old-envoy", message))
 }
 
 /// Where the plugin's own source can still panic: that ends all requests of a worker.
 fn panics(module: &Module) -> Vec<Finding> {
-    let finding = |site: wasmplugin_host::module::PanicSite| Finding {
-        severity: Severity::Warning,
-        code: "panic",
-        message: format!("{}:{}:{} can panic, which ends all requests of a worker", site.file, site.line, site.column),
+    let finding = |PanicSite { file, line, column }| Finding {
+        place: Some((file, line as usize, column as usize)),
+        ..Finding::of(Severity::Warning, "panic", "this can panic, which ends all requests of a worker".to_owned())
     };
     module.panic_sites().into_iter().filter(|site| is_own(&site.file)).map(finding).collect()
 }
@@ -128,24 +150,40 @@ fn is_own(file: &str) -> bool {
     !first.is_empty() && !has_version
 }
 
-/// What the plugin says about a configuration, when it is started with it.
-fn configuration(module: &std::path::Path, root_id: &str, configuration: Configuration) -> Option<Finding> {
-    let proxy = Proxy::wasm(module).root_id(root_id).raw_config(configuration.text);
-    let error = proxy.start().err()?;
-    Some(Finding { severity: Severity::Error, code: "configuration", message: error.to_string() })
+/// What the module's schema says about a configuration; and where that finds nothing, the plugin itself, when it is started
+/// with it.
+fn configuration(module: &Path, info: &ModuleInfo, root_id: &str, placed: &Placed) -> Vec<Finding> {
+    let schema = info.schema_of(root_id);
+    let broken = schema.map(|schema| config::check(&placed.node, schema, "")).unwrap_or_default();
+    if !broken.is_empty() {
+        let finding = |found: wasmplugin_deploy::finding::Finding| {
+            let path = if found.path.is_empty() { String::new() } else { format!("`{}`: ", found.path) };
+            Finding {
+                place: Some((placed.file.clone(), found.at.line, found.at.column)),
+                help: found.help,
+                ..Finding::of(Severity::Error, "configuration", format!("{path}{}", found.message))
+            }
+        };
+        return broken.into_iter().map(finding).collect();
+    }
+    let proxy = Proxy::wasm(module).root_id(root_id).raw_config(placed.node.to_json().to_string());
+    let refused = proxy.start().err();
+    refused.into_iter().map(|error| Finding::of(Severity::Error, "configuration", error.to_string())).collect()
 }
 
-fn text(path: &str, info: Option<&ModuleInfo>, findings: &[Finding]) -> String {
+fn text(path: &Path, info: Option<&ModuleInfo>, findings: &[Finding]) -> String {
+    let path = path.display();
     let mut text = match info {
         Some(info) => format!("{path}: ABI {}, {} bytes\n", info.abi, info.size),
         None => format!("{path}\n"),
     };
-    for finding in findings {
-        let severity = match finding.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        text.push_str(&format!("  {severity}[{}]: {}\n", finding.code, finding.message));
+    for Finding { severity, code, place, message, help } in findings {
+        let place = place.as_ref().map(|(file, line, column)| format!("{file}:{line}:{column}: ")).unwrap_or_default();
+        // Writing to a text cannot fail.
+        let _written = writeln!(text, "  {place}{}[{code}]: {message}", severity.word());
+        if !help.is_empty() {
+            let _written = writeln!(text, "    help: {help}");
+        }
     }
     if findings.is_empty() {
         text.push_str("  nothing was found\n");
@@ -153,15 +191,25 @@ fn text(path: &str, info: Option<&ModuleInfo>, findings: &[Finding]) -> String {
     text
 }
 
-fn json(path: &str, info: Option<&ModuleInfo>, findings: &[Finding]) -> Value {
-    let findings: Vec<_> = findings
-        .iter()
-        .map(|finding| {
-            let severity = if finding.severity == Severity::Error { "error" } else { "warning" };
-            json!({"severity": severity, "code": finding.code, "message": finding.message})
+fn json(path: &Path, info: Option<&ModuleInfo>, findings: &[Finding]) -> Value {
+    let finding = |finding: &Finding| {
+        let Finding { severity, code, place, message, help } = finding;
+        let (file, line, column) = place.clone().map_or((None, None, None), |(file, line, column)| (Some(file), Some(line), Some(column)));
+        json!({
+            "severity": severity.word(),
+            "code": code,
+            "file": file,
+            "line": line,
+            "column": column,
+            "message": message,
+            "help": help,
         })
-        .collect();
-    json!({"path": path, "abi": info.map(|info| info.abi.to_string()), "findings": findings})
+    };
+    json!({
+        "path": path.to_string_lossy(),
+        "abi": info.map(|info| info.abi.to_string()),
+        "findings": findings.iter().map(finding).collect::<Value>(),
+    })
 }
 
 #[cfg(test)]

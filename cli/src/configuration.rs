@@ -4,6 +4,35 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 use serde::de::IgnoredAny;
+use wasmplugin_deploy::yaml::{self, Node};
+
+/// A configuration with the place of each value, from a file of YAML or JSON, or JSON itself.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    /// The values.
+    pub(crate) node: Node,
+    /// The file, or the option that JSON was given with.
+    pub(crate) file: String,
+}
+
+impl Placed {
+    /// Takes what begins like JSON as JSON, anything else as a file's name.
+    pub(crate) fn read(argument: &str) -> Result<Self> {
+        let (text, file) = if argument.trim_start().starts_with(['{', '[', '"']) {
+            (argument.to_owned(), "--config".to_owned())
+        } else {
+            let context = || format!("cannot read the configuration `{argument}`");
+            (fs::read_to_string(argument).with_context(context)?, argument.to_owned())
+        };
+        let mut trees = yaml::read(&text);
+        let tree = trees.pop().with_context(|| format!("the configuration `{file}` is empty"))?;
+        let tree = tree.with_context(|| format!("the configuration `{file}` is not YAML"))?;
+        if !trees.is_empty() {
+            bail!("the configuration `{file}` holds several documents");
+        }
+        Ok(Self { node: tree.root, file })
+    }
+}
 
 /// JSON, just as it was written: a plugin may report lines and columns in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +88,17 @@ mod tests {
     fn what_is_not_json_is_refused_with_its_place() {
         assert_eq!(error("{\"a\": }"), "the configuration `{\"a\": }` is not JSON: expected value at line 1 column 7");
         assert!(error("{} {}").contains("trailing characters"));
+    }
+
+    #[test]
+    fn places_are_those_of_the_text() {
+        let placed = Placed::read("{\"a\":\n  1}").unwrap();
+        let at = placed.node.get("a").unwrap().at;
+        assert_eq!((placed.file.as_str(), at.line, at.column), ("--config", 2, 3));
+        let error = format!("{:#}", Placed::read("{\"a\": [").unwrap_err());
+        assert!(error.starts_with("the configuration `--config` is not YAML: "), "{error}");
+        let error = format!("{:#}", Placed::read("/nowhere.yaml").unwrap_err());
+        assert!(error.starts_with("cannot read the configuration `/nowhere.yaml`: "), "{error}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use wasmplugin_proxy::{Listener, Proxy, Routes, Settings};
 
 use crate::client;
 use crate::logger;
+use crate::workspace::Workspace;
 
 /// The cluster that requests go to.
 const UPSTREAM: &str = "upstream";
@@ -159,6 +160,16 @@ impl Running {
             Self::Embedded(proxy) => proxy.stop(GRACE),
             Self::Envoy(process) => drain(&process),
         }
+    }
+}
+
+/// Where an Envoy is installed on first use: with the workspace, and without one with the user's other caches.
+pub(crate) fn envoy_folder() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    match Workspace::here() {
+        Ok(workspace) => workspace.target,
+        Err(_) => cache().unwrap_or_else(std::env::temp_dir).join("wasmplugin"),
     }
 }
 

@@ -4,13 +4,14 @@
 //!
 //! One file or folder per verb; what verbs share is a file of its own: [`workspace`] knows what can be built, [`engine`]
 //! starts a proxy of either kind, [`image`] knows what a user may name as an image, [`registry`] how to reach one,
-//! [`documents`] reads Kubernetes objects, [`configuration`] what a plugin is to be configured with, [`table`] aligns what
+//! [`documents`] reads Kubernetes objects, [`configuration`] what a plugin is to be configured with, [`address`] where a server is, [`table`] aligns what
 //! is printed. Results go to the standard output, everything else to the standard error.
 
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+mod address;
 mod build;
 mod cache;
 mod check;
@@ -19,6 +20,7 @@ mod completions;
 mod configuration;
 mod demo;
 mod deploy;
+mod doctor;
 mod documents;
 mod engine;
 mod exit;
@@ -38,6 +40,7 @@ mod registry;
 mod run;
 mod stop;
 mod table;
+mod test;
 mod token;
 mod verify;
 mod workspace;
@@ -56,11 +59,13 @@ use exit::Exit;
   cargo wasmplugin demo                       see what plugins can do
   cargo wasmplugin new my-plugin              make a package for a new plugin
   cargo wasmplugin build                      build the one in this folder into a module
+  cargo wasmplugin test                       run its tests, on all engines
   cargo wasmplugin modules                    build all plugins and examples of this workspace
   cargo wasmplugin run target/modules/hello.wasm --upstream localhost:3000
   cargo wasmplugin push target/modules/hello.wasm ghcr.io/me/hello:1.0.0
   cargo wasmplugin inspect ghcr.io/me/hello:1.0.0
-  cargo wasmplugin lint deploy/               check resources before a cluster sees them"
+  cargo wasmplugin lint deploy/               check resources before a cluster sees them
+  cargo wasmplugin doctor                     what is missing on this machine, and what to type"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -75,6 +80,7 @@ enum Verb {
     Completions(completions::Arguments),
     Demo(demo::Arguments),
     Deploy(Box<deploy::Arguments>),
+    Doctor(doctor::Arguments),
     Inspect(inspect::Arguments),
     Lint(lint::Arguments),
     Man(man::Arguments),
@@ -84,6 +90,7 @@ enum Verb {
     Pull(pull::Arguments),
     Push(push::Arguments),
     Run(run::Arguments),
+    Test(test::Arguments),
     Token(token::Arguments),
     Verify(verify::Arguments),
 }
@@ -97,6 +104,7 @@ fn main() -> Exit {
         Verb::Completions(arguments) => completions::completions(&arguments),
         Verb::Demo(arguments) => demo::demo(&arguments),
         Verb::Deploy(arguments) => deploy::deploy(&arguments),
+        Verb::Doctor(arguments) => doctor::doctor(&arguments),
         Verb::Inspect(arguments) => inspect::inspect(&arguments),
         Verb::Lint(arguments) => lint::lint(&arguments),
         Verb::Man(arguments) => man::man(&arguments),
@@ -106,6 +114,7 @@ fn main() -> Exit {
         Verb::Pull(arguments) => pull::pull(&arguments),
         Verb::Push(arguments) => push::push(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Test(arguments) => test::test(&arguments),
         Verb::Token(arguments) => token::token(&arguments),
         Verb::Verify(arguments) => verify::verify(&arguments),
     };

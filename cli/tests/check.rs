@@ -57,11 +57,15 @@ fn a_configuration_is_tried() {
     let good = r#"{"header": "x-user", "limit": {"per_second": 1, "burst": 2}}"#;
     let run = wasmplugin(&["check", path, "--config", good]);
     assert_eq!(run.code, Some(0), "{run:#?}");
-    let run = wasmplugin(&["check", path, "--config", r#"{"header": "x-user", "limit": []}"#, "--output", "json"]);
+    // What the schema knows is told with its place, before anything is started.
+    let misspelt = Scratch::new("config.yaml", "header: x-user\nlimit:\n  per_secnd: 1\n  per_second: 1\n  burst: 2\n");
+    let run = wasmplugin(&["check", path, "--config", misspelt.path(), "--output", "json"]);
     assert_eq!(run.code, Some(1), "{run:#?}");
     let found = finding(&run.out, "configuration");
-    let message = found["message"].as_str().unwrap();
-    assert!(message.contains("at `limit`: invalid type: a list, expected an object"), "{found}");
+    assert_eq!((&found["file"], &found["line"], &found["column"]), (&misspelt.path().into(), &3.into(), &3.into()));
+    assert_eq!(found["help"], "did you mean `per_second`?", "{found}");
+    let run = wasmplugin(&["check", path, "--config", misspelt.path()]);
+    assert!(run.out.contains(&format!("  {}:3:3: error[configuration]: `limit.per_secnd`: ", misspelt.path())), "{run:#?}");
     let run = wasmplugin(&["check", path, "--config", "missing.json"]);
-    assert!(run.message().starts_with("there is no configuration file `missing.json`"), "{run:#?}");
+    assert!(run.message().starts_with("cannot read the configuration `missing.json`"), "{run:#?}");
 }

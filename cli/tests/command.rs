@@ -57,7 +57,11 @@ pub(crate) struct Going {
 
 impl Going {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = command(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        Self::of(&mut command(arguments))
+    }
+
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         Self { child, out, seen: String::new() }
     }

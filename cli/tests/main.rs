@@ -7,6 +7,7 @@ mod command;
 mod completions;
 mod demo;
 mod deploy;
+mod doctor;
 mod images;
 mod lint;
 mod migrate;
@@ -16,4 +17,5 @@ mod new;
 #[expect(dead_code, reason = "the tests of `deploy` use more of it")]
 mod registry;
 mod run;
+mod shipping;
 mod token;

@@ -1,14 +1,14 @@
-//! `cargo wasmplugin new`, and `cargo wasmplugin build` of what it makes.
+//! `cargo wasmplugin new`, and `build`, `check` and `test` of what it makes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use wasmplugin_host::module::{Module, SBOM};
 
-use crate::command::{Run, finish, target, wasmplugin, wasmplugin_in, workspace};
+use crate::command::{Run, command, finish, target, wasmplugin, wasmplugin_in, workspace};
 
 /// A new package that takes the crates from this repository; below a folder that stays the same from run to run, so that
 /// what it depends on is compiled once.
@@ -32,7 +32,7 @@ fn own_tests(package: &Path) -> Run {
     let manifest = fs::read_to_string(package.join("Cargo.toml")).unwrap();
     let native = manifest.replace(r#"["native", "wasm", "envoy"]"#, r#"["native"]"#);
     assert_ne!(native, manifest);
-    fs::write(package.join("Cargo.toml"), native).unwrap();
+    fs::write(package.join("Cargo.toml"), native.replace("opt-level = 2", "opt-level = 0")).unwrap();
 
     let tests = fs::read_to_string(package.join("tests/engines.rs")).unwrap();
     let (native, others) = tests.split_once("#[test]\nfn wasm()").unwrap();
@@ -40,9 +40,19 @@ fn own_tests(package: &Path) -> Run {
     let native = native.replace("use std::path::PathBuf;\n", "").replace("use wasmplugin_host::module::build;\n", "");
     fs::write(package.join("tests/engines.rs"), native).unwrap();
 
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["test", "--config", r#"profile.dev.package."*".opt-level=0"#, "--config", "profile.dev.debug=false"]);
-    finish(cargo.current_dir(package).env("CARGO_TARGET_DIR", target().join("packages")))
+    let mut test = command(&["test", "--engine", "native", "--output", "json"]);
+    test.current_dir(package).env("CARGO_PROFILE_DEV_DEBUG", "false");
+    finish(test.env("CARGO_TARGET_DIR", target().join("packages")))
+}
+
+/// A package for HTTP and the module that it was built into, once for all tests.
+pub(crate) fn built() -> &'static (PathBuf, Vec<u8>, Value) {
+    static BUILT: OnceLock<(PathBuf, Vec<u8>, Value)> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let package = package("one", "require-header", "http");
+        let (bytes, told) = module(&package);
+        (package, bytes, told)
+    })
 }
 
 /// The module of a package, and what was told about it.
@@ -56,30 +66,32 @@ fn module(package: &Path) -> (Vec<u8>, Value) {
 #[test]
 fn every_new_package_passes_its_own_tests() {
     for (template, tests) in [
-        ("http", ["a_wrong_status_refuses_the_configuration", "native"]),
-        ("tcp", ["an_empty_preface_refuses_the_configuration", "native"]),
-        ("singleton", ["a_cluster_needs_a_name", "native"]),
+        ("http", ["native", "tests::a_wrong_status_refuses_the_configuration"]),
+        ("tcp", ["native", "tests::an_empty_preface_refuses_the_configuration"]),
+        ("singleton", ["native", "tests::a_cluster_needs_a_name"]),
     ] {
         let run = own_tests(&package("tests", &format!("new-{template}"), template));
         assert_eq!(run.code, Some(0), "{run:#?}");
-        for test in tests {
-            assert!(run.out.contains(&format!("{test} ... ok")), "{template}: {run:#?}");
-        }
+        let told: Value = serde_json::from_str(&run.out).unwrap();
+        assert_eq!((&told["passed"], &told["failed"]), (&2.into(), &0.into()), "{told}");
+        let mut passed: Vec<_> = told["tests"].as_array().unwrap().iter().filter_map(|test| test["name"].as_str()).collect();
+        passed.sort_unstable();
+        assert_eq!(passed, tests);
     }
 }
 
 #[test]
 fn a_package_becomes_the_same_module_in_every_folder() {
-    let (one, other) = (package("one", "require-header", "http"), package("another/place", "require-header", "http"));
-    let ((first, told), (second, again)) = (module(&one), module(&other));
-    assert!(first == second, "{} and {} bytes", first.len(), second.len());
+    let (one, first, told) = built();
+    let (second, again) = module(&package("another/place", "require-header", "http"));
+    assert!(*first == second, "{} and {} bytes", first.len(), second.len());
     assert_eq!(told["sizes"], again["sizes"]);
     assert_eq!(told["size"], first.len());
     let callbacks = told["callbacks"].as_array().unwrap();
     assert!(callbacks.iter().any(|callback| callback == "proxy_on_request_headers"), "{told}");
     assert!(!callbacks.iter().any(|callback| callback == "proxy_on_response_body"), "{told}");
 
-    let module = Module::from_bytes("built", first).unwrap();
+    let module = Module::from_bytes("built", first.clone()).unwrap();
     let info = module.info();
     let schema = info.schema.clone().unwrap();
     assert_eq!(schema["properties"]["status"]["description"], "The status of a refusal, from 400 to 599.");
@@ -88,10 +100,10 @@ fn a_package_becomes_the_same_module_in_every_folder() {
     assert!(sections.contains(&SBOM), "{sections:?}");
 
     // The package in the folder, with the configuration that its README's resource has, and with a wrong one.
-    let run = wasmplugin_in(&one, &["check", "--config", r#"{"requiredHeader": "x-user"}"#]);
+    let run = wasmplugin_in(one, &["check", "--config", r#"{"requiredHeader": "x-user"}"#]);
     assert_eq!(run.code, Some(0), "{run:#?}");
     assert!(!run.out.contains("[panic]: src/"), "{run:#?}");
-    let run = wasmplugin_in(&one, &["check", "--config", r#"{"requiredHeader": "x-user", "status": 200}"#]);
+    let run = wasmplugin_in(one, &["check", "--config", r#"{"requiredHeader": "x-user", "status": 200}"#]);
     assert_eq!(run.code, Some(1), "{run:#?}");
     assert!(run.out.contains("error[configuration]: "), "{run:#?}");
     assert!(run.out.contains("at `status`: `200` is not from 400 to 599"), "{run:#?}");
@@ -110,6 +122,18 @@ fn a_folder_that_is_there_is_left_alone() {
     assert!(run.message().contains("is no copy of wasmplugin's repository"), "{run:#?}");
     assert!(!folder.path().join("good").exists());
     assert_eq!(fs::read_dir(folder.path().join("taken")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_misspelt_field_is_refused_with_its_place() {
+    let (package, ..) = built();
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("config.yaml");
+    fs::write(&config, "# who may come in\nrequiredHeadr: x-user\n").unwrap();
+    let run = wasmplugin_in(package, &["check", "made/out.wasm", "--config", config.to_str().unwrap()]);
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    let place = format!("  {}:2:1: error[configuration]: `requiredHeadr`: ", config.display());
+    assert!(run.out.contains(&place) && run.out.contains("help: did you mean `requiredHeader`?"), "{run:#?}");
 }
 
 #[test]

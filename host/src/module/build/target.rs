@@ -27,7 +27,7 @@ pub(super) fn ensure(directory: &Path, quiet: bool) -> Result<(), BuildError> {
 }
 
 /// Whether the compiler that cargo will use has the target's standard library.
-fn present(directory: &Path) -> Result<bool, BuildError> {
+pub(super) fn present(directory: &Path) -> Result<bool, BuildError> {
     let program = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
     let mut rustc = Command::new(&program);
     rustc.current_dir(directory).args(["--print", "target-libdir", "--target", TARGET]).stdin(Stdio::null());

@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 /// An address with its port, such as `127.0.0.1:8080` or `localhost:3000`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Address(SocketAddr);
+pub(crate) struct Address(SocketAddr);
 
 impl Address {
     /// As sockets take it.
-    pub(super) fn socket(&self) -> SocketAddr {
+    pub(crate) fn socket(&self) -> SocketAddr {
         self.0
     }
 }
@@ -32,11 +32,11 @@ impl FromStr for Address {
 
 /// A cluster's name and the address of its server, such as `auth=localhost:9000`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NamedAddress {
+pub(crate) struct NamedAddress {
     /// What plugins call it.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Where its server listens.
-    pub(super) address: Address,
+    pub(crate) address: Address,
 }
 
 impl FromStr for NamedAddress {
