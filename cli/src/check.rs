@@ -194,7 +194,8 @@ fn text(path: &Path, info: Option<&ModuleInfo>, findings: &[Finding]) -> String 
 fn json(path: &Path, info: Option<&ModuleInfo>, findings: &[Finding]) -> Value {
     let finding = |finding: &Finding| {
         let Finding { severity, code, place, message, help } = finding;
-        let (file, line, column) = place.clone().map_or((None, None, None), |(file, line, column)| (Some(file), Some(line), Some(column)));
+        let (file, line, column) =
+            place.clone().map_or((None, None, None), |(file, line, column)| (Some(file), Some(line), Some(column)));
         json!({
             "severity": severity.word(),
             "code": code,

@@ -93,7 +93,8 @@ pub(crate) fn test(arguments: &Arguments) -> Result<Exit> {
     if arguments.engines.is_empty() {
         cargo.args(&arguments.filter).arg("--");
     } else {
-        let chosen = choose(&list(&package)?, engines, arguments.filter.as_deref());
+        let tests = list(&package)?;
+        let chosen = choose(&tests, engines, arguments.filter.as_deref());
         if chosen.is_empty() {
             let names: Vec<_> = engines.iter().map(|engine| format!("`{}`", engine.name())).collect();
             bail!("`{package}` has no such test for {}: let its name end in the engine's", names.join(" or "));
@@ -157,7 +158,8 @@ fn told(text: &str) -> Value {
         Some(json!({"name": name, "engine": Engine::of(name).name(), "result": result}))
     };
     let tests: Vec<_> = text.lines().filter_map(result).collect();
-    let count = |word: &str| tests.iter().filter(|test| test.get("result").is_some_and(|result| result == word)).count();
+    let count =
+        |word: &str| tests.iter().filter(|test| test.get("result").is_some_and(|result| result == word)).count();
     json!({"passed": count("ok"), "failed": count("failed"), "ignored": count("ignored"), "tests": tests})
 }
 

@@ -65,7 +65,10 @@ fn a_configuration_is_tried() {
     assert_eq!((&found["file"], &found["line"], &found["column"]), (&misspelt.path().into(), &3.into(), &3.into()));
     assert_eq!(found["help"], "did you mean `per_second`?", "{found}");
     let run = wasmplugin(&["check", path, "--config", misspelt.path()]);
-    assert!(run.out.contains(&format!("  {}:3:3: error[configuration]: `limit.per_secnd`: ", misspelt.path())), "{run:#?}");
+    assert!(
+        run.out.contains(&format!("  {}:3:3: error[configuration]: `limit.per_secnd`: ", misspelt.path())),
+        "{run:#?}"
+    );
     let run = wasmplugin(&["check", path, "--config", "missing.json"]);
     assert!(run.message().starts_with("cannot read the configuration `missing.json`"), "{run:#?}");
 }

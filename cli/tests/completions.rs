@@ -9,7 +9,10 @@ use crate::command::{Scratch, wasmplugin};
 fn every_shell_learns_the_verbs() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let run = wasmplugin(&["completions", shell]);
-        assert!(run.code == Some(0) && ["migrate", "doctor", "build"].iter().all(|verb| run.out.contains(verb)), "{shell}: {run:#?}");
+        assert!(
+            run.code == Some(0) && ["migrate", "doctor", "build"].iter().all(|verb| run.out.contains(verb)),
+            "{shell}: {run:#?}"
+        );
     }
     assert_eq!(wasmplugin(&["completions", "dos"]).code, Some(2));
 }

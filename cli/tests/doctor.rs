@@ -125,8 +125,16 @@ fn a_running_proxy_is_asked() {
     let machine = Machine::new();
     let hello = build::wasm(workspace().join("examples/hello")).unwrap();
     for (engine, version) in [("embedded", "wasmplugin-proxy"), ("envoy", "1.")] {
-        let mut proxy =
-            Going::start(&["run", hello.to_str().unwrap(), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--engine", engine]);
+        let mut proxy = Going::start(&[
+            "run",
+            hello.to_str().unwrap(),
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--engine",
+            engine,
+        ]);
         let line = proxy.line_with("its admin interface on");
         let admin = line.trim().rsplit_once("http://").unwrap().1.to_owned();
         let (code, told) = machine.told(&["--envoy", &format!("http://{admin}")]);

@@ -74,7 +74,8 @@ fn every_new_package_passes_its_own_tests() {
         assert_eq!(run.code, Some(0), "{run:#?}");
         let told: Value = serde_json::from_str(&run.out).unwrap();
         assert_eq!((&told["passed"], &told["failed"]), (&2.into(), &0.into()), "{told}");
-        let mut passed: Vec<_> = told["tests"].as_array().unwrap().iter().filter_map(|test| test["name"].as_str()).collect();
+        let mut passed: Vec<_> =
+            told["tests"].as_array().unwrap().iter().filter_map(|test| test["name"].as_str()).collect();
         passed.sort_unstable();
         assert_eq!(passed, tests);
     }

@@ -46,7 +46,8 @@ fn a_new_plugin_goes_through_a_registry_into_a_real_envoy() {
     let pushed: Value = serde_json::from_str(&run.out).unwrap();
 
     // A misspelt field comes no further than this.
-    let common = ["deploy", &image, "--namespace", "apps", "--label", "app=web", "--phase", "authz", "--match", "server"];
+    let common =
+        ["deploy", &image, "--namespace", "apps", "--label", "app=web", "--phase", "authz", "--match", "server"];
     let run = machine.run(&[&common[..], &["--config", "{\"requiredHeadr\": \"x-user\"}"]].concat());
     assert_eq!((run.code, run.out.as_str()), (Some(1), ""), "{run:#?}");
     assert!(run.err.contains("did you mean `requiredHeader`?"), "{run:#?}");

@@ -7,6 +7,7 @@ mod credentials;
 mod envoy;
 mod fetching;
 mod matching;
+mod oracle;
 mod peer;
 mod registries;
 mod registry;

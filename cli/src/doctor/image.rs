@@ -38,7 +38,8 @@ pub(super) fn pull(name: &str, secret: Option<&Secret<'_>>, registries: &Registr
             let took = began.elapsed();
             let said = format!("`{digest}`, {} pulled {login} in {:.1} s", registry::size(size), took.as_secs_f64());
             if took > TIMEOUT {
-                let help = format!("make the module smaller or the registry nearer: proxies wait {} s", TIMEOUT.as_secs());
+                let help =
+                    format!("make the module smaller or the registry nearer: proxies wait {} s", TIMEOUT.as_secs());
                 return Diagnosis::fail(name, said, help);
             }
             Diagnosis::ok(name, said)

@@ -76,6 +76,7 @@ fn text(found: &[Diagnosis]) -> String {
 }
 
 fn json(found: &[Diagnosis], ok: bool) -> Value {
-    let check = |one: &Diagnosis| json!({"name": one.name, "state": one.state.word(), "message": one.said, "help": one.help});
+    let check =
+        |one: &Diagnosis| json!({"name": one.name, "state": one.state.word(), "message": one.said, "help": one.help});
     json!({"ok": ok, "checks": found.iter().map(check).collect::<Value>()})
 }

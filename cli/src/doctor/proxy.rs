@@ -68,8 +68,10 @@ fn wasm(name: &str, stats: &str) -> Vec<Diagnosis> {
     let about_wasm = |name: &str| name.starts_with("wasm.") || name.starts_with("extension_config_discovery.");
     for (counter, value) in counters.iter().filter(|(name, value)| *value > 0 && about_wasm(name)) {
         let help = match counter.rsplit('.').next().unwrap_or_default() {
-            "config_fail" | "update_rejected" => "the plugin refused its configuration, or the module cannot be loaded: \
-                try `cargo wasmplugin check MODULE --config FILE`",
+            "config_fail" | "update_rejected" => {
+                "the plugin refused its configuration, or the module cannot be loaded: \
+                try `cargo wasmplugin check MODULE --config FILE`"
+            }
             "vm_reload_failure" => "a plugin that has trapped does not start again: look at Envoy's log",
             "remote_load_fetch_failures" => "Envoy could not fetch a module by itself: look at its log",
             _ => continue,
@@ -84,9 +86,7 @@ pub(super) fn agent(address: SocketAddr) -> Diagnosis {
     let name = format!("agent {address}");
     match get(address, "/stats/prometheus") {
         Ok(text) => fetches(&name, &text),
-        Err(error) => {
-            Diagnosis::fail(name, format!("{error:#}"), "reach it with `kubectl port-forward POD 15020`")
-        }
+        Err(error) => Diagnosis::fail(name, format!("{error:#}"), "reach it with `kubectl port-forward POD 15020`"),
     }
 }
 
@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn vms_are_counted() {
-        let stats = "wasm.envoy.wasm.runtime.v8.active: 3\nwasm.envoy.wasm.runtime.v8.created: 6\nwasmcustom.active: 9\n";
+        let stats =
+            "wasm.envoy.wasm.runtime.v8.active: 3\nwasm.envoy.wasm.runtime.v8.created: 6\nwasmcustom.active: 9\n";
         assert_eq!(states(stats), [(State::Ok, "3 VMs are active, of 6 that were created".to_owned())]);
         assert_eq!(states("")[0].0, State::Warn);
     }
@@ -149,10 +150,14 @@ mod tests {
 
     #[test]
     fn fetches_are_told_by_their_result() {
-        let line = |result: &str, count: u32| format!("istio_agent_wasm_remote_fetch_count{{result=\"{result}\"}} {count}\n");
+        let line =
+            |result: &str, count: u32| format!("istio_agent_wasm_remote_fetch_count{{result=\"{result}\"}} {count}\n");
         assert_eq!(fetches("a", &line("success", 2)), Diagnosis::ok("a", "modules fetched: 2 success"));
         let failed = fetches("a", &(line("success", 2) + &line("download_failure", 1)));
-        assert_eq!((failed.state, failed.said.as_str()), (State::Warn, "modules fetched: 2 success, 1 download_failure"));
+        assert_eq!(
+            (failed.state, failed.said.as_str()),
+            (State::Warn, "modules fetched: 2 success, 1 download_failure")
+        );
         assert_eq!(fetches("a", "").state, State::Ok);
     }
 }

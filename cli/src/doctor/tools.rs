@@ -21,7 +21,11 @@ pub(super) fn all() -> Vec<Diagnosis> {
         envoy(),
         cache(),
         optional("kubectl", &["version", "--client"], "`deploy --diff`, `--apply` and `doctor --secret` need it"),
-        optional("docker", &["--version"], "`docker login` keeps credentials that `push` and `pull` use; `podman login` does too"),
+        optional(
+            "docker",
+            &["--version"],
+            "`docker login` keeps credentials that `push` and `pull` use; `podman login` does too",
+        ),
     ]
 }
 
@@ -61,7 +65,9 @@ fn envoy() -> Diagnosis {
     match binary::present(&envoy_folder()) {
         Ok(Some(binary)) => match binary.warning() {
             None => Diagnosis::ok("envoy", format!("Envoy {}: {}", binary.version, binary.path.display())),
-            Some(warning) => Diagnosis::warn("envoy", warning, "unset `ENVOY` to have the right one installed on first use"),
+            Some(warning) => {
+                Diagnosis::warn("envoy", warning, "unset `ENVOY` to have the right one installed on first use")
+            }
         },
         Ok(None) if runs("python3", &["-c", "import venv, ensurepip"]) => {
             Diagnosis::ok("envoy", format!("Envoy {} will be installed on first use, about 100 MB", binary::VERSION))
@@ -80,7 +86,9 @@ fn cache() -> Diagnosis {
     match listed {
         Ok((1, root)) => Diagnosis::ok("cache", format!("1 module in `{root}`")),
         Ok((count, root)) => Diagnosis::ok("cache", format!("{count} modules in `{root}`")),
-        Err(error) => Diagnosis::fail("cache", format!("{error:#}"), "set `WASMPLUGIN_CACHE` to a folder that can be written"),
+        Err(error) => {
+            Diagnosis::fail("cache", format!("{error:#}"), "set `WASMPLUGIN_CACHE` to a folder that can be written")
+        }
     }
 }
 

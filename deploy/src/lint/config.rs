@@ -18,6 +18,15 @@ pub fn check(configuration: &Node, schema: &Json, path: &str) -> Vec<Finding> {
     validator.iter_errors(&json).flat_map(|error| subject.findings(&error)).collect()
 }
 
+/// What counts of a module's schema for one of its plugins: that which stands for its name below `x-root-ids`, or all of it where
+/// the module has one plugin.
+pub(super) fn of_plugin<'a>(schema: &'a Json, name: &str) -> Option<&'a Json> {
+    match schema.get("x-root-ids") {
+        Some(by_name) => by_name.get(name),
+        None => Some(schema),
+    }
+}
+
 struct Subject<'a> {
     configuration: &'a Node,
     schema: &'a Json,

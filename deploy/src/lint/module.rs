@@ -31,7 +31,8 @@ pub(super) fn check(plugin: &Plugin<'_>, surroundings: &Surroundings, findings: 
         let message = "this is a component: the agent passes it on, and Envoy cannot load it";
         findings.add(&rule::MODULE_COMPONENT, url.at, url_path, message);
     }
-    if let Some(schema) = &module.schema {
+    let schema = module.schema.as_ref();
+    if let Some(schema) = schema.and_then(|schema| config::of_plugin(schema, plugin.wasm_text("pluginName"))) {
         let nothing = Node { value: Value::Map(Vec::new()), at: wasm.at };
         findings.0.extend(config::check(configuration.unwrap_or(&nothing), schema, &config_path));
     }

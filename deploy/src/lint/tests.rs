@@ -213,6 +213,19 @@ fn configurations_are_held_against_the_schema_of_the_module() {
 }
 
 #[test]
+fn each_plugin_of_a_module_has_its_own_schema() {
+    let closed = |field: &str| json!({"type": "object", "additionalProperties": false, "properties": {field: {}}});
+    let schema = json!({"x-root-ids": {"one": closed("a"), "two": closed("b")}});
+    let module = KnownModule { schema: Some(schema), ..KnownModule::default() };
+    let surroundings = Surroundings { modules: vec![module], ..Surroundings::default() };
+    let told = |name: &str| {
+        let text = plugin("p", &format!("priority: 0, {PINNED}, pluginName: {name}, pluginConfig: {{a: 1}}"));
+        codes(&found_with(&text, &surroundings)).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!((told("one"), told("two")), (vec![], vec!["config-schema".to_owned()]));
+}
+
+#[test]
 fn numbers_beyond_doubles_and_modules_beyond_limits_are_told() {
     assert_eq!(codes(&found(&format!("{PINNED}, pluginConfig: {{a: [9007199254740993]}}"))), ["config-integer"]);
     assert_eq!(codes(&found(&format!("{PINNED}, pluginConfig: {{a: 9007199254740991, b: 1e300}}"))), [""; 0]);

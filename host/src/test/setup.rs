@@ -501,6 +501,12 @@ impl Builder {
         self
     }
 
+    /// Runs its plugins as [singletons](Self::singleton), and none as a filter; call it last.
+    pub fn as_singleton(mut self) -> Self {
+        self.singletons.append(&mut self.plugins);
+        self
+    }
+
     /// The number of workers, each with a VM of its own.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);

@@ -34,7 +34,8 @@ impl Workspace {
         command.args(["metadata", "--no-deps", "--format-version", "1"]).stdin(Stdio::null());
         let output = command.output().map_err(|error| no_tool("cargo", &error))?;
         if !output.status.success() {
-            return Err(fail(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(fail(said.trim().trim_start_matches("error: ").to_owned()));
         }
         let value: Value = serde_json::from_slice(&output.stdout).map_err(|error| fail(error.to_string()))?;
         let path = |name: &str| value.get(name).and_then(Value::as_str).map(PathBuf::from);
