@@ -1,5 +1,5 @@
-//! The API server's checks once more, by a JSON Schema engine and a CEL engine, over documents of every kind: what this
-//! crate says about a document, and what it renders, must agree with them.
+//! The API server's checks once more, by a JSON Schema engine and a CEL engine, over documents of both kinds of plugins: what
+//! this crate says about a document, and what it renders, must agree with them.
 
 use cel::{Context, Program};
 use proptest::prelude::*;
@@ -253,6 +253,28 @@ fn read(kind: &str, spec: &Value) -> Option<Extension> {
     cases::document(&json!({"kind": kind, "spec": spec})).extension().ok().flatten()
 }
 
+/// What is admitted of a `spec`: the least that there must be, and every field with which it stays admitted.
+fn sound(kind: &str, spec: &Value) -> Value {
+    let mut sound = match (kind, spec.get("wasm"), spec.get("lua")) {
+        ("WasmPlugin", ..) => json!({"url": "oci://r/a:1"}),
+        (_, None, Some(_)) => json!({"lua": {"inlineCode": "x"}}),
+        _ => json!({"wasm": {"url": "oci://r/a:1"}}),
+    };
+    let fields = spec.as_object().unwrap().iter().flat_map(|(name, value)| match (name.as_str(), value.as_object()) {
+        ("wasm" | "lua", Some(own)) => own.iter().map(|(field, value)| (format!("/{name}"), field, value)).collect(),
+        _ => vec![(String::new(), name, value)],
+    });
+    for (place, name, value) in fields {
+        let mut candidate = sound.clone();
+        let Some(object) = candidate.pointer_mut(&place).and_then(Value::as_object_mut) else { continue };
+        object.insert(name.clone(), value.clone());
+        if read(kind, &candidate).is_some() {
+            sound = candidate;
+        }
+    }
+    sound
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -265,7 +287,7 @@ proptest! {
 
     #[test]
     fn what_is_rendered_is_admitted_and_reads_back((kind, spec) in object()) {
-        let Some(extension) = read(kind, &spec) else { return Ok(()) };
+        let extension = read(kind, &sound(kind, &spec)).unwrap();
         let traffic_extension = extension.clone().into_traffic_extension();
         for resource in std::iter::once(traffic_extension).chain(extension.clone().into_wasm_plugin()) {
             let text = render::yaml([&resource]).unwrap();
@@ -282,10 +304,7 @@ proptest! {
 
     #[test]
     fn reading_and_writing_json_is_the_same((kind, spec) in object()) {
-        if read(kind, &spec).is_none() {
-            return Ok(());
-        }
-        let object = json!({"metadata": {"name": "p"}, "spec": spec});
+        let object = json!({"metadata": {"name": "p"}, "spec": sound(kind, &spec)});
         if kind == "WasmPlugin" {
             let resource: WasmPlugin = serde_json::from_value(object).unwrap();
             let again: WasmPlugin = serde_json::from_value(serde_json::to_value(&resource).unwrap()).unwrap();
