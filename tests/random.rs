@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use wasmplugin_host::callback::Callback;
 use wasmplugin_host::test::{Answer, Builder, Exchange, Failure, Proxy, Request};
 
 /// What the plugin is asked to do: every shape of handler, but for those that hang or panic on purpose.
@@ -49,12 +50,38 @@ const UPSTREAMS: &[&str] = &["plain", "slow", "empty", "trailers", "fail-hook", 
 /// Something that happens outside of the plugin. An exchange is named by its turn among those that are open.
 #[derive(Debug, Clone)]
 enum Event {
-    Open { path: usize, upstream: usize, body: bool },
-    Data { turn: usize, size: usize, end: bool },
-    Trailers { turn: usize },
-    Abort { turn: usize },
-    Finish { turn: usize },
-    Wait { milliseconds: u64 },
+    Open {
+        path: usize,
+        upstream: usize,
+        body: bool,
+    },
+    Data {
+        turn: usize,
+        size: usize,
+        end: bool,
+    },
+    Trailers {
+        turn: usize,
+    },
+    Abort {
+        turn: usize,
+    },
+    Finish {
+        turn: usize,
+    },
+    Wait {
+        milliseconds: u64,
+    },
+    /// A plugin is configured anew, in a way that it takes or refuses.
+    Reconfigure {
+        second: bool,
+        right: bool,
+    },
+    /// The proxy calls the plugins for what they do not know, or not any more.
+    Stray {
+        kind: u8,
+        number: u32,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -79,6 +106,9 @@ fn courses() -> impl Strategy<Value = Course> {
         1 => turn().prop_map(|turn| Event::Trailers { turn }),
         1 => turn().prop_map(|turn| Event::Abort { turn }),
         1 => turn().prop_map(|turn| Event::Finish { turn }),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(second, right)| Event::Reconfigure { second, right }),
+        1 => (any::<u8>(), prop_oneof![0..12u32, any::<u32>()])
+            .prop_map(|(kind, number)| Event::Stray { kind, number }),
         3 => prop_oneof![0..4u64, Just(25), Just(60), Just(6000)].prop_map(|milliseconds| Event::Wait { milliseconds }),
     ];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
@@ -153,6 +183,15 @@ fn play(course: &Course) -> Result<(), String> {
                 ended(&proxy.finish(exchange))?;
             }
             Event::Abort { .. } | Event::Finish { .. } => {}
+            Event::Reconfigure { second, right } => {
+                // Who waits at a gate waits at that of the plugin as it was configured then.
+                let gate = proxy.get("/open-gate").send();
+                ended(&gate)?;
+                reconfigure(&mut proxy, usize::from(*second && course.two), *right)?;
+            }
+            Event::Stray { kind, number } => {
+                proxy.stray(|root| stray(*kind, root, *number)).map_err(|failure| failure.to_string())?;
+            }
             Event::Wait { milliseconds } => proxy.advance(Duration::from_millis(*milliseconds)),
         }
     }
@@ -174,6 +213,41 @@ fn play(course: &Course) -> Result<(), String> {
     }
     let findings: Vec<_> = proxy.findings().iter().map(ToString::to_string).collect();
     if findings.is_empty() { Ok(()) } else { Err(findings.join("; ")) }
+}
+
+/// A plugin takes what is right and refuses what is not.
+fn reconfigure(proxy: &mut Proxy, place: usize, right: bool) -> Result<(), String> {
+    let backoff = if right { "5s" } else { "soon" };
+    let configuration = format!(r#"{{"routes":[{{"retry":{{"backoff":"{backoff}"}}}}]}}"#);
+    match proxy.reconfigure(place, configuration) {
+        Ok(()) if right => Ok(()),
+        Err(Failure::Refused(_)) if !right => Ok(()),
+        other => Err(format!("configured with `{backoff}`: {other:?}")),
+    }
+}
+
+/// A callback that nothing has led to. Small numbers are tokens that plugins have been given, or may be.
+fn stray(kind: u8, root: u32, number: u32) -> Callback {
+    // No proxy counts contexts that far.
+    let context = number | 1 << 31;
+    match kind % 16 {
+        0 => Callback::HttpCallResponse { root, token: number, headers: 0, body_size: 0, trailers: 0 },
+        1 => Callback::HttpCallResponse { root, token: number, headers: 3, body_size: 40, trailers: 1 },
+        2 => Callback::HttpCallResponse { root: context, token: number, headers: 1, body_size: 1, trailers: 0 },
+        3 => Callback::QueueReady { root, queue: number },
+        4 => Callback::Tick { root },
+        5 => Callback::Tick { root: context },
+        6 => Callback::RequestHeaders { context, count: 3, end: true },
+        7 => Callback::RequestBody { context, size: number, end: false },
+        8 => Callback::RequestTrailers { context, count: 1 },
+        9 => Callback::ResponseHeaders { context, count: 3, end: false },
+        10 => Callback::ResponseBody { context, size: number, end: true },
+        11 => Callback::ResponseTrailers { context, count: 1 },
+        12 => Callback::Log { context },
+        13 => Callback::Done { context },
+        14 => Callback::Delete { context },
+        _ => Callback::GrpcClose { root, token: number, status: 14 },
+    }
 }
 
 /// An exchange ends with an answer or a cut.

@@ -91,10 +91,10 @@ pub(crate) struct TcpFilter {
 }
 
 impl Tcp {
-    pub(crate) fn new(connection: Connection, plugins: usize) -> Self {
+    pub(crate) fn new(connection: Connection, roots: &[usize]) -> Self {
         Self {
             connection,
-            filters: (0..plugins).map(TcpFilter::new).collect(),
+            filters: roots.iter().copied().map(TcpFilter::new).collect(),
             filter_state: FilterState::default(),
             downstream: Line::default(),
             upstream: Line::default(),

@@ -32,7 +32,8 @@ pub struct VmState {
     pub(crate) services: Arc<Services>,
     pub(crate) options: Options,
     pub(crate) vms: Vec<VmData>,
-    /// One root context per plugin, in the order of the chain.
+    /// The plugins' root contexts: first one of each, in the order of the chain, then those that came with later
+    /// configurations.
     pub(crate) roots: Vec<Root>,
     pub(crate) exchanges: Exchanges,
     pub(crate) tcp: IdMap<TcpId, Box<Tcp>>,
@@ -88,11 +89,16 @@ pub(crate) enum Owner {
 /// One plugin's root context.
 #[derive(Debug)]
 pub(crate) struct Root {
+    /// The plugin's place in the chain.
+    pub(crate) place: usize,
     pub(crate) name: Box<str>,
     pub(crate) root_id: Box<str>,
     pub(crate) configuration: Bytes,
     pub(crate) vm: usize,
+    /// 0 before it has begun, and after its end.
     pub(crate) context: u32,
+    /// Another root context has taken its place; it ends with its last exchange.
+    pub(crate) retired: bool,
     pub(crate) tick: Option<Duration>,
     pub(crate) next_tick: Option<Duration>,
     pub(crate) status: u32,

@@ -12,6 +12,7 @@ mod lint;
 mod parts;
 mod plugin;
 mod reply;
+mod roots;
 mod tcp;
 mod vms;
 
@@ -55,23 +56,13 @@ impl Worker {
     /// The first plugin that does not start, and why.
     pub fn start(plugins: &[Plugin], services: Arc<Services>, options: Options) -> Result<Self, StartError> {
         let state = Home(Some(Box::new(VmState::new(services, options))));
-        let mut worker = Self { state, plugins: plugins.to_vec(), vms: Vec::new() };
+        let mut worker =
+            Self { state, plugins: plugins.to_vec(), roots: (0..plugins.len()).collect(), vms: Vec::new() };
         for (index, plugin) in plugins.iter().enumerate() {
             let known =
                 worker.vms.iter().position(|vm| plugins.get(vm.plugin).is_some_and(|other| other.shares_vm(plugin)));
             let vm = known.unwrap_or(worker.vms.len());
-            worker.state.roots.push(Root {
-                name: plugin.name.as_str().into(),
-                root_id: plugin.root_id.as_str().into(),
-                configuration: plugin.configuration.clone(),
-                vm,
-                context: 0,
-                tick: None,
-                next_tick: None,
-                status: 0,
-                status_message: Bytes::new(),
-                pending_done: false,
-            });
+            worker.state.roots.push(Root::new(plugin, index, vm));
             if known.is_none() {
                 let share = Share::new(Arc::clone(&worker.state.services), &plugin.vm_id);
                 worker.vms.push(Vm { guest: None, plugin: index, started: Duration::ZERO, _share: share });
@@ -271,19 +262,7 @@ impl Worker {
             self.tcp_over(id, Peer::Local);
         }
         for index in 0..self.state.roots.len() {
-            let Some((vm, context)) = self.state.roots.get(index).map(|root| (root.vm, root.context)) else { continue };
-            if context == 0 {
-                continue;
-            }
-            match self.call(vm, Callback::Done { context }) {
-                Some(0) => {
-                    if let Some(root) = self.state.roots.get_mut(index) {
-                        root.pending_done = true;
-                    }
-                }
-                Some(_) => self.delete_root(index),
-                None => {}
-            }
+            self.end_root(index);
         }
     }
 
@@ -327,7 +306,8 @@ impl Worker {
     /// Whether the plugin's VM has trapped and was not replaced.
     #[must_use]
     pub fn has_failed(&self, plugin: usize) -> bool {
-        let vm = self.state.roots.get(plugin).and_then(|root| self.state.vms.get(root.vm));
+        let root = self.roots.get(plugin).and_then(|root| self.state.roots.get(*root));
+        let vm = root.and_then(|root| self.state.vms.get(root.vm));
         vm.is_some_and(|vm| vm.failed)
     }
 
@@ -339,6 +319,16 @@ impl Worker {
     /// The mistakes found since the last time, if [`Options::lint`] is on.
     pub fn take_findings(&mut self) -> Vec<Finding> {
         self.state.findings.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Calls every plugin, by its root context, with what nothing has led to; what it tries then is no mistake of its own.
+    pub(crate) fn stray(&mut self, callback: &dyn Fn(u32) -> Callback) {
+        let findings = self.state.findings.take();
+        for index in 0..self.state.roots.len() {
+            let Some(root) = self.state.roots.get(index).filter(|root| root.context != 0) else { continue };
+            self.call(root.vm, callback(root.context));
+        }
+        self.state.findings = findings;
     }
 
     /// The fault of the callout that the driver is about to send, if the plan has one.
@@ -395,22 +385,6 @@ impl Worker {
         self.state.running.delivery = outer;
         if let Some(root) = self.state.roots.get_mut(pending.root) {
             root.status_message = Bytes::new();
-        }
-    }
-
-    /// Deletes a root context that has said that it is done.
-    pub(crate) fn delete_root(&mut self, index: usize) {
-        let Some((vm, context)) = self.state.roots.get_mut(index).map(|root| {
-            root.pending_done = false;
-            root.tick = None;
-            root.next_tick = None;
-            (root.vm, std::mem::take(&mut root.context))
-        }) else {
-            return;
-        };
-        self.call(vm, Callback::Delete { context });
-        if let Some(data) = self.state.vms.get_mut(vm) {
-            data.contexts.remove(&context);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What a plugin says about itself when the build runs it natively: its package, its schema, the tags of its metrics.
 
 use std::fmt::Write as _;
+use std::marker::PhantomData;
 
 use crate::config::ConfigError;
 use crate::metrics;
-use crate::plugin::Configured;
+use crate::plugin::{Configured, Http, has_handler};
 
 /// What cargo knows of the plugin's package.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +14,44 @@ pub struct About {
     pub name: &'static str,
     pub version: &'static str,
     pub license: &'static str,
+}
+
+/// Asks which exports a plugin does not need, without demanding that it be one: whoever forgot to implement [`Http`] is
+/// told so once, where the plugin is made.
+#[derive(Debug)]
+pub struct ExportsOf<P>(PhantomData<P>);
+
+impl<P> ExportsOf<P> {
+    /// The question.
+    #[expect(clippy::new_without_default, reason = "only a macro asks")]
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// The answer of plugins for HTTP.
+pub trait ExportsOfHttp {
+    /// The exports that nothing of the plugin needs, so that the build takes them out of its module and the proxy does not
+    /// enter it for nothing: without a handler the bytes of a response pass.
+    fn unused(&self) -> &'static [&'static str];
+}
+
+/// The answer of all other types.
+pub trait ExportsOfOthers {
+    /// None that is known.
+    fn unused(&self) -> &'static [&'static str];
+}
+
+impl<P: Http> ExportsOfHttp for ExportsOf<P> {
+    fn unused(&self) -> &'static [&'static str] {
+        if has_handler::<P>() { &[] } else { &["proxy_on_response_body", "proxy_on_response_trailers"] }
+    }
+}
+
+impl<P> ExportsOfOthers for &ExportsOf<P> {
+    fn unused(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// One line of JSON: `metadata`, `schema` where the configuration has one, and `unused_exports` for the build.

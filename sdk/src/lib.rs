@@ -74,11 +74,9 @@ pub use tcp::Tcp;
 #[doc(hidden)]
 pub mod __private {
     #[cfg(not(target_arch = "wasm32"))]
-    pub use crate::describe::{About, description, schemas};
+    pub use crate::describe::{About, ExportsOf, ExportsOfHttp, ExportsOfOthers, description, schemas};
     pub use crate::dispatch::census;
     pub use crate::plugin::Configured;
-    #[cfg(not(target_arch = "wasm32"))]
-    pub use crate::plugin::unused_exports;
     pub use crate::registration::{chosen, http, http_and_tcp_plugin, parsed, register, singleton, tcp_plugin};
     #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
     pub use crate::schema::{SchemaOf, WithSchema, WithoutSchema};

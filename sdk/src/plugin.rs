@@ -119,14 +119,13 @@ pub(crate) fn shared(plugin: Rc<impl Http>) -> impl Instance {
     adapter(plugin, Http::handle, Http::background)
 }
 
-/// The exports that nothing of a plugin for HTTP needs, so that the build takes them out of its module and the proxy does not
-/// enter it for nothing: without a handler the bytes of a response pass.
+/// Whether a plugin has a handler, as the compiler sees it.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn unused_exports<P: Http>() -> &'static [&'static str] {
+pub(crate) fn has_handler<P: Http>() -> bool {
     fn handles<P, F: 'static>(_: fn(Rc<P>, Request) -> F) -> bool {
         TypeId::of::<F>() != TypeId::of::<Pass>()
     }
-    if handles(P::handle) { &[] } else { &["proxy_on_response_body", "proxy_on_response_trailers"] }
+    handles(P::handle)
 }
 
 impl std::fmt::Debug for Configured {

@@ -122,12 +122,18 @@ macro_rules! __schemas {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __unused {
-    ($plugin:ident $({$($fields:tt)*})?) => {
-        $crate::__private::unused_exports::<$plugin>()
+    ($plugin:ident {$($fields:tt)*}) => {
+        $crate::__unused!($plugin, config = ())
     };
-    ($plugin:ty, config = $config:ty) => {
-        $crate::__private::unused_exports::<$plugin>()
+    ($plugin:ident) => {
+        $crate::__unused!($plugin, config = ())
     };
+    ($plugin:ty, config = $config:ty) => {{
+        use $crate::__private::{ExportsOfHttp as _, ExportsOfOthers as _};
+
+        // The first trait is found where the type is a plugin for HTTP, the second otherwise.
+        (&$crate::__private::ExportsOf::<$plugin>::new()).unused()
+    }};
     ($($other_kind:tt)*) => {
         &[]
     };

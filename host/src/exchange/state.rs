@@ -76,10 +76,10 @@ pub(crate) struct Half {
 }
 
 impl Exchange {
-    pub(crate) fn new(connection: Connection, plugins: usize, started: Duration, started_unix: Duration) -> Self {
+    pub(crate) fn new(connection: Connection, roots: &[usize], started: Duration, started_unix: Duration) -> Self {
         Self {
             connection,
-            filters: (0..plugins).map(Filter::new).collect(),
+            filters: roots.iter().copied().map(Filter::new).collect(),
             request: Half::default(),
             response: Half::default(),
             filter_state: FilterState::default(),

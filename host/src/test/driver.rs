@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::message::{Headers, Response};
 use super::tcp::{TcpRead, TcpWait};
 use super::{Finding, LogLevel, TraceLine};
+use crate::callback::Callback;
 
 /// A started proxy with its plugins, its upstream and its clusters.
 ///
@@ -63,6 +64,18 @@ pub trait Driver {
     fn tcp_read(&mut self, number: u64, until: TcpWait) -> Result<TcpRead, Failure> {
         let _ = (number, until);
         Err(Failure::Refused("this engine has no TCP connections".to_owned()))
+    }
+
+    /// Gives the plugin at that place, from 0 upwards, another configuration; exchanges under way keep the one they have.
+    fn reconfigure(&mut self, place: usize, configuration: Bytes) -> Result<(), Failure> {
+        let _ = (place, configuration);
+        Err(Failure::Refused("this engine configures plugins only when it starts".to_owned()))
+    }
+
+    /// Calls every plugin, by its root context, with what nothing has led to, as a proxy with a defect might.
+    fn stray(&mut self, callback: &dyn Fn(u32) -> Callback) -> Result<(), Failure> {
+        let _ = callback;
+        Err(Failure::Refused("this engine makes no mistakes on purpose".to_owned()))
     }
 
     /// Lets time pass, and everything happen that is due in it.

@@ -16,6 +16,7 @@ use super::{
     Samples, Setup, StartError, StatsTag, Surroundings, TcpRead, TcpServer, TcpWait, TraceLine,
 };
 use crate::abi::MetricKind;
+use crate::callback::Callback;
 use crate::clock::Clock;
 use crate::fault::CalloutFault;
 use crate::headers::HeaderMap;
@@ -617,6 +618,24 @@ impl Driver for Engine {
     fn waiting(&mut self, number: u64) -> bool {
         self.settle();
         self.talks.get(&number).is_some_and(|talk| talk.state == TalkState::Open)
+    }
+
+    fn reconfigure(&mut self, place: usize, configuration: Bytes) -> Result<(), Failure> {
+        for index in 0..self.serving {
+            let Some(worker) = self.workers.get_mut(index) else { break };
+            let outcome = worker.reconfigure(place, configuration.clone());
+            self.settle();
+            outcome.map_err(|error| Failure::Refused(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn stray(&mut self, callback: &dyn Fn(u32) -> Callback) -> Result<(), Failure> {
+        for worker in &mut self.workers {
+            worker.stray(callback);
+        }
+        self.settle();
+        Ok(())
     }
 
     fn advance(&mut self, time: Duration) {

@@ -18,6 +18,7 @@ use super::setup::{Builder, Cluster, Engine, Setup};
 use super::tcp::{TcpSeen, TcpServer};
 use super::tcp_client::TcpClient;
 use super::{Finding, TraceLine};
+use crate::callback::Callback;
 
 /// A proxy with plugins in it, between the test as a client and the test as the upstream.
 ///
@@ -200,6 +201,26 @@ impl Proxy {
     /// Lets time pass: at once in memory, really in Envoy.
     pub fn advance(&mut self, time: Duration) {
         self.driver.borrow_mut().advance(time);
+    }
+
+    /// Gives the plugin at that place of the chain, from 0 upwards, another configuration. Exchanges under way keep the
+    /// one that they have met. In memory only.
+    ///
+    /// # Errors
+    ///
+    /// The plugin refuses the configuration, and keeps the one it has; or the engine cannot.
+    pub fn reconfigure(&mut self, place: usize, configuration: impl Into<Bytes>) -> Result<(), Failure> {
+        self.driver.borrow_mut().reconfigure(place, configuration.into())
+    }
+
+    /// Calls every plugin, by its root context, with what nothing has led to, such as the answer to a callout that nobody
+    /// sent: what a plugin has to bear from a proxy with a defect. In memory only.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot.
+    pub fn stray(&mut self, callback: impl Fn(u32) -> Callback) -> Result<(), Failure> {
+        self.driver.borrow_mut().stray(&callback)
     }
 
     /// What the upstream saw, in order of arrival.

@@ -42,7 +42,7 @@ impl Worker {
     pub(crate) fn begin(&mut self, connection: Connection) -> ExchangeId {
         let clock = self.state.services.clock();
         let (now, unix) = (clock.now(), clock.unix());
-        let exchange = Exchange::new(connection, self.plugins.len(), now, unix);
+        let exchange = Exchange::new(connection, &self.roots, now, unix);
         self.state.exchanges.insert(exchange)
     }
 

@@ -80,6 +80,7 @@ impl Worker {
             }
         }
         self.state.exchanges.remove(id);
+        self.end_retired();
     }
 
     /// The filter's context; a filter that never saw the request gets one for its log.

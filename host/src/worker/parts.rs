@@ -14,6 +14,8 @@ use crate::services::Services;
 pub struct Worker {
     pub(crate) state: Home,
     pub(crate) plugins: Vec<Plugin>,
+    /// Which root context new exchanges of each plugin belong to.
+    pub(super) roots: Vec<usize>,
     pub(super) vms: Vec<Vm>,
 }
 

@@ -20,7 +20,7 @@ impl Worker {
     pub(super) fn tcp_begin(&mut self, connection: Connection) -> TcpId {
         self.state.last_tcp += 1;
         let id = TcpId(self.state.last_tcp);
-        self.state.tcp.insert(id, Box::new(Tcp::new(connection, self.plugins.len())));
+        self.state.tcp.insert(id, Box::new(Tcp::new(connection, &self.roots)));
         self.read_on(id, 0);
         id
     }
@@ -74,6 +74,7 @@ impl Worker {
             }
         }
         self.state.tcp.remove(&id);
+        self.end_retired();
     }
 
     /// Shows a new connection, and the bytes that there are, to the filters from `from` on.

@@ -17,6 +17,7 @@ mod bodies;
 mod callouts;
 mod calls;
 mod chains;
+mod configurations;
 mod failures;
 mod replies;
 

@@ -7,11 +7,8 @@ use super::parts::Worker;
 use super::plugin::{Code, FailPolicy, Plugin};
 use crate::abi::AbiVersion;
 use crate::callback::{Callback, Trap};
-use crate::callout::CalloutId;
-use crate::effect::Effect;
 use crate::ids::Ids;
-use crate::length::length;
-use crate::vm::{Owner, Running, VmData};
+use crate::vm::{Running, VmData};
 
 impl Worker {
     /// Starts the code of a VM.
@@ -46,46 +43,13 @@ impl Worker {
         Ok(())
     }
 
-    /// Creates, starts and configures a plugin's root context.
-    pub(super) fn start_root(&mut self, index: usize) -> Result<(), StartError> {
-        let Some(plugin) = self.plugins.get(index) else { return Ok(()) };
-        let name = plugin.name.clone();
-        let (vm_size, size) = (length(plugin.vm_configuration.len()), length(plugin.configuration.len()));
-        #[cfg(feature = "native")]
-        if let Code::Native(linked) = plugin.code {
-            linked.register().map_err(|reason| StartError::Load { plugin: name.clone(), reason })?;
-        }
-        let Some(vm) = self.state.roots.get(index).map(|root| root.vm) else { return Ok(()) };
-        let Some(context) = self.state.vms.get_mut(vm).map(|data| {
-            let context = data.ids.context();
-            data.contexts.insert(context, Owner::Root(index));
-            context
-        }) else {
-            return Ok(());
-        };
-        if let Some(root) = self.state.roots.get_mut(index) {
-            root.context = context;
-            root.tick = None;
-            root.next_tick = None;
-        }
-        let trap = |trap| StartError::Trap { plugin: name.clone(), trap };
-        self.enter(vm, Callback::ContextCreate { context, root: 0 }).map_err(trap)?;
-        if self.enter(vm, Callback::VmStart { root: context, config_len: vm_size }).map_err(trap)? == 0 {
-            return Err(StartError::VmStart { plugin: name });
-        }
-        if self.enter(vm, Callback::Configure { root: context, config_len: size }).map_err(trap)? == 0 {
-            return Err(StartError::Configure { plugin: name });
-        }
-        Ok(())
-    }
-
     /// Runs a callback and what it asked for; nothing if the VM has failed, now or before.
     pub(crate) fn call(&mut self, vm: usize, callback: Callback) -> Option<u32> {
         self.enter(vm, callback).ok()
     }
 
     /// As [`call`](Self::call), with the reason of a failure.
-    fn enter(&mut self, vm: usize, callback: Callback) -> Result<u32, Trap> {
+    pub(super) fn enter(&mut self, vm: usize, callback: Callback) -> Result<u32, Trap> {
         let failed = |reason: &str| Trap { function: callback.name(), reason: reason.to_owned() };
         if self.state.vms.get(vm).is_none_or(|data| data.failed) {
             return Err(failed("the VM has failed before"));
@@ -150,13 +114,7 @@ impl Worker {
             root.tick = None;
             root.next_tick = None;
         }
-        state.grpc_tokens.retain(|(root, _), _| !roots.contains(root));
-        let orphans: Vec<CalloutId> =
-            state.pending.iter().filter(|(_, pending)| roots.contains(&pending.root)).map(|(id, _)| *id).collect();
-        for id in orphans {
-            state.unexpect(id);
-            state.effects.push_back(Effect::CancelCallout(id));
-        }
+        state.give_up_callouts(&roots);
     }
 
     /// Gives a failed VM a new guest, if its policy and its pause allow it; whether the VM runs.
@@ -179,7 +137,7 @@ impl Worker {
             return false;
         }
         let roots: Vec<usize> = (0..self.state.roots.len())
-            .filter(|index| self.state.roots.get(*index).is_some_and(|root| root.vm == vm))
+            .filter(|index| self.state.roots.get(*index).is_some_and(|root| root.vm == vm && root.context != 0))
             .collect();
         for root in roots {
             if self.start_root(root).is_err() {
