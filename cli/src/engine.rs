@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use wasmplugin_host::envoy::{binary, config, process};
+use wasmplugin_host::recording::Recorder;
 use wasmplugin_host::test::LogLevel;
 use wasmplugin_host::wasm;
 use wasmplugin_host::worker::{Code, FailPolicy};
@@ -16,6 +17,7 @@ use wasmplugin_proxy::{Listener, Proxy, Routes, Settings};
 
 use crate::client;
 use crate::logger;
+use crate::secrets;
 use crate::workspace::Workspace;
 
 /// The cluster that requests go to.
@@ -137,6 +139,14 @@ impl Running {
         }
     }
 
+    /// What keeps recordings of exchanges; a real Envoy has none.
+    pub(crate) fn recorder(&self) -> Option<&Recorder> {
+        match self {
+            Self::Embedded(proxy) => Some(proxy.services().recorder()),
+            Self::Envoy(_) => None,
+        }
+    }
+
     /// Why it ended by itself, if it did.
     pub(crate) fn end(&self) -> Option<String> {
         match self {
@@ -205,6 +215,7 @@ fn settings(chain: &Chain) -> Result<Settings> {
     settings.listeners = vec![listener];
     settings.admin = Some(chain.admin);
     settings.workers = chain.workers;
+    settings.secrets = secrets::of_plugins(chain.plugins.iter().map(|plugin| plugin.configuration.as_str()));
     settings.clusters.extend(chain.clusters.iter().map(|(name, address)| cluster(name, *address)));
     Ok(settings)
 }

@@ -38,6 +38,7 @@ mod pull;
 mod push;
 mod registry;
 mod run;
+mod secrets;
 mod stop;
 mod table;
 mod test;

@@ -218,3 +218,36 @@ fn resources_and_modules_do_not_go_together() {
     let missing = wasmplugin(&["run", "/nowhere/a.yaml"]);
     assert!(missing.message().starts_with("cannot read `/nowhere/a.yaml`"), "{missing:#?}");
 }
+
+#[test]
+fn the_timeline_of_each_exchange_is_printed() {
+    let mut run = Going::start(&["run", &hello(), "--listen", "127.0.0.1:0", "--trace"]);
+    let address = address(&run.line_with("listens on")).to_owned();
+    let mut client = TcpStream::connect(&address).unwrap();
+    let request = "GET /a?access_token=hunter2hunter2 HTTP/1.1\r\nhost: h\r\nconnection: close\r\nauthorization: Bearer hunter2hunter2\r\n\r\n";
+    client.write_all(request.as_bytes()).unwrap();
+    client.read_to_string(&mut String::new()).unwrap();
+    run.line_with("#1 listener GET h/a?access_token=[redacted, 14 bytes] -> 200 in ");
+    run.line_with("-> request in: GET /a");
+    run.line_with("hello: response headers, continues");
+    run.line_with("sets response header x-hello: wasm");
+    run.line_with("<- response out: 200");
+    assert!(!run.seen.contains("hunter2"), "{}", run.seen);
+    assert_eq!(run.interrupt(), Some(0));
+}
+
+#[test]
+fn the_timeline_names_the_workload() {
+    let mesh = "kind: Mesh\nworkloads:\n- {name: web, labels: {app: web}, ports: [{port: 8080}]}\n- {name: client}\nservices:\n\
+                - {name: web, port: 80, targetPort: 8080, selector: {app: web}}\n";
+    let file = Scratch::new("mesh.yaml", mesh);
+    let mut run = Going::start(&["run", file.path(), "--trace"]);
+    run.line_with("client.default");
+    let address = listens(&run.line_with("calls services on port 80"));
+    assert!(ask(&address, "nobody").starts_with("HTTP/1.1 404"));
+    let line = run.line_with(" GET nobody/a -> 404 in ");
+    assert!(line.starts_with("client.default #1 "), "{line}");
+    run.line_with("the proxy answers 404, 0 bytes (route_not_found)");
+    assert_eq!(run.interrupt(), Some(0));
+    assert_eq!(wasmplugin(&["run", file.path(), "--trace", "--engine", "envoy"]).code, Some(2));
+}

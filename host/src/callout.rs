@@ -1,10 +1,12 @@
 //! Calls that plugins make to other clusters: what is asked, what can become of it, who waits for it.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::abi::{BufferKind, MapKind};
+use crate::exchange::ExchangeId;
 use crate::grpc::GrpcCall;
 use crate::headers::HeaderMap;
 
@@ -92,6 +94,18 @@ impl CalloutOutcome {
     }
 }
 
+impl fmt::Display for CalloutOutcome {
+    /// As recordings tell it: the status and the length of the body.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Response { headers, body, .. } => {
+                write!(f, "{}, {} bytes", headers.get_str(":status").unwrap_or("no status"), body.len())
+            }
+            Self::Failed => f.write_str("the connection broke, or the answer was too large"),
+        }
+    }
+}
+
 /// A callout on its way, as the worker remembers it.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -101,6 +115,17 @@ pub(crate) struct Pending {
     pub(crate) deadline: Option<Duration>,
     /// Where it stands, if it is a gRPC callout.
     pub(crate) grpc: Option<Box<GrpcCall>>,
+    /// For whom, if that exchange is recorded.
+    pub(crate) asked: Option<Box<Asked>>,
+}
+
+/// What a recording remembers of a callout until it is answered.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) exchange: ExchangeId,
+    pub(crate) place: usize,
+    pub(crate) cluster: String,
+    pub(crate) at: Duration,
 }
 
 /// The answer whose callback is running.

@@ -19,6 +19,11 @@ pub trait Load: fmt::Debug + Send + Sync {
     fn is_stand_in(&self) -> bool {
         false
     }
+
+    /// The module's name and the SHA-256 of its bytes, such as `sha256:2c26…`; nothing where there is no module.
+    fn identity(&self) -> Option<(&str, &str)> {
+        None
+    }
 }
 
 /// A started guest. One instance serves one worker, as in Envoy.

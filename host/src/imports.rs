@@ -95,6 +95,9 @@ impl VmState {
         if let Some(trace) = &mut self.trace {
             trace.push(TraceLine::call(import.name, arguments));
         }
+        if let Some(segment) = &mut self.segment {
+            segment.count(import.name);
+        }
         if let Some(limit) = self.options.limits.host_calls
             && self.running.calls > limit
         {

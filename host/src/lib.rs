@@ -44,9 +44,11 @@ pub mod module;
 pub mod native;
 mod options;
 pub mod pairs;
+mod percent;
 pub mod prometheus;
 mod properties;
 mod protobuf;
+pub mod recording;
 pub mod services;
 pub mod shared;
 pub mod stand_in;
@@ -58,6 +60,7 @@ mod trace_line;
 pub mod vm;
 #[cfg(feature = "wasm")]
 pub mod wasm;
+mod witness;
 pub mod worker;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::abi::LogLevel;
 use crate::clock::Clock;
 use crate::headers::HeaderMap;
 use crate::metrics::Metrics;
+use crate::recording::Recorder;
 use crate::shared::{Queues, SharedData};
 use crate::surroundings::{Listener, Node, Router, Routing};
 
@@ -67,6 +68,7 @@ struct Common {
     /// How many VMs there are of each id, over all workers.
     vms: Mutex<HashMap<Box<str>, usize>>,
     metrics: Metrics,
+    recorder: Recorder,
 }
 
 impl Services {
@@ -82,6 +84,7 @@ impl Services {
             queues: Queues::default(),
             vms: Mutex::default(),
             metrics: Metrics::default(),
+            recorder: Recorder::default(),
         };
         Self { proxy: Arc::new(proxy), node: Node::default(), listener: Listener::default(), router: None }
     }
@@ -158,6 +161,12 @@ impl Services {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.proxy.metrics
+    }
+
+    /// What keeps recordings of exchanges; switched off at first.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        &self.proxy.recorder
     }
 
     /// The proxy's identity.

@@ -40,6 +40,8 @@ pub struct Locality {
 /// What is known of the listener that the exchange came in through.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Listener {
+    /// Its name, for recordings; plugins do not learn it, as in Envoy.
+    pub name: Arc<str>,
     /// Whether its traffic comes to the workload or leaves it.
     pub direction: TrafficDirection,
     /// Its metadata.

@@ -22,9 +22,11 @@ use crate::limits::Limits;
 use crate::memory::Memory;
 use crate::metrics::MetricIds;
 use crate::options::Options;
+use crate::recording::Event;
 use crate::services::{LogRecord, Services};
 use crate::tcp::{Tcp, TcpId};
 use crate::trace_line::TraceLine;
+use crate::witness::{self, Segment};
 
 /// The state of one worker: it travels into the guest that is running and comes back with its answer.
 #[derive(Debug)]
@@ -54,6 +56,10 @@ pub struct VmState {
     pub(crate) counters: Counters,
     pub(crate) trace: Option<Vec<TraceLine>>,
     pub(crate) findings: Option<Vec<Finding>>,
+    /// Exchanges under way that are recorded.
+    pub(crate) recorded: usize,
+    /// The callback that is running, while an exchange is recorded.
+    pub(crate) segment: Option<Box<Segment>>,
 }
 
 /// One VM: what plugins of equal code, VM id and VM configuration share.
@@ -173,6 +179,8 @@ impl VmState {
             counters: Counters::default(),
             trace,
             findings,
+            recorded: 0,
+            segment: None,
         }
     }
 
@@ -195,7 +203,8 @@ impl VmState {
     }
 
     /// Logs a line in the name of the guest that is running.
-    pub fn log(&self, level: LogLevel, message: &[u8]) {
+    pub fn log(&mut self, level: LogLevel, message: &[u8]) {
+        self.watch(|| Event::Log { level, text: witness::text(message) });
         let vm_id = self.vms.get(self.running.vm).map_or("", |vm| &vm.vm_id);
         let (root, stream) = match self.actor() {
             Some(Owner::Root(root)) => (self.roots.get(root), false),
@@ -288,7 +297,9 @@ impl VmState {
         let delivery = self.running.delivery.take();
         let running =
             Running { vm, context: callback.context(), callback: Some(callback), delivery, ..Running::default() };
-        std::mem::replace(&mut self.running, running)
+        let outer = std::mem::replace(&mut self.running, running);
+        self.watch_callback(callback);
+        outer
     }
 
     /// Undoes [`before_callback`](Self::before_callback).
@@ -296,6 +307,7 @@ impl VmState {
         if let (Some(trace), Ok(answer)) = (&mut self.trace, result) {
             trace.push(TraceLine::leave(callback, *answer));
         }
+        self.watch_return(callback, result);
         let delivery = self.running.delivery.take();
         self.running = Running { delivery, ..outer };
     }

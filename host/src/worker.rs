@@ -355,6 +355,7 @@ impl Worker {
 
     /// Hands a callout's outcome to its plugin.
     fn deliver(&mut self, pending: &Pending, outcome: CalloutOutcome) {
+        self.state.watch_answer(pending.asked.as_deref(), || outcome.to_string());
         let Some(root) = self.state.roots.get_mut(pending.root) else { return };
         let (vm, context) = (root.vm, root.context);
         let (headers, body, trailers) = match outcome {

@@ -1,10 +1,10 @@
 //! `/config_dump` and `/server_info`: what the proxy is set up with, in the shape in which Envoy tells it.
 
 use serde_json::{Value, json};
-use wasmplugin_host::worker::{Code, FailPolicy, Plugin};
+use wasmplugin_host::worker::{Code, Plugin};
 
 use crate::board::{Board, Phase};
-use crate::listings::address;
+use crate::listings::{address, failure_policy};
 use crate::settings::{Cluster, Listener, Serves, Settings};
 
 /// Everything: bootstrap, clusters, listeners, and the plugins one by one.
@@ -137,11 +137,6 @@ fn singleton(plugin: &Plugin) -> Value {
 }
 
 fn config(plugin: &Plugin) -> Value {
-    let policy = match plugin.fail {
-        FailPolicy::Closed => "FAIL_CLOSED",
-        FailPolicy::Open | FailPolicy::OpenLater => "FAIL_OPEN",
-        FailPolicy::Reload => "FAIL_RELOAD",
-    };
     let code = match &plugin.code {
         Code::Wasm(load) => format!("{load:?}"),
         #[allow(unreachable_patterns, reason = "the other kind exists with a feature of the host only")]
@@ -156,11 +151,12 @@ fn config(plugin: &Plugin) -> Value {
             "@type": "type.googleapis.com/google.protobuf.StringValue",
             "value": String::from_utf8_lossy(&plugin.configuration),
         },
-        "failure_policy": policy,
+        "failure_policy": failure_policy(plugin.fail),
         "vm_config": {
             "vm_id": plugin.vm_id,
             "runtime": "wasmtime",
             "code": code,
+            "sha256": plugin.code.identity().map(|(_, digest)| digest.trim_start_matches("sha256:")),
             "environment_variables": variables,
         },
     })

@@ -88,7 +88,8 @@ impl Hub {
             inbox: Inbox::waking(Arc::new(move || wake.notify_one())),
             ..Options::default()
         };
-        let mut services = thread.services.beside().with_listener(settings.facts.clone());
+        let facts = surroundings::Listener { name: settings.name.as_str().into(), ..settings.facts.clone() };
+        let mut services = thread.services.beside().with_listener(facts);
         if let Serves::Http(routes) = &settings.serves {
             let routes = routes.clone();
             services = services.with_router(move |headers| routes.look(headers));

@@ -10,7 +10,8 @@
 //!   lets pass (`service`, `exchange`, `upload`, `lane`). A TCP connection has a reader and a writer per side (`tcp`,
 //!   `tcp_lane`).
 //! * Everything else is about one noun each: `connection`, `client`, `upstream`, `callout`, `timer`, `tls`, `identity`;
-//!   the admin port's pages are `prometheus`, `listings`, `levels`, `config_dump`, on what `stats` counts.
+//!   the admin port's pages are `prometheus`, `listings`, `levels`, `config_dump`, on what `stats` counts; and `page`,
+//!   `exchanges` and `replay`, which `visitor` guards, on what the host has recorded.
 
 mod activity;
 mod admin;
@@ -23,6 +24,7 @@ mod connection;
 mod date;
 mod error;
 mod exchange;
+mod exchanges;
 mod front;
 mod grpc;
 mod headers;
@@ -33,9 +35,11 @@ mod levels;
 mod listener;
 mod listings;
 mod numbers;
+mod page;
 mod plugin_log;
 mod prometheus;
 mod proxy;
+mod replay;
 mod request_ids;
 mod routes;
 mod service;
@@ -51,6 +55,7 @@ mod tls;
 mod trial;
 mod upload;
 mod upstream;
+mod visitor;
 mod worker_thread;
 
 pub use activity::Activity;

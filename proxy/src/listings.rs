@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use wasmplugin_host::abi::MetricKind;
+use wasmplugin_host::worker::FailPolicy;
 
 use crate::admin::{Answer, Query};
 use crate::board::Board;
@@ -78,6 +79,37 @@ pub(crate) fn stats(board: &Board, query: &Query<'_>) -> Answer {
         return Answer::json(&json!({"stats": stats.collect::<Vec<_>>()}));
     }
     Answer::text(all.iter().map(|(name, value)| format!("{name}: {value}\n")).collect())
+}
+
+/// The plugins of every listener in their order, and those that run once per proxy.
+pub(crate) fn modules(board: &Board) -> Value {
+    let settings = board.settings();
+    let chains = settings.listeners.iter().map(|listener| (listener.name.as_str(), &listener.plugins));
+    let chains = chains.chain([("singletons", &settings.singletons)]);
+    let modules = chains.flat_map(|(listener, plugins)| {
+        plugins.iter().enumerate().map(move |(place, plugin)| {
+            let (module, digest) = plugin.code.identity().unzip();
+            json!({
+                "listener": listener,
+                "place": place,
+                "plugin": plugin.name,
+                "root_id": plugin.root_id,
+                "module": module,
+                "digest": digest,
+                "failure_policy": failure_policy(plugin.fail),
+            })
+        })
+    });
+    json!({"modules": modules.collect::<Vec<_>>()})
+}
+
+/// A policy as Envoy's configuration has it.
+pub(crate) const fn failure_policy(policy: FailPolicy) -> &'static str {
+    match policy {
+        FailPolicy::Closed => "FAIL_CLOSED",
+        FailPolicy::Open | FailPolicy::OpenLater => "FAIL_OPEN",
+        FailPolicy::Reload => "FAIL_RELOAD",
+    }
 }
 
 /// An address as Envoy's configuration has it.

@@ -43,6 +43,7 @@ impl Proxy {
         let port = settings.admin.map(|address| Bound::new("admin port", address)).transpose()?;
         let services = Services::new(Clock::system(), plugin_log::sink()).with_node(settings.node.clone());
         services.set_log_level(settings.log_level);
+        services.recorder().protect(settings.secrets.clone());
         services.set_clusters(settings.clusters.iter().map(|cluster| cluster.name.clone()));
         let (settings, rejections) = trial::settled(settings, None)?;
         let (settings, services) = (Arc::new(settings), Arc::new(services));
@@ -84,6 +85,7 @@ impl Proxy {
         self.prepare(&settings)?;
         let services = &self.board.services;
         services.set_clusters(settings.clusters.iter().map(|cluster| cluster.name.clone()));
+        services.recorder().protect(settings.secrets.clone());
         if settings.log_level != old.log_level {
             // Otherwise what was set on the admin port stays.
             services.set_log_level(settings.log_level);

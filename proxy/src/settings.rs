@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wasmplugin_host::limits::Limits;
 use wasmplugin_host::prometheus::StatsTag;
+use wasmplugin_host::recording::Secrets;
 use wasmplugin_host::surroundings::{self, Node};
 use wasmplugin_host::worker::Plugin;
 
@@ -48,6 +49,8 @@ pub struct Settings {
     pub node: Node,
     /// What becomes a label of a plugin's metric.
     pub stats_tags: Vec<StatsTag>,
+    /// What recordings must not contain; they are switched on at the admin port, or by `Proxy::services`.
+    pub secrets: Secrets,
 }
 
 /// What happens where a plugin refuses to start.
@@ -222,6 +225,7 @@ impl Settings {
             log_level: 2,
             node: Node::default(),
             stats_tags: Vec::new(),
+            secrets: Secrets::default(),
         }
     }
 

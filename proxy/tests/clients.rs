@@ -30,6 +30,13 @@ impl Client {
         Self::over(TcpStream::connect(address).unwrap())
     }
 
+    /// A connection to a server that may take its time.
+    pub(crate) fn patient(address: SocketAddr, patience: Duration) -> Self {
+        let client = Self::connect(address);
+        client.0.get_ref().set_read_timeout(Some(patience)).unwrap();
+        client
+    }
+
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();

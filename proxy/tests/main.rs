@@ -10,14 +10,17 @@
 
 mod admin;
 mod bodies;
+mod browser;
 mod callouts;
 mod clients;
+mod exchanges;
 mod grpc;
 mod http2;
 mod lifecycle;
 mod load;
 mod mesh;
 mod modules;
+mod page;
 mod plain;
 mod plugins;
 mod servers;

@@ -79,6 +79,21 @@ pub(crate) fn buffers() -> String {
     module("", r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.eqz (local.get 2)))"#)
 }
 
+/// Answers requests without the header `x-pass` with 403 by itself.
+pub(crate) fn guards() -> String {
+    module(
+        &format!("{GET_HEADER} {REPLY}"),
+        r#"(data (i32.const 0) "x-pass")
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+          (if (result i32) (i32.eqz (call $get (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 4096) (i32.const 4100)))
+            (then (i32.const 0))
+            (else
+              (drop (call $reply (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+                (i32.const 0) (i32.const 0) (i32.const -1)))
+              (i32.const 1))))"#,
+    )
+}
+
 /// Answers every request with 418 by itself.
 pub(crate) fn replies() -> String {
     module(

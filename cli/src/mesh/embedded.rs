@@ -16,6 +16,7 @@ use wasmplugin_proxy::{
 
 use super::modules::{Failure, Library};
 use super::plan::{self, Side, Tls};
+use crate::secrets;
 
 /// The proxy's settings, and what went wrong with modules, for people.
 pub(crate) fn settings(proxy: &plan::Proxy, library: &mut Library) -> Result<(Settings, Vec<String>)> {
@@ -46,6 +47,7 @@ pub(crate) fn settings(proxy: &plan::Proxy, library: &mut Library) -> Result<(Se
             locality: surroundings::Locality::default(),
         },
         stats_tags: tags.collect::<Result<_, _>>().map_err(anyhow::Error::msg)?,
+        secrets: secrets::of_plugins(proxy.plugins().map(|plugin| plugin.configuration.as_str())),
         ..Settings::new(first)
     };
     notes.sort();

@@ -237,6 +237,13 @@ impl Mesh {
         self.proxies.iter().find_map(|started| started.running.end())
     }
 
+    /// Records exchanges from now on, in every proxy that can.
+    pub(crate) fn record(&self) {
+        for recorder in self.proxies.iter().filter_map(|started| started.running.recorder()) {
+            recorder.switch(true);
+        }
+    }
+
     /// Hands on what plugins have logged.
     pub(crate) fn relay_log(&self) {
         for started in &self.proxies {

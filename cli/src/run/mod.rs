@@ -1,6 +1,7 @@
 //! The verb `run`: modules on real sockets, in front of an upstream; or a whole mesh from Istio's resources.
 
 mod mesh;
+mod trace;
 mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use wasmplugin_host::module::Module;
+use wasmplugin_host::recording::Recorder;
 use wasmplugin_host::test::{Answer, LogLevel, LogLine, Proxy, Request};
 use wasmplugin_host::worker::FailPolicy;
 
@@ -18,6 +20,7 @@ use crate::exit::{self, Exit};
 use crate::logger;
 use crate::output;
 use crate::stop::Stop;
+use trace::Trace;
 use upstream::Upstream;
 
 /// How often the proxy and its log are looked at.
@@ -35,6 +38,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 #[command(after_help = "Examples:
   cargo wasmplugin run target/modules/hello.wasm
   cargo wasmplugin run examples/mesh --watch
+  cargo wasmplugin run examples/mesh --trace
   cargo wasmplugin run hello.wasm --upstream localhost:3000 --listen 0.0.0.0:8080
   cargo wasmplugin run external-auth.wasm --config '{\"cluster\": \"auth\", \"timeout\": \"250ms\"}' \\
       --cluster auth=localhost:9000 --engine envoy
@@ -46,6 +50,10 @@ pub(crate) struct Arguments {
     /// Take changes of files, modules and their sources at once, without dropping a request; with YAML only.
     #[arg(long)]
     watch: bool,
+    /// Print what happens to each exchange: what every plugin saw, changed, asked for, decided and logged, and how long it
+    /// took. The admin page (`/ui` on the admin interface) shows the same.
+    #[arg(long)]
+    trace: bool,
     /// A module's configuration: JSON, or a file of it; once per module, '' for none.
     #[arg(long = "config", value_name = "FILE|JSON")]
     configurations: Vec<String>,
@@ -74,6 +82,11 @@ pub(crate) struct Arguments {
 
 /// Runs until Ctrl-C.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    if arguments.trace && arguments.engine == Engine::Envoy {
+        exit::usage(
+            "`--trace` is for the embedded proxy: an Envoy does not tell what happens between plugins".to_owned(),
+        );
+    }
     if arguments.modules.iter().any(|path| is_resource(path)) {
         let alone =
             arguments.configurations.is_empty() && arguments.upstream.is_none() && arguments.clusters.is_empty();
@@ -83,7 +96,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
                     .to_owned(),
             );
         }
-        return mesh::run(&arguments.modules, arguments.engine, arguments.watch, &envoy_folder());
+        let wishes = mesh::Wishes { watch: arguments.watch, trace: arguments.trace };
+        return mesh::run(&arguments.modules, arguments.engine, wishes, &envoy_folder());
     }
     if arguments.watch {
         exit::usage("`--watch` needs resources: a folder with a `kind: Mesh` and a WasmPlugin".to_owned());
@@ -104,6 +118,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         Ok(proxy) => proxy,
         Err(error) => return Err(blame(&chain, error)),
     };
+    let trace = if arguments.trace { proxy.recorder() } else { None };
+    if let Some(recorder) = trace {
+        recorder.switch(true);
+    }
     logger::show_plugins();
     let stop = Stop::listen()?;
     output::print(&format!(
@@ -112,7 +130,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         proxy.address(),
         proxy.admin(),
     ))?;
-    attend(&proxy, stop)?;
+    attend(&proxy, stop, trace)?;
     proxy.stop();
     Ok(Exit::Success)
 }
@@ -180,10 +198,14 @@ fn blame(chain: &Chain, error: anyhow::Error) -> anyhow::Error {
 }
 
 /// Shows what plugins say until somebody wants to stop, or the proxy ends by itself.
-fn attend(proxy: &Running, mut stop: Stop) -> Result<()> {
+fn attend(proxy: &Running, mut stop: Stop, recorder: Option<&Recorder>) -> Result<()> {
+    let mut trace = Trace::default();
     loop {
         let stopping = stop.within(GLANCE);
         proxy.relay_log();
+        if let Some(recorder) = recorder {
+            trace.show(recorder, "")?;
+        }
         if let Some(reason) = proxy.end() {
             bail!("the proxy has ended by itself: {reason}");
         }

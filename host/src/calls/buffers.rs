@@ -7,6 +7,7 @@ use crate::abi::{BufferKind, Status};
 use crate::callback::Callback;
 use crate::filter::{Buffer, Direction};
 use crate::memory::Memory;
+use crate::recording::Event;
 use crate::vm::VmState;
 
 pub(crate) fn get_bytes(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
@@ -59,10 +60,13 @@ pub(crate) fn set_bytes(state: &mut VmState, memory: &mut dyn Memory, arguments:
         return Err(Status::BadArgument);
     }
     let flow = exchange.filters.get_mut(place).ok_or(Status::BadArgument)?.flow_mut(direction);
-    if flow.body_open() && flow.window.replace(size(start), size(len), bytes) {
-        return Ok(());
+    let before = flow.window.len();
+    if !flow.body_open() || !flow.window.replace(size(start), size(len), bytes) {
+        return Err(Status::BadArgument);
     }
-    Err(Status::BadArgument)
+    let after = flow.window.len();
+    state.watch(|| Event::Body { response: direction == Direction::Response, before, after });
+    Ok(())
 }
 
 fn buffer_kind(argument: u64) -> Result<BufferKind, Status> {

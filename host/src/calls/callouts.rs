@@ -22,6 +22,9 @@ pub(crate) fn http_call(state: &mut VmState, memory: &mut dyn Memory, arguments:
     let body = memory.read(body, body_len)?;
     let trailers = memory.read(trailers, trailers_len)?;
     let begun = begin(state, cluster, headers, body, trailers, number(timeout));
+    if let Err(status) = begun {
+        state.watch_no_callout(cluster, status);
+    }
     // The token is written on failure too, as 0.
     give_u32(memory, *begun.as_ref().unwrap_or(&0), out)?;
     begun.map(drop)
@@ -48,13 +51,15 @@ fn begin(
         map.set(b"content-length", body.len().to_string().as_bytes());
     }
     let root = state.root().ok_or(Status::BadArgument)?;
+    let asked = state.watch_callout(cluster, &map);
     let now = state.services.clock().now();
     let vm = state.vm_mut().ok_or(Status::InternalFailure)?;
     let (token, generation) = (vm.ids.token(TokenKind::Http), vm.generation);
     let timeout = (timeout != 0).then(|| Duration::from_millis(timeout.into()));
     state.last_callout += 1;
     let id = CalloutId(state.last_callout);
-    state.expect(id, Pending { root, generation, token, deadline: timeout.map(|timeout| now + timeout), grpc: None });
+    let deadline = timeout.map(|timeout| now + timeout);
+    state.expect(id, Pending { root, generation, token, deadline, grpc: None, asked });
     let request = CalloutRequest {
         cluster: cluster.to_owned(),
         headers: map,

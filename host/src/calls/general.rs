@@ -66,6 +66,7 @@ pub(crate) fn set_effective_context(state: &mut VmState, _: &mut dyn Memory, arg
         return Err(Status::BadArgument);
     }
     state.running.effective = context;
+    state.watch_turn();
     Ok(())
 }
 

@@ -72,13 +72,14 @@ fn begin(state: &mut VmState, asked: &Asked<'_>, call: GrpcCall) -> Result<(Call
     let now = state.services.clock().now();
     let timeout = (asked.timeout != 0).then(|| Duration::from_millis(asked.timeout.into()));
     let headers = headers(&service, asked, timeout);
+    let recorded = state.watch_callout(&service.cluster, &headers);
     let kind = if call.stream { TokenKind::GrpcStream } else { TokenKind::GrpcCall };
     let vm = state.vm_mut().ok_or(Status::InternalFailure)?;
     let (token, generation) = (vm.ids.token(kind), vm.generation);
     state.last_callout += 1;
     let id = CalloutId(state.last_callout);
     let deadline = timeout.map(|timeout| now + timeout);
-    state.expect(id, Pending { root, generation, token, deadline, grpc: Some(Box::new(call)) });
+    state.expect(id, Pending { root, generation, token, deadline, grpc: Some(Box::new(call)), asked: recorded });
     state.effects.push_back(Effect::Grpc { id, request: GrpcRequest { cluster: service.cluster, headers, timeout } });
     Ok((id, token))
 }

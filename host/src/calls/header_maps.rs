@@ -148,9 +148,15 @@ fn writable(state: &mut VmState, kind: MapKind) -> Option<&mut HeaderMap> {
 }
 
 fn change(state: &mut VmState, kind: MapKind, change: impl FnOnce(&mut HeaderMap)) -> Answer {
+    let watched = state.is_watched();
     match writable(state, kind) {
         Some(map) => {
+            let before = watched.then(|| map.clone());
             change(map);
+            if let Some(before) = before {
+                let after = map.clone();
+                state.watch_headers(kind, &before, &after);
+            }
             if kind == MapKind::RequestHeaders {
                 // Up to ABI 0.2.1, the newest there is, every such change does this.
                 streams::forget_route(state);

@@ -4,7 +4,9 @@ use super::{Answer, give, take};
 use crate::abi::Status;
 use crate::filter_state::{Declaration, FilterState};
 use crate::memory::Memory;
+use crate::recording::Event;
 use crate::vm::VmState;
+use crate::witness;
 
 pub(crate) fn get(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
     let [path, path_len, out, out_len] = take(arguments)?;
@@ -33,7 +35,9 @@ pub(crate) fn set(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64
     let [path, path_len, value, value_len] = take(arguments)?;
     let (path, value) = (memory.read(path, path_len)?, memory.read(value, value_len)?);
     let declared = state.vm().and_then(|vm| vm.declared.get(path)).cloned();
-    objects(state)?.set(path, value, declared.as_ref())
+    objects(state)?.set(path, value, declared.as_ref())?;
+    state.watch(|| Event::Stored { path: witness::text(path), length: value.len() });
+    Ok(())
 }
 
 /// Makes one of Envoy's own objects in the filter state.

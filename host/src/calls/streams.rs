@@ -8,6 +8,7 @@ use crate::exchange::{ExchangeId, LocalReply};
 use crate::filter::Direction;
 use crate::memory::Memory;
 use crate::pairs;
+use crate::recording::Event;
 use crate::vm::{Deferred, Owner, VmState};
 
 pub(crate) fn continue_stream(state: &mut VmState, _: &mut dyn Memory, arguments: &[u64]) -> Answer {
@@ -28,6 +29,7 @@ pub(crate) fn close_stream(state: &mut VmState, _: &mut dyn Memory, arguments: &
         Some(StreamKind::Request | StreamKind::Response) => {
             if let Some((id, _)) = stream(state) {
                 state.lint_close();
+                state.watch(|| Event::Closed);
                 state.deferred.push_back(Deferred::Close(id));
             }
         }
@@ -80,6 +82,7 @@ pub(crate) fn send_local_response(state: &mut VmState, memory: &mut dyn Memory, 
         grpc_status: Some(number(grpc)).filter(|status| *status <= 16),
     };
     state.lint_reply(id, place);
+    state.watch(|| Event::Reply((&reply).into()));
     state.deferred.push_back(Deferred::Reply(id, place, Box::new(reply)));
     Ok(())
 }
@@ -88,6 +91,7 @@ pub(crate) fn send_local_response(state: &mut VmState, memory: &mut dyn Memory, 
 fn go_on(state: &mut VmState, direction: Direction) {
     let Some((id, place)) = stream(state) else { return };
     state.lint_continue(id, place, direction);
+    state.watch(|| Event::Continued { response: direction == Direction::Response });
     if let Some(filter) = state.exchanges.get_mut(id).and_then(|exchange| exchange.filters.get_mut(place)) {
         let request = &mut filter.request;
         request.map_open = false;

@@ -34,10 +34,15 @@ pub struct Backend {
 impl Backend {
     /// Listens on a free port of the loopback; a cluster that is unreachable gets an address, and no server.
     pub fn start(cluster: Cluster) -> io::Result<Self> {
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), cluster)
+    }
+
+    /// As [`start`](Self::start), at that address.
+    pub fn start_at(address: SocketAddr, cluster: Cluster) -> io::Result<Self> {
         if !cluster.is_reachable() {
             return Ok(Self { address: NOBODY, shared: None });
         }
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Connections::default());
         let state = Arc::clone(&shared);

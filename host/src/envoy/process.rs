@@ -129,13 +129,7 @@ impl Process {
 
     /// The CPU time that all of Envoy's threads have used so far; Linux only.
     pub fn cpu_time(&self) -> io::Result<Duration> {
-        let mut nanoseconds = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.id()?))? {
-            let used = fs::read_to_string(thread?.path().join("schedstat"))?;
-            let used = used.split_whitespace().next().and_then(|used| used.parse::<u64>().ok());
-            nanoseconds += used.ok_or_else(|| io::Error::other("the kernel does not tell the time of threads"))?;
-        }
-        Ok(Duration::from_nanos(nanoseconds))
+        cpu_time(self.id()?)
     }
 
     /// What Envoy says.
@@ -234,6 +228,17 @@ impl Drop for Process {
         // The watchdog kills Envoy without mercy, so this does not wait long.
         let _ended = self.watchdog.wait();
     }
+}
+
+/// The CPU time that all threads of a process have used so far; Linux only.
+pub fn cpu_time(process: u32) -> io::Result<Duration> {
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let used = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let used = used.split_whitespace().next().and_then(|used| used.parse::<u64>().ok());
+        nanoseconds += used.ok_or_else(|| io::Error::other("the kernel does not tell the time of threads"))?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
 }
 
 /// What of a record tells a reader why Envoy refused to start.

@@ -7,6 +7,7 @@ use crate::connection::Connection;
 use crate::filter::{Direction, Filter};
 use crate::filter_state::FilterState;
 use crate::headers::HeaderMap;
+use crate::recording::Tape;
 use crate::surroundings::{Metadata, Routing, UpstreamHost};
 
 /// Names one exchange within a worker; never reused.
@@ -52,6 +53,8 @@ pub(crate) struct Exchange {
     /// `proxy_on_log` runs: both maps can be read again, nothing can be changed.
     pub(crate) logging: bool,
     pub(crate) ending: bool,
+    /// What is recorded of it, if that is wanted.
+    pub(crate) tape: Option<Box<Tape>>,
 }
 
 /// One direction of an exchange.
@@ -98,6 +101,7 @@ impl Exchange {
             upstream_open: false,
             logging: false,
             ending: false,
+            tape: None,
         }
     }
 

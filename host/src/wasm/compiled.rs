@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, ExternType, Instance, InstancePre, Linker, Memory, Store, Table};
 
 use super::code_cache::CodeCache;
@@ -21,6 +22,7 @@ struct Compiled {
     engine: &'static Engine,
     plan: Plan,
     meter: Option<Arc<FuelMeter>>,
+    digest: OnceLock<String>,
 }
 
 /// How an instance comes about.
@@ -91,7 +93,7 @@ impl Module {
             Plan::Each(Box::new(linker), compiled)
         };
         let meter = settings.fuel.then(Arc::default);
-        Ok(Module(Arc::new(Compiled { source, engine, plan, meter })))
+        Ok(Module(Arc::new(Compiled { source, engine, plan, meter, digest: OnceLock::new() })))
     }
 
     /// The file that the module was read from, or the name it was given.
@@ -110,6 +112,15 @@ impl Module {
     #[must_use]
     pub fn source(&self) -> &module::Module {
         &self.0.source
+    }
+
+    /// The SHA-256 of the module as it was read, such as `sha256:2c26…`.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        self.0.digest.get_or_init(|| {
+            let bytes = Sha256::digest(self.0.source.bytes());
+            bytes.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+        })
     }
 
     /// The fuel used so far by all instances, if [`Settings::fuel`] was set.

@@ -28,4 +28,8 @@ impl Load for Module {
         let (state, started) = WasmGuest::start(self, state);
         (state, started.map(|guest| Box::new(guest) as Box<dyn Guest>))
     }
+
+    fn identity(&self) -> Option<(&str, &str)> {
+        Some((self.name(), self.digest()))
+    }
 }

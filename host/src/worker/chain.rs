@@ -13,6 +13,7 @@ use crate::filter::{Buffer, Direction, Flow};
 use crate::headers::HeaderMap;
 use crate::length::length;
 use crate::options::EndStyle;
+use crate::recording::Leg;
 use crate::tcp::Peer;
 use crate::vm::{Deferred, Owner};
 
@@ -43,7 +44,9 @@ impl Worker {
         let clock = self.state.services.clock();
         let (now, unix) = (clock.now(), clock.unix());
         let exchange = Exchange::new(connection, &self.roots, now, unix);
-        self.state.exchanges.insert(exchange)
+        let id = self.state.exchanges.insert(exchange);
+        self.state.watch_begin(id);
+        id
     }
 
     pub(crate) fn headers_in(&mut self, id: ExchangeId, direction: Direction, headers: HeaderMap, end: bool) {
@@ -59,6 +62,7 @@ impl Worker {
         half.came_end = end;
         exchange.answered(direction);
         let first = exchange.first(direction);
+        self.state.watch_message(id, if direction == Direction::Request { Leg::RequestIn } else { Leg::ResponseIn });
         self.pass_headers(id, direction, first);
     }
 
@@ -430,7 +434,7 @@ impl Worker {
         }
         if !std::mem::replace(&mut filter.refused, true) {
             filter.replied = true;
-            self.local_reply(id, LocalReply::failed_stream());
+            self.own_reply(id, LocalReply::failed_stream());
         }
         Ready::Over
     }
@@ -486,12 +490,13 @@ impl Worker {
             return;
         }
         if let Some(reply) = exchange.refused(direction) {
-            return self.local_reply(id, reply);
+            return self.own_reply(id, reply);
         }
         match direction {
             Direction::Request => self.state.route(id),
             Direction::Response => self.state.sign(id),
         }
+        self.state.watch_message(id, if direction == Direction::Request { Leg::RequestOut } else { Leg::ResponseOut });
         let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
         let half = exchange.half_mut(direction);
         let Some(headers) = half.headers.clone() else { return };

@@ -79,6 +79,7 @@ impl Worker {
                 }
             }
         }
+        self.state.watch_end(id);
         self.state.exchanges.remove(id);
         self.end_retired();
     }

@@ -9,6 +9,7 @@ use crate::effect::{Effect, UpstreamFailure};
 use crate::grpc::{GrpcCall, code};
 use crate::headers::HeaderMap;
 use crate::length::length;
+use crate::percent;
 
 /// How a call ended by the server's own word is explained.
 const BY_THE_SERVER: &str = "via_upstream";
@@ -50,7 +51,7 @@ impl Worker {
     /// The trailers of a gRPC callout's answer have come, and with them its status.
     pub fn grpc_trailers(&mut self, id: CalloutId, trailers: HeaderMap) {
         let status = trailers.get_str("grpc-status").and_then(|status| status.parse().ok()).unwrap_or(code::UNKNOWN);
-        let message = trailers.get(b"grpc-message").map(|text| percent_decoded(text)).unwrap_or_default();
+        let message = trailers.get(b"grpc-message").map(|text| percent::decoded(text)).unwrap_or_default();
         self.grpc_ends(id, trailers, status, &message, BY_THE_SERVER);
     }
 
@@ -105,6 +106,7 @@ impl Worker {
         // The plugin may have given it up meanwhile.
         let Some(mut pending) = self.state.unexpect(id) else { return };
         let Some(mut call) = pending.grpc.take() else { return };
+        self.state.watch_answer(pending.asked.as_deref(), || format!("gRPC status {status}"));
         let token = (pending.root, pending.token);
         if call.stream {
             // Measured: Envoy knows a stream until its plugin closes it, also when the peer has ended it long ago; and
@@ -197,26 +199,12 @@ fn explained(message: &[u8], details: &str) -> Bytes {
     }
 }
 
-/// A `grpc-message`, in which `%XX` stands for any byte.
-fn percent_decoded(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&byte, after)) = rest.split_first() {
-        let digits = after.first_chunk::<2>().filter(|_| byte == b'%');
-        let value = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        out.push(value.unwrap_or(byte));
-        rest = after.get(if value.is_some() { 2.. } else { 0.. }).unwrap_or_default();
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_decoded_and_explained() {
-        assert_eq!(percent_decoded(b"no%0a100%25 %zz%4"), b"no\n100% %zz%4");
+    fn messages_are_explained() {
         assert_eq!(explained(b"nope msg", BY_THE_SERVER), "nope msg{via_upstream}");
         assert_eq!(explained(b"", BY_THE_SERVER), "via_upstream");
     }

@@ -89,6 +89,16 @@ impl Code {
         }
     }
 
+    /// The module's name and digest, as [`Load::identity`] has them.
+    #[must_use]
+    pub fn identity(&self) -> Option<(&str, &str)> {
+        match self {
+            #[cfg(feature = "native")]
+            Self::Native(_) => None,
+            Self::Wasm(load) => load.identity(),
+        }
+    }
+
     pub(super) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             #[cfg(feature = "native")]

@@ -6,6 +6,7 @@ use super::parts::Worker;
 use crate::effect::{Effect, Item, UpstreamFailure};
 use crate::exchange::{ExchangeId, LocalReply};
 use crate::filter::{Buffer, Direction};
+use crate::recording::Leg;
 
 impl Worker {
     /// Ends the exchange with a reply of the proxy's own.
@@ -59,6 +60,12 @@ impl Worker {
         if let Some(exchange) = self.state.exchanges.get_mut(id) {
             exchange.upstream_open = false;
         }
+        self.own_reply(id, reply);
+    }
+
+    /// A reply that no plugin has asked for.
+    pub(super) fn own_reply(&mut self, id: ExchangeId, reply: LocalReply) {
+        self.state.watch_reply(id, &reply);
         self.local_reply(id, reply);
     }
 
@@ -74,12 +81,12 @@ impl Worker {
             exchange.details = "upstream_reset_after_response_started{protocol_error}".to_owned();
             return self.cut(id);
         }
-        self.local_reply(id, LocalReply::upstream_failure(failure));
+        self.own_reply(id, LocalReply::upstream_failure(failure));
     }
 
     /// A filter has collected more than it may.
     pub(super) fn too_large(&mut self, id: ExchangeId, direction: Direction) {
-        self.local_reply(
+        self.own_reply(
             id,
             match direction {
                 Direction::Request => LocalReply::text(413, "Payload Too Large", "request_payload_too_large"),
@@ -91,6 +98,7 @@ impl Worker {
     /// Sends a reply past all filters.
     fn send_directly(&mut self, id: ExchangeId, body: Bytes) {
         self.state.sign(id);
+        self.state.watch_message(id, Leg::ResponseOut);
         let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
         let half = &mut exchange.response;
         half.aborted = true;

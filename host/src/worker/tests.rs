@@ -19,6 +19,7 @@ mod calls;
 mod chains;
 mod configurations;
 mod failures;
+mod recordings;
 mod replies;
 
 /// A worker with everything around it that a test looks at.

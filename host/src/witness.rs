@@ -1,0 +1,247 @@
+//! What the host notices for recordings: messages at the ends of the chain, and callbacks with what they do.
+//!
+//! Nothing of it happens for exchanges that are not recorded; where none is, a callback costs one comparison, and a host call
+//! another one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::abi::{MapKind, Status};
+use crate::callback::{Callback, Trap};
+use crate::callout::Asked;
+use crate::exchange::{ExchangeId, LocalReply};
+use crate::filter::Direction;
+use crate::headers::HeaderMap;
+use crate::recording::{Answer, Decision, End, Event, Leg, Message, Reply, Step, What};
+use crate::vm::{Owner, VmState};
+
+/// Events that are kept of one callback.
+const EVENTS: usize = 256;
+/// Bytes of a text that are looked at.
+const TEXT: usize = 64 * 1024;
+
+/// The callback that is running, as far as it acts for one exchange.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    callback: Callback,
+    /// The exchange, with the plugin's place; nothing while it acts for the plugin itself.
+    whose: Option<(ExchangeId, usize)>,
+    at: Duration,
+    began: Instant,
+    events: Vec<Event>,
+    omitted: usize,
+    calls: Vec<(&'static str, u32)>,
+}
+
+impl Segment {
+    fn new(callback: Callback, whose: Option<(ExchangeId, usize)>, at: Duration) -> Self {
+        let began = Instant::now();
+        Self { callback, whose, at, began, events: Vec::new(), omitted: 0, calls: Vec::new() }
+    }
+
+    /// A host call is made.
+    pub(crate) fn count(&mut self, name: &'static str) {
+        match self.calls.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => self.calls.push((name, 1)),
+        }
+    }
+}
+
+/// Callbacks.
+impl VmState {
+    pub(crate) fn watch_callback(&mut self, callback: Callback) {
+        if self.recorded > 0 {
+            let at = self.services.clock().now();
+            self.segment = Some(Box::new(Segment::new(callback, self.acting_for(), at)));
+        }
+    }
+
+    /// The guest acts for somebody else from here on.
+    pub(crate) fn watch_turn(&mut self) {
+        let whose = self.acting_for();
+        let Some(segment) = self.segment.take_if(|segment| segment.whose != whose) else { return };
+        let at = self.services.clock().now();
+        self.segment = Some(Box::new(Segment::new(segment.callback, whose, at)));
+        self.keep(*segment, Decision::Nothing);
+    }
+
+    pub(crate) fn watch_return(&mut self, callback: Callback, result: &Result<u32, Trap>) {
+        let Some(segment) = self.segment.take() else { return };
+        let decision = match result {
+            Ok(answer) => Decision::of(callback, *answer),
+            Err(trap) => Decision::Traps(trap.reason.clone()),
+        };
+        self.keep(*segment, decision);
+    }
+
+    fn acting_for(&self) -> Option<(ExchangeId, usize)> {
+        match self.actor()? {
+            Owner::Stream(id, place) => Some((id, place)),
+            Owner::Root(_) | Owner::Tcp(..) => None,
+        }
+    }
+
+    fn keep(&mut self, segment: Segment, decision: Decision) {
+        let Segment { callback, whose, at, began, events, omitted, calls } = segment;
+        let Some((id, place)) = whose else { return };
+        let idle = events.is_empty() && calls.is_empty() && decision == Decision::Nothing;
+        if idle {
+            return;
+        }
+        let plugin = self.plugin_name(id, place);
+        let took = began.elapsed();
+        self.note(id, at, What::Step(Step { plugin, place, callback, took, calls, events, omitted, decision }));
+    }
+
+    fn plugin_name(&self, id: ExchangeId, place: usize) -> Arc<str> {
+        let filter = self.exchanges.get(id).and_then(|exchange| exchange.filters.get(place));
+        filter
+            .and_then(|filter| self.roots.get(filter.root))
+            .map_or_else(|| "".into(), |root| root.name.as_ref().into())
+    }
+
+    fn note(&mut self, id: ExchangeId, at: Duration, what: What) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        if let Some(tape) = &mut exchange.tape {
+            self.services.recorder().add(tape, at.saturating_sub(exchange.started), what);
+        }
+    }
+}
+
+/// What a callback does.
+impl VmState {
+    /// Whether the guest acts for an exchange that is recorded.
+    pub(crate) fn is_watched(&self) -> bool {
+        let whose = self.segment.as_ref().and_then(|segment| segment.whose);
+        whose.and_then(|(id, _)| self.exchanges.get(id)).is_some_and(|exchange| exchange.tape.is_some())
+    }
+
+    pub(crate) fn watch(&mut self, event: impl FnOnce() -> Event) {
+        if !self.is_watched() {
+            return;
+        }
+        let Some(segment) = &mut self.segment else { return };
+        if segment.events.len() < EVENTS {
+            segment.events.push(event());
+        } else {
+            segment.omitted += 1;
+        }
+    }
+
+    /// A map has changed.
+    pub(crate) fn watch_headers(&mut self, kind: MapKind, before: &HeaderMap, after: &HeaderMap) {
+        let map = match kind {
+            MapKind::RequestHeaders => "request header",
+            MapKind::RequestTrailers => "request trailer",
+            MapKind::ResponseHeaders => "response header",
+            MapKind::ResponseTrailers => "response trailer",
+            _ => return,
+        };
+        for (at, (name, _)) in after.iter().enumerate() {
+            let first = after.iter().take(at).all(|(earlier, _)| earlier != name);
+            if first && !before.get_all(name).eq(after.get_all(name)) {
+                let values: Vec<_> = after.get_all(name).map(|value| text(value)).collect();
+                self.watch(|| Event::HeaderSet { map, name: text(name), value: values.join(", ") });
+            }
+        }
+        for (at, (name, _)) in before.iter().enumerate() {
+            let first = before.iter().take(at).all(|(earlier, _)| earlier != name);
+            if first && after.get(name).is_none() {
+                self.watch(|| Event::HeaderRemoved { map, name: text(name) });
+            }
+        }
+    }
+
+    /// A cluster is asked; what is to be remembered until it has answered.
+    pub(crate) fn watch_callout(&mut self, cluster: &str, headers: &HeaderMap) -> Option<Box<Asked>> {
+        if !self.is_watched() {
+            return None;
+        }
+        let (exchange, place) = self.segment.as_ref()?.whose?;
+        let field = |name: &[u8]| headers.get(name).map(|value| text(value)).unwrap_or_default();
+        let request = format!("{} {}{}", field(b":method"), field(b":authority"), field(b":path"));
+        self.watch(|| Event::Asked { cluster: cluster.to_owned(), request });
+        Some(Box::new(Asked { exchange, place, cluster: cluster.to_owned(), at: self.services.clock().now() }))
+    }
+
+    pub(crate) fn watch_no_callout(&mut self, cluster: &[u8], status: Status) {
+        self.watch(|| Event::NotAsked { cluster: text(cluster), status });
+    }
+}
+
+/// What happens between callbacks.
+impl VmState {
+    /// An exchange begins.
+    pub(crate) fn watch_begin(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.tape = self.services.recorder().begin(&self.services.listener().name, exchange.started_unix);
+        self.recorded += usize::from(exchange.tape.is_some());
+    }
+
+    /// A message has come to the chain, or leaves it.
+    pub(crate) fn watch_message(&mut self, id: ExchangeId, leg: Leg) {
+        let Some(exchange) = self.exchanges.get(id).filter(|exchange| exchange.tape.is_some()) else { return };
+        let half = match leg {
+            Leg::RequestIn | Leg::RequestOut => exchange.half(Direction::Request),
+            Leg::ResponseIn | Leg::ResponseOut => exchange.half(Direction::Response),
+        };
+        let headers = half.headers.iter().flat_map(HeaderMap::iter).map(|(name, value)| (text(name), text(value)));
+        let message = Message { leg, headers: headers.collect(), end: half.headers_end };
+        let now = self.services.clock().now();
+        self.note(id, now, What::Message(message));
+    }
+
+    /// A plugin's question has come to its end.
+    pub(crate) fn watch_answer(&mut self, asked: Option<&Asked>, result: impl FnOnce() -> String) {
+        let Some(asked) = asked else { return };
+        let now = self.services.clock().now();
+        let answer = Answer {
+            plugin: self.plugin_name(asked.exchange, asked.place),
+            cluster: asked.cluster.clone(),
+            result: result(),
+            took: now.saturating_sub(asked.at),
+        };
+        self.note(asked.exchange, now, What::Answer(answer));
+    }
+
+    /// The proxy answers itself.
+    pub(crate) fn watch_reply(&mut self, id: ExchangeId, reply: &LocalReply) {
+        if self.recorded > 0 {
+            let now = self.services.clock().now();
+            self.note(id, now, What::Reply(reply.into()));
+        }
+    }
+
+    /// An exchange has ended.
+    pub(crate) fn watch_end(&mut self, id: ExchangeId) {
+        let now = self.services.clock().now();
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(mut tape) = exchange.tape.take() else { return };
+        self.recorded -= 1;
+        let (request, response) = (&exchange.request, &exchange.response);
+        let status = response.headers.as_ref().filter(|_| response.passed).and_then(|map| map.get_str(":status"));
+        let cluster = exchange.routing.route.as_ref().and_then(|route| route.cluster.as_ref());
+        let end = End {
+            took: now.saturating_sub(exchange.started),
+            status: status.and_then(|status| status.parse().ok()),
+            details: exchange.details.clone(),
+            cluster: cluster.map(|cluster| cluster.name.clone()),
+            upstream: exchange.upstream.as_ref().and_then(|host| host.address),
+            request_bytes: (request.came, request.left),
+            response_bytes: (response.came, response.left),
+        };
+        self.services.recorder().end(&mut tape, end);
+    }
+}
+
+impl From<&LocalReply> for Reply {
+    fn from(reply: &LocalReply) -> Self {
+        Self { status: reply.status, details: reply.details.clone(), body: reply.body.len() }
+    }
+}
+
+/// Bytes as text; a long one is cut.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.get(..TEXT).unwrap_or(bytes)).into_owned()
+}

@@ -1,0 +1,155 @@
+//! Recordings: what they tell of exchanges.
+
+use super::*;
+use crate::recording::{Decision, Event, Leg, Recording, What};
+
+impl Bench {
+    fn recorded(plugins: &[Plugin]) -> Self {
+        let bench = Self::new(plugins);
+        bench.services.recorder().switch(true);
+        bench
+    }
+
+    fn recordings(&self) -> Vec<Recording> {
+        self.services.recorder().changed_since(0).0
+    }
+}
+
+fn legs(recording: &Recording) -> Vec<Leg> {
+    let leg = |what: &What| if let What::Message(message) = what { Some(message.leg) } else { None };
+    recording.entries.iter().filter_map(|entry| leg(&entry.what)).collect()
+}
+
+fn events(recording: &Recording) -> Vec<Event> {
+    recording.steps().flat_map(|step| step.events.clone()).collect()
+}
+
+#[test]
+fn an_exchange_is_told_from_end_to_end() {
+    let script = Script::new(|callback, calls| match callback {
+        Callback::RequestHeaders { .. } => {
+            calls.change("proxy_replace_header_map_value", 0, "x-user", "ada");
+            calls.change("proxy_replace_header_map_value", 0, "x-token", "0123456789");
+            calls.log("the token is 0123456789");
+            Ok(0)
+        }
+        Callback::ResponseBody { end: true, .. } => {
+            calls.set_body(1, 0, 99, "changed");
+            Ok(0)
+        }
+        _ => pass(callback, calls),
+    });
+    let mut bench = Bench::recorded(&[script.plugin("first"), script.plugin("second")]);
+    let id = bench.get();
+    bench.respond(id, 1);
+    let recordings = bench.recordings();
+    let [recording] = recordings.as_slice() else { panic!("{recordings:?}") };
+    assert_eq!(legs(recording), [Leg::RequestIn, Leg::RequestOut, Leg::ResponseIn, Leg::ResponseOut]);
+    assert_eq!(recording.message(Leg::RequestIn).unwrap().header("x-user"), None);
+    assert_eq!(recording.message(Leg::RequestOut).unwrap().header("x-user"), Some("ada"));
+    let first = recording.steps().next().unwrap();
+    assert_eq!((first.plugin.as_ref(), first.callback.name()), ("first", "proxy_on_request_headers"));
+    assert_eq!(first.calls, [("proxy_replace_header_map_value", 2), ("proxy_log", 1)]);
+    assert_eq!(first.decision, Decision::Continues);
+    let set =
+        |name: &str, value: &str| Event::HeaderSet { map: "request header", name: name.into(), value: value.into() };
+    let text = "the token is [redacted, 10 bytes]".to_owned();
+    assert_eq!(
+        first.events,
+        [
+            set("x-user", "ada"),
+            set("x-token", "[redacted, 10 bytes]"),
+            Event::Log { level: crate::abi::LogLevel::Info, text }
+        ]
+    );
+    assert!(events(recording).contains(&Event::Body { response: true, before: 0, after: 7 }), "{recording}");
+    let end = recording.end.as_ref().unwrap();
+    assert_eq!((end.status, end.details.as_str(), end.response_bytes), (Some(200), "", (1, 8)), "{recording}");
+}
+
+#[test]
+fn a_callout_and_its_decision_belong_to_the_exchange() {
+    let script = Script::new(|callback, calls| match callback {
+        Callback::RequestHeaders { .. } => {
+            assert!(calls.call_out("nobody", 0).is_err());
+            calls.call_out("auth", 0).unwrap();
+            Ok(1)
+        }
+        Callback::HttpCallResponse { .. } => {
+            calls.effective(2);
+            calls.reply(403, &[], "no");
+            Ok(0)
+        }
+        _ => pass(callback, calls),
+    });
+    let mut bench = Bench::recorded(&[script.plugin("gate")]);
+    bench.get();
+    let recording = &bench.recordings()[0];
+    assert_eq!(recording.end, None, "it can be seen while it goes on");
+    assert!(recording.to_string().contains("gate: request headers, waits"), "{recording}");
+    bench.answer(0, "401");
+    let recording = &bench.recordings()[0];
+    let seen = events(recording);
+    let asked = Event::Asked { cluster: "auth".into(), request: "GET x/".into() };
+    let refused = Event::NotAsked { cluster: "nobody".into(), status: Status::BadArgument };
+    assert_eq!(seen[..2], [refused, asked], "{recording}");
+    assert!(matches!(&seen[2], Event::Reply(reply) if reply.status == 403 && reply.body == 2), "{recording}");
+    let answer = recording
+        .entries
+        .iter()
+        .find_map(|entry| if let What::Answer(answer) = &entry.what { Some(answer) } else { None });
+    assert_eq!(answer.unwrap().result, "401, 2 bytes");
+    assert_eq!(recording.end.as_ref().unwrap().status, Some(403));
+    assert_eq!(legs(recording), [Leg::RequestIn, Leg::ResponseOut]);
+}
+
+#[test]
+fn a_callback_that_acts_for_many_tells_each_of_them() {
+    let script = Script::new(|callback, calls| match callback {
+        Callback::RequestHeaders { .. } => Ok(1),
+        Callback::Tick { .. } => {
+            for context in [2, 3] {
+                calls.effective(context);
+                calls.change("proxy_add_header_map_value", 0, "x-for", &context.to_string());
+                calls.raw("proxy_continue_stream", &[0]);
+            }
+            calls.effective(0);
+            calls.log("nobody's");
+            Ok(0)
+        }
+        Callback::Configure { .. } => Ok(1 - calls.raw("proxy_set_tick_period_milliseconds", &[5])),
+        _ => pass(callback, calls),
+    });
+    let mut bench = Bench::recorded(&[script.plugin("p")]);
+    bench.get();
+    bench.get();
+    bench.services.clock().advance_to(Duration::from_millis(5));
+    bench.worker.advance_to(Duration::from_millis(5));
+    bench.run();
+    for (recording, context) in bench.recordings().iter().zip(["2", "3"]) {
+        let value = context.to_owned();
+        let set = Event::HeaderSet { map: "request header", name: "x-for".into(), value };
+        assert_eq!(events(recording), [set, Event::Continued { response: false }], "{recording}");
+    }
+}
+
+#[test]
+fn failures_are_told_too() {
+    let script = Script::new(|callback, calls| match callback {
+        Callback::RequestHeaders { .. } => Err("out of luck".to_owned()),
+        _ => pass(callback, calls),
+    });
+    let mut bench = Bench::recorded(&[script.plugin("p")]);
+    bench.get();
+    let recording = &bench.recordings()[0];
+    assert_eq!(recording.steps().next().unwrap().decision, Decision::Traps("out of luck".to_owned()), "{recording}");
+    let end = recording.end.as_ref().unwrap();
+    assert_eq!((end.status, end.details.as_str()), (Some(503), "wasm_fail_stream"));
+
+    let mut bench = Bench::recorded(&[Script::new(pass).plugin("p")]);
+    let id = bench.get();
+    bench.worker.downstream_reset(id);
+    let recording = &bench.recordings()[0];
+    assert_eq!(recording.end.as_ref().unwrap().status, None);
+    assert_eq!(recording.end.as_ref().unwrap().details, "downstream_remote_disconnect");
+}
