@@ -9,9 +9,11 @@
 
 mod drives;
 mod engines;
+mod stats_labels;
 mod tcp_drives;
 mod tokens;
 mod wat_guest;
+mod workloads;
 
 // One module per plugin and example, with its name.
 mod access_log_policy;
@@ -39,6 +41,10 @@ mod request_log;
 mod request_metrics;
 mod rewrite_json;
 mod sse_filter;
+mod stats;
+mod stats_bounds;
+mod stats_cost;
+mod stats_sidecars;
 mod stream_upper;
 mod tcp_allow_list;
 mod token_refresher;

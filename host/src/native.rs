@@ -71,6 +71,13 @@ impl Linked {
     }
 }
 
+/// Whether a plugin of this thread is running at this moment, and not a host call of its: for an allocator that counts
+/// what the plugin takes. Never allocates.
+#[must_use]
+pub fn is_in_guest() -> bool {
+    STATE.try_with(|state| state.try_borrow().is_ok_and(|state| state.is_some())).unwrap_or_default()
+}
+
 struct Native;
 
 impl Guest for Native {

@@ -9,6 +9,9 @@ use crate::abi::Status;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::filter_state::{FilterState, PREFIX};
+#[cfg(feature = "foreign")]
+use crate::surroundings::Struct;
+use crate::surroundings::{Cluster, Route, UpstreamHost, VirtualHost};
 use crate::vm::{Root, VmState};
 use value::{drill, metadata, number, split, structure, text};
 
@@ -34,7 +37,7 @@ impl VmState {
             b"connection_id" => number(out, self.connection()?.id),
             b"source" => peer::end(rest, self.connection()?.source, out),
             b"destination" => peer::end(rest, self.connection()?.destination, out),
-            b"upstream" => self.exchange()?.upstream_property(rest, out),
+            b"upstream" => self.around()?.upstream(rest, out),
             b"metadata" => metadata(&self.exchange()?.metadata, rest, out),
             b"filter_state" => object(self.filter_state()?, rest.ok_or(Status::SerializationFailure)?, out),
             b"upstream_filter_state" => {
@@ -61,12 +64,67 @@ impl VmState {
         }
     }
 
-    fn filter_state(&self) -> Result<&FilterState, Status> {
+    /// Where the exchange or the connection goes, as far as that is known.
+    fn around(&self) -> Result<Around<'_>, Status> {
+        if let Some((tcp, _)) = self.tcp() {
+            let (cluster, host) = (tcp.cluster.as_deref(), tcp.host.as_deref());
+            return Ok(Around { exchange: None, route: None, virtual_host: None, cluster, host });
+        }
+        let exchange = self.exchange()?;
+        let route = exchange.routing.route.as_deref();
+        Ok(Around {
+            exchange: Some(exchange),
+            route,
+            virtual_host: exchange.routing.virtual_host.as_deref(),
+            cluster: route.and_then(|route| route.cluster.as_deref()),
+            host: exchange.upstream.as_deref(),
+        })
+    }
+
+    /// The fields that an expression's name begins with, and the rest of the name, which leads into them.
+    #[cfg(feature = "foreign")]
+    pub(crate) fn fields<'n>(&self, name: &'n str) -> Option<(serde_json::Value, &'n str)> {
+        let around = self.around().ok();
+        let known: [(&str, Option<&Struct>); 7] = [
+            ("xds.node.metadata", Some(&self.services.node().metadata)),
+            ("xds.listener_metadata.filter_metadata", Some(&self.services.listener().metadata)),
+            ("xds.cluster_metadata.filter_metadata", around.and_then(|around| Some(&around.cluster?.metadata))),
+            ("xds.route_metadata.filter_metadata", around.and_then(|around| Some(&around.route?.metadata))),
+            (
+                "xds.virtual_host_metadata.filter_metadata",
+                around.and_then(|around| Some(&around.virtual_host?.metadata)),
+            ),
+            ("xds.upstream_host_metadata.filter_metadata", around.and_then(|around| Some(&around.host?.metadata))),
+            ("metadata.filter_metadata", around.and_then(|around| Some(&around.exchange?.metadata))),
+        ];
+        let is_next = |rest: &&str| rest.is_empty() || rest.starts_with('.');
+        for (base, fields) in known {
+            if let Some(rest) = name.strip_prefix(base).filter(is_next) {
+                return Some((fields?.clone().into(), rest));
+            }
+        }
+        let (object, _) = name.split_once('.').unwrap_or((name, ""));
+        let fields = self.filter_state().ok()?.fields(&[PREFIX, object.as_bytes()].concat())?;
+        Some((fields.into(), name.get(object.len()..)?))
+    }
+
+    pub(crate) fn filter_state(&self) -> Result<&FilterState, Status> {
         match self.tcp() {
             Some((tcp, _)) => Ok(&tcp.filter_state),
             None => Ok(&self.exchange()?.filter_state),
         }
     }
+}
+
+/// Where an exchange or a connection goes.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    /// The exchange; none of a connection.
+    exchange: Option<&'a Exchange>,
+    route: Option<&'a Route>,
+    virtual_host: Option<&'a VirtualHost>,
+    cluster: Option<&'a Cluster>,
+    host: Option<&'a UpstreamHost>,
 }
 
 /// An object of filter state by its full name: its fields if it has some, else its bytes.

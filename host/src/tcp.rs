@@ -1,10 +1,13 @@
 //! One TCP connection with the connection behind it, as the filters of a chain and the host calls see it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::connection::Connection;
 use crate::filter::Buffer;
 use crate::filter_state::FilterState;
+use crate::surroundings::{Cluster, UpstreamHost};
 
 /// The name of a TCP connection in its worker; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +41,13 @@ pub(crate) struct Tcp {
     pub(crate) filters: Vec<TcpFilter>,
     /// What plugins have stored for each other.
     pub(crate) filter_state: FilterState,
+    /// Where it goes, once that is known.
+    pub(crate) cluster: Option<Arc<Cluster>>,
+    pub(crate) host: Option<Arc<UpstreamHost>>,
+    /// Bytes that were read from the client and written to it; what filters take out on the one way and add on the other
+    /// counts as well, as in Envoy.
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
     /// From the client to the upstream.
     pub(crate) downstream: Line,
     /// From the upstream to the client.
@@ -96,6 +106,10 @@ impl Tcp {
             connection,
             filters: roots.iter().copied().map(TcpFilter::new).collect(),
             filter_state: FilterState::default(),
+            cluster: None,
+            host: None,
+            received: 0,
+            sent: 0,
             downstream: Line::default(),
             upstream: Line::default(),
             stage: Stage::Ahead,

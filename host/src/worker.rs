@@ -29,7 +29,7 @@ use crate::finding::Finding;
 use crate::headers::{HeaderMap, Side};
 use crate::length::length;
 use crate::services::Services;
-use crate::surroundings::{Metadata, Route, UpstreamHost};
+use crate::surroundings::{Cluster, Metadata, Route, UpstreamHost};
 use crate::tcp::Peer;
 use crate::trace_line::TraceLine;
 use crate::vm::{Owner, Root, VmData, VmState};
@@ -174,6 +174,11 @@ impl Worker {
     /// Begins a TCP connection. Its first effect is [`TcpEffect::Connect`], as soon as all filters let it pass.
     pub fn open_tcp(&mut self, connection: Connection) -> TcpId {
         self.tcp_begin(connection)
+    }
+
+    /// Says where a TCP connection goes, as plugins then learn it; before it is connected.
+    pub fn tcp_to(&mut self, id: TcpId, cluster: Arc<Cluster>, host: Arc<UpstreamHost>) {
+        self.tcp_sent_to(id, cluster, host);
     }
 
     /// The upstream of a TCP connection is connected; before, nothing of what the client sends reaches a filter.

@@ -27,8 +27,11 @@ use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::log_entry::LogEntry;
-use crate::sys::{self, Status};
+use crate::observer::Stream;
+use crate::sys::{self, HostError, Status};
 use crate::{RequestHead, ResponseHead, foreign};
+
+const EVALUATE: &str = "expr_evaluate";
 
 /// A parsed expression; the host keeps it until it is dropped.
 pub struct Expression {
@@ -70,13 +73,23 @@ impl Expression {
     /// little-endian, and so on.
     pub fn evaluate(&self, on: &impl Subject) -> Result<Vec<u8>> {
         on.focus()?;
-        sys::call_foreign_function("expr_evaluate", &self.token).map_err(|error| match error.status {
+        sys::call_foreign_function(EVALUATE, &self.token).map_err(|error| self.failed(error))
+    }
+
+    /// As [`evaluate`](Self::evaluate), into memory that is there already; on an error nothing is in it.
+    pub fn evaluate_into(&self, on: &impl Subject, out: &mut Vec<u8>) -> Result<()> {
+        on.focus()?;
+        sys::call_foreign_function_into(EVALUATE, &self.token, out).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: HostError) -> Error {
+        match error.status {
             Status::INTERNAL_FAILURE => {
                 Error::app(format!("`{}` has no value here: an attribute is absent, or of another type", self.text))
             }
             Status::SERIALIZATION_FAILURE => Error::app(format!("the value of `{}` cannot be passed on", self.text)),
             _ => error.into(),
-        })
+        }
     }
 }
 
@@ -108,6 +121,7 @@ pub trait Subject: sealed::Focus {}
 impl Subject for RequestHead {}
 impl Subject for ResponseHead {}
 impl Subject for LogEntry {}
+impl Subject for Stream {}
 
 mod sealed {
     use crate::error::Result;
@@ -126,6 +140,12 @@ mod sealed {
     impl Focus for crate::ResponseHead {
         fn focus(&self) -> Result<()> {
             self.focus_map()
+        }
+    }
+
+    impl Focus for crate::observer::Stream {
+        fn focus(&self) -> Result<()> {
+            Ok(crate::runtime::focus(self.id())?)
         }
     }
 

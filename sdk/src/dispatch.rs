@@ -163,7 +163,10 @@ pub(crate) fn response_headers(context: u32, end: bool) -> Action {
 }
 
 pub(crate) fn body(context: u32, half: Half, size: usize, end: bool) -> Action {
-    let Some(stream) = stream(context) else { return unattended(context, half) };
+    let Some(stream) = stream(context) else {
+        machinery::body_passes::call(context, half.body(), size);
+        return unattended(context, half);
+    };
     runtime::enter(context);
     stream.body_arrived(half, size, end)
 }

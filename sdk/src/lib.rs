@@ -16,6 +16,7 @@ pub mod grpc;
 pub mod head;
 pub mod headers;
 pub mod metrics;
+pub mod observer;
 pub mod once;
 pub mod request;
 pub mod response;
@@ -77,7 +78,9 @@ pub mod __private {
     pub use crate::describe::{About, ExportsOf, ExportsOfHttp, ExportsOfOthers, description, schemas};
     pub use crate::dispatch::census;
     pub use crate::plugin::Configured;
-    pub use crate::registration::{chosen, http, http_and_tcp_plugin, parsed, register, singleton, tcp_plugin};
+    pub use crate::registration::{
+        chosen, http, http_and_tcp_plugin, observer, parsed, register, singleton, tcp_plugin,
+    };
     #[cfg(all(feature = "json", not(target_arch = "wasm32")))]
     pub use crate::schema::{SchemaOf, WithSchema, WithoutSchema};
     pub use crate::tcp::callbacks as tcp;

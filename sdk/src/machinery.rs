@@ -1,7 +1,7 @@
 //! What callbacks reach only after a plugin has begun to use it; so a module carries what it uses, and nothing else.
 //!
 //! The host's callbacks are exports, and whatever an export names stays in the module. So the dispatcher does not name
-//! timers, callouts, queues or tasks: these put their functions here when they are first used.
+//! timers, callouts, queues, tasks or observers: these put their functions here when they are first used.
 
 use std::cell::Cell;
 
@@ -50,6 +50,8 @@ machinery! {
     resets();
     /// The end of an HTTP callout.
     callout_answered(token: u32, headers: u32, body_size: usize);
+    /// A piece of a body that no handler works on.
+    body_passes(context: u32, body: crate::sys::BufferKind, size: usize);
     /// News of a shared queue.
     queue_ready(root: u32, queue: u32);
     /// The end of a root, for its tasks.

@@ -67,9 +67,7 @@ impl<const N: usize> Drop for Family<N> {
         let _ended = TAGS.try_with(|tags| {
             if let Some(tags) = tags.borrow_mut().as_mut() {
                 for tag in self.labels.map(StatsTag::of) {
-                    if !tags.contains(&tag) {
-                        tags.push(tag);
-                    }
+                    push_new(tags, tag);
                 }
             }
         });
@@ -77,12 +75,57 @@ impl<const N: usize> Drop for Family<N> {
 }
 
 impl StatsTag {
-    fn of(label: &str) -> Self {
+    /// The entry for a label in the encoding of this module.
+    #[must_use]
+    pub fn of(label: &str) -> Self {
         let name = plain(label, "");
         // Values have no `;`, so that whole labels lie before this one, and nothing inside a value looks like it.
         let regex = format!(r"^{NAMESPACE}\.(?:[^;]*;\.;)*?({name}=\.=([^;]*);\.;)");
         Self { name, regex }
     }
+
+    /// The entry for a part of a name that has another encoding; the regex begins with `^wasmcustom\.`, or it finds
+    /// something in everybody's metrics.
+    #[must_use]
+    pub fn new(name: impl Into<String>, regex: impl Into<String>) -> Self {
+        Self { name: name.into(), regex: regex.into() }
+    }
+}
+
+/// Says which labels the metrics of this plugin have, where it [defines](sys::define_metric) them itself: the build puts
+/// them into the module, beside those of the families. To be called when the plugin is made.
+pub fn declare_tags(tags: impl IntoIterator<Item = StatsTag>) {
+    #[cfg(not(target_arch = "wasm32"))]
+    TAGS.with_borrow_mut(|known| {
+        if let Some(known) = known {
+            for tag in tags {
+                push_new(known, tag);
+            }
+        }
+    });
+    #[cfg(target_arch = "wasm32")]
+    drop(tags);
+}
+
+/// Appends what a metric is called, behind its labels.
+pub fn write_name(name: &mut String, metric: &str) {
+    name.extend(plain_chars(metric, "."));
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn push_new(known: &mut Vec<StatsTag>, tag: StatsTag) {
+    if !known.contains(&tag) {
+        known.push(tag);
+    }
+}
+
+/// Appends a label to the name of a metric that the plugin [defines](sys::define_metric) itself, with at most `longest`
+/// bytes of its value; what the metric is called comes last, by [`write_name`].
+pub fn write_label(name: &mut String, label: &str, value: &[u8], longest: usize) {
+    name.extend(plain_chars(label, ""));
+    name.push_str("=.=");
+    escape(shortened(value, longest), name);
+    name.push_str(";.;");
 }
 
 /// A number that only grows.
@@ -319,12 +362,9 @@ impl<const N: usize> Family<N> {
     fn encode<V: AsRef<[u8]>>(&self, values: &[V; N], name: &mut String) {
         name.clear();
         for (label, value) in self.labels.iter().zip(values) {
-            name.extend(plain_chars(label, ""));
-            name.push_str("=.=");
-            escape(value.as_ref(), name);
-            name.push_str(";.;");
+            write_label(name, label, value.as_ref(), LONGEST_VALUE);
         }
-        name.extend(plain_chars(self.name, "."));
+        write_name(name, self.name);
     }
 }
 
@@ -369,9 +409,9 @@ fn plain_chars<'a>(name: &'a str, also: &'a str) -> impl Iterator<Item = char> {
     name.chars().map(move |c| if kept(c) { c } else { '_' })
 }
 
-/// Writes a label value so that it ends where it should; two values of at most 128 bytes never look the same.
+/// Writes a label value so that it ends where it should; two values never look the same.
 fn escape(value: &[u8], out: &mut String) {
-    for chunk in shortened(value).utf8_chunks() {
+    for chunk in value.utf8_chunks() {
         let mut rest = chunk.valid();
         while let Some(at) = rest.find(|c: char| c.is_control() || matches!(c, ';' | '%' | '=')) {
             let (kept, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
@@ -395,11 +435,11 @@ fn hexadecimal(byte: u8, out: &mut String) {
     let _ = write!(out, "%{byte:02X}");
 }
 
-/// The first bytes of a value, up to the longest that is kept, and no half character at the end.
-fn shortened(value: &[u8]) -> &[u8] {
+/// The first bytes of a value, and no half character at the end.
+fn shortened(value: &[u8], longest: usize) -> &[u8] {
     let is_inside = |at: usize| value.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
-    let end = (LONGEST_VALUE.saturating_sub(3)..=LONGEST_VALUE).rev().find(|at| !is_inside(*at));
-    value.get(..end.unwrap_or(LONGEST_VALUE)).unwrap_or(value)
+    let end = (longest.saturating_sub(3)..=longest).rev().find(|at| !is_inside(*at));
+    value.get(..end.unwrap_or(longest)).unwrap_or(value)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::reply::Reply;
 use crate::request::Request;
 use crate::runtime;
 use crate::stream::{Action, Half, Stream};
+use crate::sys::BufferKind;
 
 /// A plugin that works on HTTP exchanges; implement what you need, the rest lets everything pass.
 ///
@@ -152,6 +153,11 @@ pub(crate) trait Instance {
     fn request_headers(&self, context: u32, root: u32, end: bool) -> (Action, Option<Rc<dyn Stream>>);
     fn response_headers(&self, context: u32, past: Past<'_>, end: bool) -> Action;
     fn log(&self, context: u32, entry: &LogEntry);
+
+    /// A piece of a body passes that no handler works on; called once an observer was configured.
+    fn body_passes(&self, context: u32, body: BufferKind, size: usize) {
+        let _ = (context, body, size);
+    }
 
     /// A TCP client has connected. The connection is returned if there will be something to do for it.
     fn new_connection(&self, context: u32, root: u32) -> (Action, Option<Rc<dyn Stream>>) {

@@ -5,6 +5,7 @@ use crate::config::ConfigError;
 use crate::dispatch;
 #[cfg(target_arch = "wasm32")]
 use crate::last_words;
+use crate::observer::{self, Observer};
 use crate::plugin::{Configured, Factory, Http};
 use crate::sys::{self, HostError, Status};
 use crate::tcp::{self, Tcp};
@@ -18,8 +19,8 @@ use crate::tcp::{self, Tcp};
 ///   configuration names itself: `plugin!(Limit, config = Limit)`. Unknown fields are refused.
 /// * `plugin!(Gate, config = [u8])`: for a configuration that is no JSON, or that is read by somebody else: `Gate` is made
 ///   from its bytes, through `TryFrom<&[u8]>`.
-/// * `plugin!(Refresher: Singleton, ..)`, `plugin!(AllowList: Tcp, ..)`: a plugin that is not [`Http`], with or without a
-///   configuration.
+/// * `plugin!(Refresher: Singleton, ..)`, `plugin!(AllowList: Tcp, ..)`, `plugin!(Stats: Observer, ..)`: a plugin that is
+///   not [`Http`], with or without a configuration.
 /// * `plugin!(Guard: HttpAndTcp, ..)`: a plugin that is [`Http`] and [`Tcp`]; the place that the proxy has put it in decides
 ///   which of them it is. Its `on_log` hooks are not called.
 /// * `plugin!("refresher" => Refresher: Singleton, config = Config; "" => AddToken)`: several plugins in one module, each
@@ -225,11 +226,14 @@ macro_rules! __kind {
     (HttpAndTcp) => {
         $crate::__private::http_and_tcp_plugin
     };
+    (Observer) => {
+        $crate::__private::observer
+    };
     ($kind:ident) => {
         compile_error!(concat!(
             "there is no kind of plugin `",
             stringify!($kind),
-            "`; known are `Http`, `Singleton`, `Tcp` and `HttpAndTcp`"
+            "`; known are `Http`, `HttpAndTcp`, `Observer`, `Singleton` and `Tcp`"
         ))
     };
 }
@@ -259,6 +263,21 @@ macro_rules! __tcp_exports {
     };
 }
 
+/// The one callback about TCP that an observer needs: it sees the beginning, and the end in the log.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __observer_exports {
+    () => {
+        #[cfg(target_arch = "wasm32")]
+        mod __observer_exports {
+            #[unsafe(no_mangle)]
+            extern "C" fn proxy_on_new_connection(context: u32) -> u32 {
+                $crate::__private::tcp::new_connection(context)
+            }
+        }
+    };
+}
+
 /// The exports that the kinds of these plugins need.
 #[doc(hidden)]
 #[macro_export]
@@ -269,6 +288,9 @@ macro_rules! __exports {
     };
     (: HttpAndTcp $($rest:tt)*) => {
         $crate::__tcp_exports!();
+    };
+    (: Observer $($rest:tt)*) => {
+        $crate::__observer_exports!();
     };
     ($skipped:tt $($rest:tt)*) => {
         $crate::__exports!($($rest)*);
@@ -332,6 +354,11 @@ pub fn tcp_plugin<P: Tcp>(plugin: P) -> Configured {
 /// Puts a plugin for HTTP and TCP behind the dispatcher.
 pub fn http_and_tcp_plugin<P: Http + Tcp>(plugin: P) -> Configured {
     tcp::both_configured(plugin)
+}
+
+/// Puts an observer behind the dispatcher.
+pub fn observer<P: Observer>(plugin: P) -> Configured {
+    observer::configured(plugin)
 }
 
 /// Makes a plugin of its configuration.

@@ -160,6 +160,13 @@ mod import {
             bytes_len: usize,
         ) -> u32;
         pub(super) fn proxy_get_header_map_pairs(kind: u32, bytes: *mut *mut u8, len: *mut usize) -> u32;
+        pub(super) fn proxy_get_header_map_value(
+            kind: u32,
+            name: *const u8,
+            name_len: usize,
+            bytes: *mut *mut u8,
+            len: *mut usize,
+        ) -> u32;
         pub(super) fn proxy_add_header_map_value(
             kind: u32,
             name: *const u8,
@@ -323,6 +330,22 @@ pub fn set_buffer_bytes(kind: BufferKind, start: usize, len: usize, bytes: &[u8]
     // SAFETY: the pointer and the length describe a live slice.
     told("proxy_set_buffer_bytes", unsafe {
         import::proxy_set_buffer_bytes(kind as u32, start, len, bytes.as_ptr(), bytes.len())
+    })
+}
+
+/// As [`buffer_bytes`], into memory that is there already.
+pub fn buffer_bytes_into(kind: BufferKind, start: usize, max: usize, out: &mut Vec<u8>) -> Result<()> {
+    received_into("proxy_get_buffer_bytes", out, |bytes, len| {
+        // SAFETY: both out-pointers are live.
+        unsafe { import::proxy_get_buffer_bytes(kind as u32, start, max, bytes, len) }
+    })
+}
+
+/// The first line of that name in a header map, into memory that is there already.
+pub fn header_map_value_into(kind: MapKind, name: &str, out: &mut Vec<u8>) -> Result<()> {
+    received_into("proxy_get_header_map_value", out, |bytes, len| {
+        // SAFETY: the name is a live string, both out-pointers are live.
+        unsafe { import::proxy_get_header_map_value(kind as u32, name.as_ptr(), name.len(), bytes, len) }
     })
 }
 
@@ -505,6 +528,14 @@ pub fn property(path: &str) -> Result<Vec<u8>> {
     })
 }
 
+/// As [`property`], into memory that is there already.
+pub fn property_into(path: &str, out: &mut Vec<u8>) -> Result<()> {
+    received_into("proxy_get_property", out, |bytes, len| {
+        // SAFETY: the path is a live string, both out-pointers are live.
+        unsafe { import::proxy_get_property(path.as_ptr(), path.len(), bytes, len) }
+    })
+}
+
 /// Stores a value with the active stream, under a path whose segments are separated by NUL.
 pub fn set_property(path: &str, value: &[u8]) -> Result<()> {
     // SAFETY: the pointers and the lengths describe live slices.
@@ -515,19 +546,21 @@ pub fn set_property(path: &str, value: &[u8]) -> Result<()> {
 
 /// Calls a function that the host offers by name; which there are, and what the bytes mean, is the host's affair.
 pub fn call_foreign_function(name: &str, argument: &[u8]) -> Result<Vec<u8>> {
-    received("proxy_call_foreign_function", |bytes, len| {
-        // SAFETY: the name and the argument are live slices, both out-pointers are live.
-        unsafe {
-            import::proxy_call_foreign_function(
-                name.as_ptr(),
-                name.len(),
-                argument.as_ptr(),
-                argument.len(),
-                bytes,
-                len,
-            )
-        }
-    })
+    received(FOREIGN, |bytes, len| foreign(name, argument, bytes, len))
+}
+
+/// As [`call_foreign_function`], into memory that is there already; for functions that do not call the guest back.
+pub(crate) fn call_foreign_function_into(name: &str, argument: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    received_into(FOREIGN, out, |bytes, len| foreign(name, argument, bytes, len))
+}
+
+const FOREIGN: &str = "proxy_call_foreign_function";
+
+fn foreign(name: &str, argument: &[u8], bytes: *mut *mut u8, len: *mut usize) -> u32 {
+    // SAFETY: the name and the argument are live slices; the two callers pass live out-pointers.
+    unsafe {
+        import::proxy_call_foreign_function(name.as_ptr(), name.len(), argument.as_ptr(), argument.len(), bytes, len)
+    }
 }
 
 /// A value that the VMs of one `vm_id` share, and its number for compare-and-swap.
@@ -616,10 +649,39 @@ pub fn metric(id: u32) -> Result<u64> {
 
 /// The allocator that the host calls for the bytes it hands over; null when memory is at its end.
 pub(crate) fn allocate(len: usize) -> *mut u8 {
+    if let Some(lent) = LENT.with(|lent| lent.take_if_fits(len)) {
+        return lent;
+    }
     match Layout::array::<u8>(len) {
         // SAFETY: the layout is not empty.
         Ok(layout) if len > 0 => unsafe { std::alloc::alloc(layout) },
         _ => ptr::null_mut(),
+    }
+}
+
+/// Memory of the caller's that the next block may be handed over in.
+struct Lent {
+    start: std::cell::Cell<*mut u8>,
+    capacity: std::cell::Cell<usize>,
+}
+
+thread_local! {
+    static LENT: Lent =
+        const { Lent { start: std::cell::Cell::new(ptr::null_mut()), capacity: std::cell::Cell::new(0) } };
+}
+
+impl Lent {
+    fn set(&self, start: *mut u8, capacity: usize) {
+        self.start.set(start);
+        self.capacity.set(capacity);
+    }
+
+    /// The memory, once.
+    fn take_if_fits(&self, len: usize) -> Option<*mut u8> {
+        if len == 0 || len > self.capacity.replace(0) {
+            return None;
+        }
+        Some(self.start.get())
     }
 }
 
@@ -652,6 +714,39 @@ fn received(call: &'static str, run: impl FnOnce(*mut *mut u8, *mut usize) -> u3
         // SAFETY: the host took the block from `allocate` with exactly this length, and left it to us.
         (false, _) => Ok(unsafe { Vec::from_raw_parts(bytes, len, len) }),
     }
+}
+
+/// Makes a call that hands over a block, in the memory of `out` if that suffices; otherwise the block takes its place.
+///
+/// A caller that keeps its `out` needs no memory for its calls, once the longest answer has come. Only for calls in which
+/// the host does not call the guest back: the memory is lent until `run` returns.
+fn received_into(
+    call: &'static str,
+    out: &mut Vec<u8>,
+    run: impl FnOnce(*mut *mut u8, *mut usize) -> u32,
+) -> Result<()> {
+    let mut bytes = ptr::null_mut();
+    let mut len = 0;
+    out.clear();
+    LENT.with(|lent| lent.set(out.as_mut_ptr(), out.capacity()));
+    let status = run(&mut bytes, &mut len);
+    LENT.with(|lent| lent.set(ptr::null_mut(), 0));
+    told(call, status)?;
+    if len == 0 {
+        return Ok(());
+    }
+    let is_ours = bytes == out.as_mut_ptr();
+    if bytes.is_null() || (is_ours && len > out.capacity()) {
+        return Err(HostError { call, status: Status::INVALID_MEMORY_ACCESS });
+    }
+    if is_ours {
+        // SAFETY: the host has filled the first `len` bytes of the memory that `allocate` lent it, which are ours.
+        unsafe { out.set_len(len) };
+    } else {
+        // SAFETY: the host took the block from `allocate` with exactly this length, and left it to us.
+        *out = unsafe { Vec::from_raw_parts(bytes, len, len) };
+    }
+    Ok(())
 }
 
 /// A waker from its parts, for the executor, whose wakers own nothing.

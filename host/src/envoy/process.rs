@@ -159,9 +159,9 @@ impl Process {
         found.get("value")?.as_u64()
     }
 
-    /// All metrics that have been used, as Prometheus reads them; empty if Envoy does not answer.
+    /// All metrics, as Prometheus reads them; empty if Envoy does not answer.
     pub fn prometheus(&self) -> String {
-        let answer = client::get(self.admin, "/stats/prometheus?usedonly", ADMIN);
+        let answer = client::get(self.admin, "/stats/prometheus", ADMIN);
         answer.map(|answer| String::from_utf8_lossy(&answer.body()).into_owned()).unwrap_or_default()
     }
 

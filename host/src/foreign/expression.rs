@@ -135,7 +135,6 @@ const KINDS: &[(&str, Kind)] = &[
     ("upstream.port", Kind::Signed),
     ("upstream.request_attempt_count", Kind::Signed),
     ("xds.listener_direction", Kind::Signed),
-    ("xds.node.metadata", Kind::Map),
 ];
 
 /// The texts, for expressions that ask whether an attribute is there at all.
@@ -188,6 +187,10 @@ impl VariableResolver for Attributes<'_> {
 
 impl Attributes<'_> {
     fn attribute(&self, name: &str) -> Option<Value> {
+        if let Some((fields, path)) = self.0.fields(name) {
+            let mut names = path.split('.').filter(|name| !name.is_empty());
+            return names.try_fold(&fields, |value, name| value.get(name)).map(of_json);
+        }
         let kind = KINDS.iter().find(|(known, _)| *known == name).map_or(Kind::Text, |(_, kind)| *kind);
         let mut bytes = Vec::new();
         self.0.property(name.replace('.', "\0").as_bytes(), &mut bytes).ok()?;
@@ -196,10 +199,14 @@ impl Attributes<'_> {
 
     /// What plugins have stored, by its name in Envoy.
     fn filter_state(&self) -> Value {
-        let stored = self.0.stream().into_iter().flat_map(|(exchange, _)| exchange.filter_state.objects());
-        let stored = stored
-            .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), Value::Bytes(Arc::new(value.to_vec()))));
-        Value::from(stored.collect::<HashMap<_, _>>())
+        let Ok(stored) = self.0.filter_state() else { return Value::from(HashMap::<String, Value>::new()) };
+        let value = |name: &[u8], bytes: &[u8]| match stored.fields(name) {
+            Some(fields) => of_json(&serde_json::Value::Object(fields)),
+            None => Value::Bytes(Arc::new(bytes.to_vec())),
+        };
+        let named =
+            stored.objects().map(|(name, bytes)| (String::from_utf8_lossy(name).into_owned(), value(name, bytes)));
+        Value::from(named.collect::<HashMap<_, _>>())
     }
 
     fn root(&self, root: &str) -> Value {
@@ -209,6 +216,20 @@ impl Attributes<'_> {
             Some((field.to_owned(), self.attribute(name).filter(|_| have == root)?))
         });
         Value::from(fields.collect::<HashMap<_, _>>())
+    }
+}
+
+/// A value of metadata, whose numbers are all of one kind.
+fn of_json(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(flag) => Value::Bool(*flag),
+        serde_json::Value::Number(number) => Value::Float(number.as_f64().unwrap_or_default()),
+        serde_json::Value::String(text) => Value::from(text.as_str()),
+        serde_json::Value::Array(items) => Value::List(items.iter().map(of_json).collect::<Vec<_>>().into()),
+        serde_json::Value::Object(fields) => {
+            Value::from(fields.iter().map(|(name, value)| (name.clone(), of_json(value))).collect::<HashMap<_, _>>())
+        }
     }
 }
 

@@ -12,6 +12,9 @@ use crate::vm::VmState;
 
 impl VmState {
     pub(super) fn request(&self, rest: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
+        if let Some((tcp, _)) = self.tcp() {
+            return sizes(tcp.received, rest, out);
+        }
         let (exchange, place) = self.stream().ok_or(Status::NotFound)?;
         let (field, rest) = split(rest.ok_or(Status::SerializationFailure)?);
         let half = &exchange.request;
@@ -33,6 +36,9 @@ impl VmState {
     }
 
     pub(super) fn response(&self, rest: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
+        if let Some((tcp, _)) = self.tcp() {
+            return if rest == Some(b"flags") { number(out, 0) } else { sizes(tcp.sent, rest, out) };
+        }
         let (exchange, place) = self.stream().ok_or(Status::NotFound)?;
         let (field, rest) = split(rest.ok_or(Status::SerializationFailure)?);
         let half = &exchange.response;
@@ -62,6 +68,14 @@ impl VmState {
             }
             _ => Err(Status::NotFound),
         }
+    }
+}
+
+/// Of a connection only the bytes of its two directions are known.
+fn sizes(bytes: u64, rest: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
+    match rest.ok_or(Status::SerializationFailure)? {
+        b"size" | b"total_size" => number(out, bytes),
+        _ => Err(Status::NotFound),
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::Found;
 use super::value::{flag, locality, number, some, split, text};
+use super::{Around, Found};
 use crate::abi::Status;
 use crate::clock::nanos;
 use crate::connection::{Connection, Tls};
-use crate::exchange::Exchange;
 
 impl Connection {
     pub(super) fn property(&self, rest: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
@@ -37,24 +36,25 @@ impl Tls {
     }
 }
 
-impl Exchange {
-    pub(super) fn upstream_property(&self, rest: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
+impl Around<'_> {
+    pub(super) fn upstream(&self, rest: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
         let (field, rest) = split(rest.ok_or(Status::SerializationFailure)?);
         if let (b"request_attempt_count", None) = (field, rest) {
-            return number(out, self.attempts);
+            return number(out, self.exchange.ok_or(Status::NotFound)?.attempts);
         }
         if let (b"num_endpoints", None) = (field, rest) {
-            let cluster = self.routing.route.as_ref().and_then(|route| route.cluster.as_ref());
-            return number(out, cluster.ok_or(Status::NotFound)?.endpoints);
+            return number(out, self.cluster.ok_or(Status::NotFound)?.endpoints);
         }
-        let host = self.upstream.as_deref().ok_or(Status::NotFound)?;
+        let host = self.host.ok_or(Status::NotFound)?;
         match (field, rest) {
             (b"address", None) => text(out, &host.address.ok_or(Status::NotFound)?.to_string()),
             (b"port", None) => number(out, host.address.ok_or(Status::NotFound)?.port().into()),
             (b"local_address", None) => text(out, &host.local_address.ok_or(Status::NotFound)?.to_string()),
             (b"locality", rest) => locality(&host.locality, rest, out),
             (b"transport_failure_reason", None) => Ok(()),
-            (b"cx_pool_ready_duration", None) => number(out, nanos(self.connecting())),
+            (b"cx_pool_ready_duration", None) => {
+                number(out, nanos(self.exchange.ok_or(Status::NotFound)?.connecting()))
+            }
             (field, None) => host.tls.as_ref().ok_or(Status::NotFound)?.property(field, out),
             _ => Err(Status::NotFound),
         }

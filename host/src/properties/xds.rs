@@ -1,9 +1,8 @@
 //! `xds.*`: what the proxy's configuration says about itself and about the exchange.
 
-use super::Found;
 use super::value::{drill, locality, metadata, number, split, structure, text};
+use super::{Around, Found};
 use crate::abi::Status;
-use crate::exchange::Exchange;
 use crate::protobuf;
 use crate::services::Services;
 use crate::surroundings::{Metadata, Node};
@@ -20,17 +19,17 @@ impl VmState {
             self.connection()?;
             return number(out, self.services.listener().direction as u64);
         }
-        self.exchange()?.xds(&self.services, field, rest, out)
+        self.around()?.xds(&self.services, field, rest, out)
     }
 }
 
-impl Exchange {
+impl Around<'_> {
     fn xds(&self, services: &Services, field: &[u8], rest: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
         let listener = services.listener();
-        let route = || self.routing.route.as_deref().ok_or(Status::NotFound);
-        let cluster = || route()?.cluster.as_deref().ok_or(Status::NotFound);
-        let virtual_host = || self.routing.virtual_host.as_deref().ok_or(Status::NotFound);
-        let host = || self.upstream.as_deref().ok_or(Status::NotFound);
+        let route = || self.route.ok_or(Status::NotFound);
+        let cluster = || self.cluster.ok_or(Status::NotFound);
+        let virtual_host = || self.virtual_host.ok_or(Status::NotFound);
+        let host = || self.host.ok_or(Status::NotFound);
         let metadata_of: &Metadata = match field {
             b"listener_metadata" => &listener.metadata,
             b"route_metadata" => &route()?.metadata,

@@ -335,6 +335,11 @@ impl Builder {
         self
     }
 
+    /// What runs the plugins, for what depends on it: another plugin for the same proxy.
+    pub const fn chosen_engine(&self) -> Engine {
+        self.engine
+    }
+
     /// The plugin's code for [`Engine::Native`]: the function that registers it.
     #[cfg(feature = "native")]
     pub fn native(self, register: fn()) -> Self {

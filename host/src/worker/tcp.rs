@@ -4,6 +4,8 @@
 //! bytes. Nothing is read from a client before its upstream is connected, as Envoy's `tcp_proxy` has it; and what is
 //! held of the upstream's bytes only moves when more of them come.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::parts::Worker;
@@ -13,6 +15,7 @@ use crate::connection::Connection;
 use crate::effect::Effect;
 use crate::filter::Buffer;
 use crate::length::length;
+use crate::surroundings::{Cluster, UpstreamHost};
 use crate::tcp::{Line, Peer, Stage, Tcp, TcpEffect, TcpFilter, TcpId};
 use crate::vm::Owner;
 
@@ -23,6 +26,14 @@ impl Worker {
         self.state.tcp.insert(id, Box::new(Tcp::new(connection, &self.roots)));
         self.read_on(id, 0);
         id
+    }
+
+    /// What plugins can learn of where the connection goes.
+    pub(super) fn tcp_sent_to(&mut self, id: TcpId, cluster: Arc<Cluster>, host: Arc<UpstreamHost>) {
+        if let Some(tcp) = self.tcp_mut(id) {
+            tcp.cluster = Some(cluster);
+            tcp.host = Some(host);
+        }
     }
 
     /// The upstream is there: reading begins.
@@ -129,7 +140,9 @@ impl Worker {
     fn read_downstream(&mut self, id: TcpId) {
         let limit = self.state.options.buffer_limit;
         let Some(tcp) = self.tcp_mut(id).filter(|tcp| tcp.stage == Stage::Connected) else { return };
+        let before = tcp.downstream.window.len();
         if tcp.downstream.read(limit) {
+            tcp.received += (tcp.downstream.window.len() - before) as u64;
             self.read_on(id, 0);
             self.tcp_settle(id, Peer::Remote);
         }
@@ -170,7 +183,9 @@ impl Worker {
                 return;
             }
         }
-        let Some((data, end)) = self.tcp_mut(id).and_then(|tcp| leave(&mut tcp.upstream)) else { return };
+        let Some(tcp) = self.tcp_mut(id) else { return };
+        let Some((data, end)) = leave(&mut tcp.upstream) else { return };
+        tcp.sent += data.len() as u64;
         self.tcp_send(id, data, end, TcpEffect::ToDownstream);
     }
 

@@ -29,5 +29,38 @@ pub const UPSTREAM_PEER_ID: &str = "upstream_peer_id";
 /// connections have it; a request's peer is known from its headers on, or never.
 pub const PEER_UNKNOWN: &str = "envoy.wasm.metadata_exchange.peer_unknown";
 
+/// The property that holds how many bytes of a client's connection are [prefaces](crate::peer::preface): those that were
+/// taken out of what came and, behind a comma, those that were added to what went back. The proxy, which counts what it
+/// reads from the client and writes to it, has them in its sizes. No property means none.
+pub const PREFACE_BYTES: &str = "peer_preface_bytes";
+
 /// What the peers are declared as.
 pub const PEER_SCHEMA: &str = "type.googleapis.com/google.protobuf.Struct";
+
+/// Reads two numbers with a comma between them, as [`PREFACE_BYTES`] has them, and Envoy's `grpc_stats`.
+#[must_use]
+pub fn read_two(text: &[u8]) -> Option<[u64; 2]> {
+    let (one, other) = std::str::from_utf8(text).ok()?.split_once(',')?;
+    Some([one.trim().parse().ok()?, other.trim().parse().ok()?])
+}
+
+/// Writes them.
+#[must_use]
+pub fn write_two([one, other]: [u64; 2]) -> String {
+    format!("{one},{other}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_numbers_are_read_as_they_are_written() {
+        for numbers in [[0, 0], [3, 13], [u64::MAX, 1]] {
+            assert_eq!(read_two(write_two(numbers).as_bytes()), Some(numbers));
+        }
+        for other in ["", "3", "3,", "-1,2", "1,2,3", "1,18446744073709551616", "\u{fffd},1"] {
+            assert_eq!(read_two(other.as_bytes()), None, "{other}");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use istio_core::peer::exchange::{Audience, Cluster, Direction};
 use istio_core::peer::preface::{HEAD_BYTES, Head, MAGIC, Preface};
-use istio_core::wire::PEER_UNKNOWN;
+use istio_core::wire::{self, PEER_UNKNOWN};
 use serde::Deserialize;
 use wasmplugin::config::ConfigError;
 use wasmplugin::filter_state::FilterState;
@@ -35,6 +35,9 @@ pub(crate) struct Config {
     #[serde(alias = "tellUpstream")]
     tell_upstream: bool,
 }
+
+/// Where it is left how much of a connection is not the client's, for who counts.
+const PREFACE_BYTES: FilterState = FilterState::of(wire::PREFACE_BYTES);
 
 /// Tells the peers of TCP connections who this proxy is, and learns who they are.
 #[derive(Debug)]
@@ -79,11 +82,16 @@ impl TcpExchange {
         });
         // Whatever the client is, the upstream's bytes must not wait: the host lets them go only as they come. One that
         // speaks first goes unannounced, since nobody knows yet whether the client would understand a preface.
-        if let Head::Preface(_) = first.await? {
+        let is_told = matches!(first.await?, Head::Preface(_));
+        if is_told {
             upstream.write(&self.preface);
         }
         let passed = upstream.pass()?;
-        self.meet(&mut client, &DOWNSTREAM).await?;
+        let taken_out = self.meet(&mut client, &DOWNSTREAM).await?;
+        if is_told {
+            let bytes = wire::write_two([taken_out as u64, self.preface.len() as u64]);
+            client.leave(&PREFACE_BYTES, bytes.as_bytes())?;
+        }
         client.pass().and(Ok(passed))
     }
 
@@ -104,39 +112,40 @@ impl TcpExchange {
         try_join(tell, listen).await.map(|(done, _)| done)
     }
 
-    /// Takes a peer's preface out, and leaves who it is, or that nobody will come to know.
-    async fn meet(&self, half: &mut impl Half, place: &Place) -> Result<()> {
-        let preface = match head(half).await? {
-            Head::Preface(length) => self.take(half, HEAD_BYTES + length).await?,
+    /// Takes a peer's preface out, and leaves who it is, or that nobody will come to know. Says how many bytes that were.
+    async fn meet(&self, half: &mut impl Half, place: &Place) -> Result<usize> {
+        let bytes = match head(half).await? {
+            Head::Preface(length) => take(half, HEAD_BYTES + length).await?,
             Head::Oversized => {
                 log::warn!("a peer announced more metadata than anybody has; its bytes pass as they are");
-                None
+                Vec::new()
             }
-            Head::Short | Head::Plain => None,
+            Head::Short | Head::Plain => Vec::new(),
         };
-        match preface {
-            None => half.leave(&place.id, PEER_UNKNOWN.as_bytes()),
+        match bytes.get(HEAD_BYTES..).and_then(|body| Preface::read(body, &self.additional_labels)) {
+            None => half.leave(&place.id, PEER_UNKNOWN.as_bytes())?,
             Some(Preface { id, peer }) => {
                 if !id.is_empty() {
                     half.leave(&place.id, id.as_bytes())?;
                 }
-                half.leave(&place.peer, &peer.to_state())
+                half.leave(&place.peer, &peer.to_state())?;
             }
         }
+        Ok(bytes.len())
     }
+}
 
-    async fn take(&self, half: &mut impl Half, length: usize) -> Result<Option<Preface>> {
-        if half.peek(length).await?.len() < length {
-            // The peer has finished in the middle of it.
-            return Ok(None);
-        }
-        let mut bytes = Vec::with_capacity(length);
-        while bytes.len() < length {
-            let Some(more) = half.read(length - bytes.len()).await? else { return Ok(None) };
+/// So many bytes, or none and nothing taken where the peer finishes in the middle of them.
+async fn take(half: &mut impl Half, length: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if half.peek(length).await?.len() >= length {
+        while bytes.len() < length
+            && let Some(more) = half.read(length - bytes.len()).await?
+        {
             bytes.extend_from_slice(&more);
         }
-        Ok(bytes.get(HEAD_BYTES..).and_then(|body| Preface::read(body, &self.additional_labels)))
     }
+    Ok(bytes)
 }
 
 /// Whether the cluster that the connection goes to is to know who connects.

@@ -1,10 +1,12 @@
 //! TCP connections of the engine in memory: the client and the upstream around the worker.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Due, Engine, PATIENCE, STEPS};
+use super::{Due, Engine, PATIENCE, STEPS, host_of};
+use crate::surroundings;
 use crate::test::{Failure, TcpAction, TcpEnding, TcpEvent, TcpRead, TcpWait};
 use crate::worker::{Connection, TcpEffect, TcpId, Worker};
 
@@ -95,7 +97,14 @@ impl Engine {
                 let Some(wire) = self.wires.get_mut(&number).filter(|wire| wire.alive) else { return };
                 wire.server = self.tcp.as_ref().map(crate::test::TcpServer::accepted);
                 self.tcp_tell_server(number, TcpEvent::Connected);
-                self.tcp_tell_worker(number, Worker::tcp_connected);
+                let name = self.upstream.name();
+                let metadata = self.surroundings.cluster_metadata(name);
+                let cluster = Arc::new(surroundings::Cluster { name: name.to_owned(), metadata, endpoints: 1 });
+                let host = Arc::new(host_of(&self.upstream, &self.surroundings));
+                self.tcp_tell_worker(number, |worker, id| {
+                    worker.tcp_to(id, cluster, host);
+                    worker.tcp_connected(id);
+                });
             }
             TcpDue::Unreachable => self.tcp_tell_worker(number, Worker::tcp_upstream_gone),
             TcpDue::Server(TcpAction::Send(bytes)) => {

@@ -1,0 +1,490 @@
+//! `stats` counts what Istio counts, under exactly its labels: the scenarios S1 to S19 of the specification.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use istio_core::peer::Peer;
+use serde_json::{Value, json};
+use wasmplugin_host::module::Module;
+use wasmplugin_host::test::{Answer, Builder, Engine, Proxy, TcpEvent, TcpTurn, Tls, TrafficDirection};
+
+use crate::engines::{Outcome, Plugin, on_every_engine};
+use crate::stats_labels::{
+    SERVICE, UNKNOWN_SOURCE, assert_exact, inbound, labels, line, message, more_tags, series, service, tags, tcp, with,
+    without,
+};
+use crate::workloads::{self, client, server};
+
+/// Says who the peer is, in place of metadata exchange.
+const PEER_STATE: Plugin = Plugin { package: "peer-state", register: peer_state::register };
+
+const RBAC: Plugin = Plugin { package: "rbac", register: rbac::register };
+
+/// Puts a plugin before this one that says who the peer is.
+fn knowing(stats: Builder, name: &str, peer: &Peer) -> Builder {
+    let peers = PEER_STATE.on(stats.chosen_engine()).name("peers");
+    peers.config(json!({"name": name, "state": peer.to_state()})).then(stats).stats_tags(tags())
+}
+
+/// The client's sidecar, which knows its server.
+fn outbound(stats: Builder) -> Builder {
+    outbound_to(service(), stats)
+}
+
+/// The same in front of a cluster with that metadata.
+fn outbound_to(cluster: Value, stats: Builder) -> Builder {
+    knowing(stats, "upstream_peer", &workloads::peer(&server()))
+        .node(client())
+        .direction(TrafficDirection::Outbound)
+        .cluster_metadata("upstream", cluster)
+}
+
+/// The server's sidecar, which knows its client.
+fn inbound_of(stats: Builder) -> Builder {
+    inbound_to(service(), stats)
+}
+
+/// The same in front of a cluster with that metadata.
+fn inbound_to(cluster: Value, stats: Builder) -> Builder {
+    knowing(stats, "downstream_peer", &workloads::peer(&client()))
+        .node(server())
+        .direction(TrafficDirection::Inbound)
+        .cluster_metadata("upstream", cluster)
+}
+
+fn ten_times(proxy: &mut Proxy) -> Outcome {
+    for _ in 0..10 {
+        proxy.get("/").send()?;
+    }
+    Ok(())
+}
+
+/// Configuration K of the specification, in today's names.
+fn customized() -> Value {
+    json!({
+        "definitions": [{"name": "custom", "value": "1", "type": "COUNTER"}],
+        "metrics": [
+            {"name": "request_duration_milliseconds", "drop": true},
+            {"name": "custom", "dimensions": {"reporter": "'proxy'"}},
+            {"tags_to_remove": ["response_flags", "source_principal"]},
+            {
+                "name": "requests_total",
+                "dimensions": {
+                    "configurable_metric_a": "'gateway'",
+                    "source_workload": "'_' + xds.node.metadata['WORKLOAD_NAME']",
+                    "source_workload_namespace": "'_' + xds.node.metadata['NAMESPACE']",
+                    "source_app": "'_' + xds.node.metadata.LABELS.app",
+                    "source_version": "'_' + xds.node.metadata.LABELS.app",
+                    "request_protocol": "request.protocol",
+                    "destination_version": "'_' + upstream_peer.version",
+                    "destination_service_namespace": "'_' + upstream_peer.service",
+                    "destination_app": "cannot _ parse | N",
+                    "destination_workload": "cannot_evaluate",
+                    "route_name": "xds.route_name + ',' + xds.cluster_name + ',' \
+                        + xds.cluster_metadata.filter_metadata['istio'].services[0].name",
+                },
+                "tags_to_remove": ["grpc_response_status"],
+            },
+            {
+                "name": "request_bytes",
+                "dimensions": {"configurable_metric_b": "'test'"},
+                "tags_to_remove": ["reporter"],
+            },
+            {"dimensions": {"source_principal": "'malicious'"}},
+        ],
+    })
+}
+
+on_every_engine! { stats as "stats";
+    /// S1.
+    fn a_client_knows_its_server(proxy) {
+        let mut proxy = outbound(proxy).start()?;
+        ten_times(&mut proxy)?;
+        assert_exact(&mut proxy, "istio_requests_total", &labels(), 10);
+        proxy.advance(Duration::from_secs(6));
+        for metric in ["istio_request_duration_milliseconds", "istio_request_bytes", "istio_response_bytes"] {
+            assert_exact(&mut proxy, &format!("{metric}_count"), &labels(), 10);
+        }
+        Ok(())
+    }
+
+    /// S2.
+    fn a_server_knows_its_client(proxy) {
+        let mut proxy = inbound_of(proxy).start()?;
+        ten_times(&mut proxy)?;
+        assert_exact(&mut proxy, "istio_requests_total", &inbound(), 10);
+        assert_eq!(series(&mut proxy, "istio_build"), ["istio_build{component=\"proxy\",tag=\"1.5-dev\"} 1"]);
+        Ok(())
+    }
+
+    /// S3.
+    fn grpc_has_a_status_of_its_own(proxy) {
+        let mut proxy = outbound(proxy)
+            .upstream(|_| Answer::new(200).header("content-type", "application/grpc").header("grpc-status", "7"))
+            .start()?;
+        for _ in 0..10 {
+            proxy.post("/s/m").header("content-type", "application/grpc").body(&b"\0\0\0\0\x01m"[..]).send()?;
+        }
+        let grpc = with(labels(), &[("request_protocol", "grpc"), ("grpc_response_status", "7")]);
+        assert_exact(&mut proxy, "istio_requests_total", &grpc, 10);
+        assert_exact(&mut proxy, "istio_request_messages_total", &message(labels()), 10);
+        assert_exact(&mut proxy, "istio_response_messages_total", &message(labels()), 0);
+        Ok(())
+    }
+
+    /// S4, with messages counted in what passes.
+    fn messages_are_counted_while_a_stream_is_open(proxy) {
+        let config = json!({
+            "tcp_reporting_duration": "1s",
+            "metrics": [{"dimensions": {"configurable_metric_a": "xds.node.metadata.LABELS.version"}}],
+        });
+        let mut proxy = inbound_of(proxy.config(config))
+            .stats_tags(more_tags(&["configurable_metric_a"]))
+            .upstream(|_| Answer::new(200).header("content-type", "application/grpc").body(&b"\0\0\0\0\x01r\0\0\0\0\0"[..]))
+            .start()?;
+        let headers = [("content-type", "application/grpc"), ("transfer-encoding", "chunked")];
+        let stream = headers.into_iter().fold(proxy.post("/s/m"), |request, (name, value)| request.header(name, value)).open()?;
+        // Three messages, cut where it suits nobody.
+        for piece in [&b"\0\0\0"[..], b"\0\x03one\0\0\0\0\x03t", b"wo\0\0\0\0\0"] {
+            proxy.send_data(&stream, piece, false)?;
+        }
+        proxy.advance(Duration::from_millis(1_200));
+        let expected = with(message(inbound()), &[("configurable_metric_a", "v1")]);
+        assert_exact(&mut proxy, "istio_request_messages_total", &expected, 3);
+        assert_eq!(series(&mut proxy, "istio_requests_total"), [""; 0]);
+        proxy.send_data(&stream, &b"\0\0\0\0\x01x"[..], true)?;
+        proxy.finish(stream)?;
+        assert_exact(&mut proxy, "istio_request_messages_total", &expected, 4);
+        assert_exact(&mut proxy, "istio_response_messages_total", &expected, 2);
+        Ok(())
+    }
+
+    /// S8.
+    fn labels_are_the_configurations(proxy) {
+        let mut proxy = outbound(proxy.config(customized()))
+            .stats_tags(more_tags(&["configurable_metric_a", "configurable_metric_b", "route_name"]))
+            .route_name("client_route")
+            .start()?;
+        ten_times(&mut proxy)?;
+        let expected = with(without(labels(), &["destination_app", "response_flags", "grpc_response_status"]), &[
+            ("source_workload", "_productpage-v1"),
+            ("source_workload_namespace", "_default"),
+            ("source_principal", "malicious"),
+            ("source_app", "_productpage"),
+            ("source_version", "_productpage"),
+            ("destination_workload", "unknown"),
+            ("destination_version", "_v1"),
+            ("destination_service_namespace", "_ratings"),
+            ("request_protocol", "HTTP/1.1"),
+            ("configurable_metric_a", "gateway"),
+            ("route_name", "client_route,upstream,server"),
+        ]);
+        assert_exact(&mut proxy, "istio_requests_total", &expected, 10);
+        // S9.
+        assert_eq!(series(&mut proxy, "istio_custom"), ["istio_custom{reporter=\"proxy\",source_principal=\"malicious\"} 10"]);
+        proxy.advance(Duration::from_secs(6));
+        assert_eq!(series(&mut proxy, "istio_request_duration_milliseconds_count"), [""; 0]);
+        let bytes = with(without(labels(), &["reporter", "response_flags"]), &[
+            ("source_principal", "malicious"), ("configurable_metric_b", "test"),
+        ]);
+        assert_exact(&mut proxy, "istio_request_bytes_count", &bytes, 10);
+        Ok(())
+    }
+
+    /// S10 and S11.
+    fn an_unknown_service_is_the_host_that_was_asked_for_if_at_all(proxy) {
+        for (disable, name) in [(false, "127.0.0.1:8080"), (true, "unknown")] {
+            let proxy = proxy.clone().config(json!({"disable_host_header_fallback": disable}));
+            let mut proxy = outbound_to(json!({}), proxy).start()?;
+            for _ in 0..10 {
+                proxy.get("/").header("host", "127.0.0.1:8080").send()?;
+            }
+            let expected = with(labels(), &[("destination_service", name), ("destination_service_name", name)]);
+            assert_exact(&mut proxy, "istio_requests_total", &expected, 10);
+        }
+        Ok(())
+    }
+
+    /// S12.
+    fn a_server_without_a_service_is_its_workload(proxy) {
+        let proxy = proxy.config(json!({"disableHostHeaderFallback": true}));
+        let mut proxy = inbound_to(json!({}), proxy).start()?;
+        ten_times(&mut proxy)?;
+        let expected = with(inbound(), &[("destination_service", "ratings"), ("destination_service_name", "ratings")]);
+        assert_exact(&mut proxy, "istio_requests_total", &expected, 10);
+        Ok(())
+    }
+
+    /// S13.
+    fn an_endpoint_speaks_for_a_silent_server(proxy) {
+        let workload = json!({"istio": {"workload": "ratings-v1;default;ratings;version-1;server-cluster"}});
+        let mut proxy = proxy
+            .stats_tags(tags())
+            .node(client())
+            .direction(TrafficDirection::Outbound)
+            .cluster_metadata("upstream", service())
+            .host_metadata("upstream", workload)
+            .start()?;
+        ten_times(&mut proxy)?;
+        let expected = with(labels(), &[("destination_app", "unknown"), ("destination_version", "unknown")]);
+        assert_exact(&mut proxy, "istio_requests_total", &expected, 10);
+        Ok(())
+    }
+
+    /// S14, with what `attributegen` leaves.
+    fn a_label_is_what_another_filter_has_left(proxy) {
+        let dimensions = json!({"response_code": "filter_state['wasm.istio_responseClass']"});
+        let mut proxy = inbound_of(proxy.config(json!({"metrics": [{"dimensions": dimensions}]})))
+            .filter_state("wasm.istio_responseClass", "2xx")
+            .start()?;
+        ten_times(&mut proxy)?;
+        assert_exact(&mut proxy, "istio_requests_total", &with(inbound(), &[("response_code", "2xx")]), 10);
+        Ok(())
+    }
+
+    /// S15.
+    fn a_request_that_an_earlier_filter_refuses_is_counted(proxy) {
+        let denied = json!({"metadata": {"name": "d", "namespace": "default"}, "spec": {"action": "ALLOW"}});
+        let engine = proxy.chosen_engine();
+        let rbac = RBAC.on(engine).config(json!({"policies": [denied]}));
+        let mut proxy = inbound_of(rbac.then(proxy)).start()?;
+        ten_times(&mut proxy)?;
+        let refused = with(inbound(), &[("response_code", "403")]);
+        assert_exact(&mut proxy, "istio_requests_total", &refused, 10);
+        Ok(())
+    }
+
+    /// S16.
+    fn a_client_that_does_not_say_who_it_is_is_unknown(proxy) {
+        let mut proxy = proxy
+            .stats_tags(tags())
+            .node(server())
+            .direction(TrafficDirection::Inbound)
+            .cluster_metadata("upstream", service())
+            .start()?;
+        ten_times(&mut proxy)?;
+        assert_exact(&mut proxy, "istio_requests_total", &with(inbound(), UNKNOWN_SOURCE), 10);
+        Ok(())
+    }
+
+    /// S17.
+    fn a_clusters_namespace_counts_more_than_the_peers(proxy) {
+        let elsewhere = json!({"istio": {"services": [{"host": SERVICE, "name": "server", "namespace": "server"}]}});
+        let mut proxy = outbound_to(elsewhere, proxy).start()?;
+        ten_times(&mut proxy)?;
+        let expected = with(labels(), &[("destination_service_namespace", "server")]);
+        assert_exact(&mut proxy, "istio_requests_total", &expected, 10);
+        Ok(())
+    }
+
+    /// S19.
+    fn further_labels_of_a_peer_are_labels(proxy) {
+        let config = json!({"metrics": [{"dimensions": {"role": "downstream_peer.labels['role']"}}]});
+        let peer = Peer { labels: [("role".to_owned(), "client".to_owned())].into(), ..workloads::peer(&client()) };
+        let mut proxy = knowing(proxy.config(config), "downstream_peer", &peer)
+            .stats_tags(more_tags(&["role"]))
+            .node(server())
+            .direction(TrafficDirection::Inbound)
+            .cluster_metadata("upstream", service())
+            .start()?;
+        ten_times(&mut proxy)?;
+        assert_exact(&mut proxy, "istio_requests_total", &with(inbound(), &[("role", "client")]), 10);
+        Ok(())
+    }
+
+    fn a_request_without_an_answer_has_code_0_or_503(proxy) {
+        let mut proxy = outbound(proxy).unreachable_upstream().start()?;
+        assert_eq!(proxy.get("/").send()?.status(), 503);
+        let lines = series(&mut proxy, "istio_requests_total");
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].contains("response_code=\"503\""), "{lines:?}");
+        assert!(lines[0].contains("response_flags=\"UF"), "{lines:?}");
+        Ok(())
+    }
+
+    fn hosts_that_are_not_listed_are_one(proxy) {
+        let proxy = proxy.config(json!({"allowedHosts": ["*.shop.test"]}));
+        let mut proxy = outbound_to(json!({}), proxy).start()?;
+        for host in ["a.shop.test", "evil.test", "evil2.test:81"] {
+            proxy.get("/").header("host", host).send()?;
+        }
+        let expected = |name, value| {
+            let labels = with(labels(), &[("destination_service", name), ("destination_service_name", name)]);
+            line("istio_requests_total", &labels, value)
+        };
+        let mut lines = series(&mut proxy, "istio_requests_total");
+        lines.sort_unstable();
+        assert_eq!(lines, [expected("a.shop.test", 1), expected("other", 2)]);
+        Ok(())
+    }
+
+    fn what_is_over_the_budget_is_counted_as_other(proxy) {
+        let proxy = proxy.config(json!({"maxDimensionSets": 2}));
+        let mut proxy = outbound_to(json!({}), proxy).start()?;
+        for number in 0..20 {
+            proxy.get("/").header("host", format!("host-{number}.test")).send()?;
+        }
+        let lines = series(&mut proxy, "istio_requests_total");
+        assert_eq!(lines.len(), 3, "{lines:#?}");
+        let other = lines.iter().find(|line| line.contains("destination_service=\"other\"")).ok_or("no overflow")?;
+        assert!(other.ends_with(" 18") && other.contains("source_workload=\"productpage-v1\""), "{other}");
+        Ok(())
+    }
+
+    fn a_connection_is_counted_while_it_is_open(proxy) {
+        let proxy = proxy.config(json!({"tcp_reporting_duration": "1s"}));
+        let mut proxy = proxy
+            .stats_tags(tags())
+            .node(server())
+            .direction(TrafficDirection::Inbound)
+            .cluster_metadata("upstream", service())
+            .tcp(twelve_for_six)
+            .start()?;
+        let mut client = proxy.connect()?;
+        client.send("client")?;
+        client.read_exact(12)?;
+        // Nobody will say who the peer is: after three reports that waited for it, it is unknown.
+        proxy.advance(Duration::from_millis(4_500));
+        let expected = tcp(with(inbound(), UNKNOWN_SOURCE));
+        for (metric, value) in [
+            ("istio_tcp_connections_opened_total", 1),
+            ("istio_tcp_connections_closed_total", 0),
+            ("istio_tcp_received_bytes_total", 6),
+            ("istio_tcp_sent_bytes_total", 12),
+        ] {
+            assert_exact(&mut proxy, metric, &expected, value);
+        }
+        client.send("client")?;
+        client.read_exact(12)?;
+        client.finish()?;
+        client.read_to_end()?;
+        proxy.advance(Duration::from_millis(200));
+        for (metric, value) in [
+            ("istio_tcp_connections_opened_total", 1),
+            ("istio_tcp_connections_closed_total", 1),
+            ("istio_tcp_received_bytes_total", 12),
+            ("istio_tcp_sent_bytes_total", 24),
+        ] {
+            assert_exact(&mut proxy, metric, &expected, value);
+        }
+        Ok(())
+    }
+
+    fn workers_and_requests_lose_nothing(proxy) {
+        let mut proxy = outbound(proxy).workers(4).start()?;
+        for _ in 0..40 {
+            proxy.get("/").send()?;
+        }
+        assert_exact(&mut proxy, "istio_requests_total", &labels(), 40);
+        Ok(())
+    }
+
+    fn a_wrong_configuration_is_refused_with_its_place(proxy) {
+        for (configuration, expected) in [
+            (json!({"disable_host_fallback": true}), "unknown field `disable_host_fallback`"),
+            (json!({"metrics": [{"name": "a", "dimension": {}}]}), "`metrics[0]"),
+            (json!({"tcp_reporting_duration": "soon"}), "`tcp_reporting_duration`"),
+            (json!({"allowedHosts": ["a", "a*b"]}), "`allowedHosts[1]`"),
+        ] {
+            let error = proxy.clone().config(configuration).start().map(drop).unwrap_err().to_string();
+            assert!(error.contains("invalid plugin configuration") && error.contains(expected), "{error}");
+        }
+        Ok(())
+    }
+}
+
+/// A server that answers six bytes with twelve.
+fn twelve_for_six(event: TcpEvent<'_>, turn: &mut TcpTurn) {
+    match event {
+        TcpEvent::Connected => {}
+        TcpEvent::Data(bytes) => turn.send(bytes.repeat(2)),
+        TcpEvent::Finished => turn.finish(),
+    }
+}
+
+const CLIENT: &str = "spiffe://cluster.local/ns/default/sa/client";
+const SERVER: &str = "spiffe://cluster.local/ns/default/sa/server";
+
+/// S7: what certificates say where the peer does not speak for itself.
+#[test]
+fn a_certificate_names_a_silent_client() {
+    let tls = Tls { mutual: true, peer_uris: vec![CLIENT.into()], local_uris: vec![SERVER.into()], ..Tls::default() };
+    for engine in [Engine::Native, Engine::Wasm] {
+        let sidecar = || {
+            let proxy = PLUGIN.on(engine).config(json!({"disableHostHeaderFallback": true})).stats_tags(tags());
+            let proxy =
+                proxy.node(server()).direction(TrafficDirection::Inbound).cluster_metadata("upstream", service());
+            proxy.tls(tls.clone())
+        };
+        let expected = with(
+            with(inbound(), UNKNOWN_SOURCE),
+            &[
+                ("source_workload_namespace", "default"),
+                ("source_principal", CLIENT),
+                ("destination_principal", SERVER),
+                ("connection_security_policy", "mutual_tls"),
+            ],
+        );
+        let mut proxy = sidecar().start().unwrap();
+        ten_times(&mut proxy).unwrap();
+        assert_exact(&mut proxy, "istio_requests_total", &expected, 10);
+
+        let mut proxy = sidecar().tcp(twelve_for_six).start().unwrap();
+        for _ in 0..10 {
+            let mut client = proxy.connect().unwrap();
+            client.send("client").unwrap();
+            client.read_exact(12).unwrap();
+            client.finish().unwrap();
+            client.read_to_end().unwrap();
+        }
+        for (metric, value) in [
+            ("istio_tcp_connections_opened_total", 10),
+            ("istio_tcp_connections_closed_total", 10),
+            ("istio_tcp_received_bytes_total", 60),
+            ("istio_tcp_sent_bytes_total", 120),
+        ] {
+            assert_exact(&mut proxy, metric, &tcp(expected.clone()), value);
+        }
+    }
+}
+
+#[test]
+fn the_module_asks_for_the_same() {
+    assert_eq!(Module::read(PLUGIN.module()).unwrap().info().stats_tags(), Some(tags()));
+}
+
+/// Istio's dashboards, and Kiali, find every metric and label that they ask for.
+#[test]
+fn dashboards_find_their_series() {
+    let labels: BTreeSet<String> = tags().into_iter().map(|(name, _)| name).collect();
+    for asked in DASHBOARD_LABELS {
+        assert!(labels.contains(*asked), "{asked}");
+    }
+}
+
+/// The labels that Istio's dashboards (mesh, service, workload, performance, control plane) and Kiali group and filter by.
+const DASHBOARD_LABELS: &[&str] = &[
+    "reporter",
+    "connection_security_policy",
+    "destination_canonical_revision",
+    "destination_canonical_service",
+    "destination_cluster",
+    "destination_principal",
+    "destination_service",
+    "destination_service_name",
+    "destination_service_namespace",
+    "destination_version",
+    "destination_workload",
+    "destination_workload_namespace",
+    "grpc_response_status",
+    "request_protocol",
+    "response_code",
+    "response_flags",
+    "source_canonical_revision",
+    "source_canonical_service",
+    "source_cluster",
+    "source_principal",
+    "source_version",
+    "source_workload",
+    "source_workload_namespace",
+];

@@ -1,0 +1,148 @@
+//! `stats` and who would make it grow: peers and hosts without end, and peers that say what nobody believes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use istio_core::peer::Peer;
+use istio_core::peer::header::{ID, METADATA};
+use serde_json::json;
+use wasmplugin_host::clock::Clock;
+use wasmplugin_host::headers::HeaderMap;
+use wasmplugin_host::native::Linked;
+use wasmplugin_host::services::Services;
+use wasmplugin_host::surroundings::{Cluster, Listener, Node, Route, Routing, TrafficDirection, UpstreamHost};
+use wasmplugin_host::worker::{Code, Connection, FailPolicy, Options, Plugin, Worker};
+
+use crate::workloads;
+
+/// How many sets of labels may be counted one by one.
+const BUDGET: usize = 500;
+
+fn plugin(register: fn(), name: &str, configuration: &serde_json::Value) -> Plugin {
+    Plugin {
+        name: name.to_owned(),
+        root_id: String::new(),
+        vm_id: name.to_owned(),
+        configuration: Bytes::from(configuration.to_string()),
+        vm_configuration: Bytes::new(),
+        environment: Default::default(),
+        fail: FailPolicy::Closed,
+        allow_on_headers_stop_iteration: false,
+        code: Code::Native(Linked::new(register)),
+    }
+}
+
+/// The server's sidecar, before a service that the proxy does not know.
+fn sidecar() -> (Worker, Arc<Services>) {
+    let node = workloads::server();
+    let node = Node { id: node.id, metadata: node.metadata, ..Node::default() };
+    let cluster = Arc::new(Cluster { name: "upstream".to_owned(), metadata: Default::default(), endpoints: 1 });
+    let route = Arc::new(Route { cluster: Some(cluster), ..Route::default() });
+    let services = Services::new(Clock::manual(Duration::ZERO), Box::new(|_| {}))
+        .with_node(node)
+        .with_listener(Listener { direction: TrafficDirection::Inbound, ..Listener::default() })
+        .with_router(move |_| Routing { virtual_host: None, route: Some(Arc::clone(&route)) });
+    let services = Arc::new(services);
+    let plugins = [
+        plugin(metadata_exchange::register, "metadata-exchange", &json!({})),
+        plugin(stats::register, "stats", &json!({"maxDimensionSets": BUDGET})),
+    ];
+    let worker = Worker::start(&plugins, Arc::clone(&services), Options::default());
+    (worker.unwrap_or_else(|error| panic!("{error}")), services)
+}
+
+fn map<'a>(lines: impl IntoIterator<Item = (&'a str, Bytes)>) -> HeaderMap {
+    lines.into_iter().map(|(name, value)| (Bytes::copy_from_slice(name.as_bytes()), value)).collect()
+}
+
+fn ask(worker: &mut Worker, host: &str, metadata: impl IntoIterator<Item = (&'static str, Bytes)>) {
+    let request = [
+        (":authority", Bytes::copy_from_slice(host.as_bytes())),
+        (":path", Bytes::from_static(b"/")),
+        (":method", Bytes::from_static(b"GET")),
+        (":scheme", Bytes::from_static(b"http")),
+    ];
+    let id = worker.open(Connection::default());
+    worker.request_headers(id, map(request.into_iter().chain(metadata)), true);
+    while worker.next_effect().is_some() {}
+    worker.sent_to(id, Arc::new(UpstreamHost::default()));
+    worker.response_headers(id, map([(":status", Bytes::from_static(b"200"))]), true);
+    worker.finished(id);
+    while worker.next_effect().is_some() {}
+}
+
+/// The series of `istio_requests_total` by their whole names, and what they count.
+fn series(services: &Services) -> Vec<(String, u64)> {
+    let samples = services.metrics().snapshot().into_iter();
+    let requests = samples.filter(|sample| sample.name.ends_with("istio_requests_total"));
+    requests.map(|sample| (sample.name.clone(), sample.value)).collect()
+}
+
+/// Peers and hosts that nobody has seen before, all the time: the first have series of their own, the others one together,
+/// and all are counted.
+#[test]
+fn a_hundred_thousand_strangers_are_counted_within_the_budget() {
+    const STRANGERS: u64 = 100_000;
+    let (mut worker, services) = sidecar();
+    for number in 0..STRANGERS {
+        let peer = Peer { workload: format!("w{number}"), namespace: "n".to_owned(), ..Peer::default() };
+        let id = (ID, Bytes::from(format!("id-{number}")));
+        ask(&mut worker, &format!("host-{number}.test"), [(METADATA, Bytes::from(peer.to_header())), id]);
+    }
+    let series = series(&services);
+    assert_eq!(series.iter().map(|(_, count)| count).sum::<u64>(), STRANGERS, "nothing is lost");
+    assert_eq!(series.len(), BUDGET + 1);
+    let (others, own): (Vec<_>, Vec<_>) =
+        series.iter().partition(|(name, _)| name.contains("source_workload=.=other;"));
+    assert!(own.iter().all(|(_, count)| *count == 1));
+    let [(name, count)] = others[..] else { panic!("{} sets of others", others.len()) };
+    assert_eq!(*count, STRANGERS - BUDGET as u64);
+    assert!(name.contains("destination_workload=.=ratings-v1;") && name.contains("response_code=.=200;"), "{name}");
+    assert!(services.metrics().snapshot().len() < 5 * (BUDGET + 2), "no other metric grows either");
+}
+
+/// What hostile peers send is counted as a request of somebody unknown, and has no label.
+#[test]
+fn what_nobody_believes_has_no_label() {
+    let (mut worker, services) = sidecar();
+    let named = |workload: &str| Peer { workload: workload.to_owned(), ..Peer::default() }.to_header();
+    let good = named("good");
+    let lines = |lines: &[(&'static str, &str)]| -> Vec<(&'static str, Bytes)> {
+        lines.iter().map(|(name, value)| (*name, Bytes::copy_from_slice(value.as_bytes()))).collect()
+    };
+    let (long, huge) = ("A".repeat(20_000), named(&"w".repeat(30_000)));
+    let hostile = [
+        lines(&[(METADATA, &good[..good.len() - 5])]),
+        lines(&[(METADATA, "garbage!")]),
+        lines(&[(METADATA, &long), (ID, &long)]),
+        lines(&[(METADATA, &huge)]),
+        lines(&[(METADATA, &good), (METADATA, &named("other"))]),
+        lines(&[(METADATA, "")]),
+        vec![(METADATA, Bytes::from_static(b"\xff\xfe")), (ID, Bytes::from_static(b"\xff"))],
+    ];
+    for metadata in hostile.clone() {
+        ask(&mut worker, "shop.test", metadata);
+    }
+    let unknown = series(&services);
+    assert_eq!(unknown.len(), 1, "{unknown:?}");
+    assert!(unknown[0].0.contains("source_workload=.=unknown;") && unknown[0].1 == hostile.len() as u64, "{unknown:?}");
+
+    // What would break the name of a metric, or make another label of it.
+    ask(
+        &mut worker,
+        "a;.;reporter=.=source;.;\n.test",
+        lines(&[(METADATA, &named("x;.;istio_requests_total")), (ID, "1")]),
+    );
+    // An id that was seen with other metadata is not taken for whom it was.
+    ask(&mut worker, "shop.test", lines(&[(METADATA, &good), (ID, "1")]));
+    let mut names: Vec<_> = series(&services).into_iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    assert_eq!(names.len(), 3, "{names:#?}");
+    for name in &names {
+        assert_eq!(name.matches("reporter=.=").count(), 1, "{name}");
+        assert_eq!(name.matches(";.;").count(), 25, "{name}");
+        assert!(!name.contains('\n'));
+    }
+    assert!(names.iter().any(|name| name.contains("source_workload=.=good;")), "{names:#?}");
+}
