@@ -54,6 +54,12 @@ impl Counters {
         self.0.get(name).copied().unwrap_or_default()
     }
 
+    /// The counters of that name with their labels, which tell them apart, and what they count.
+    pub(super) fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, u64)> {
+        let series = self.0.iter().map(|(series, count)| (series.as_str(), *count));
+        series.filter(move |(series, _)| series.split('{').next() == Some(name))
+    }
+
     /// One line each; empty if there are none.
     pub(super) fn render(&self, indent: &str) -> String {
         self.0.iter().map(|(name, count)| format!("{indent}{name} {count}\n")).collect()

@@ -1,14 +1,15 @@
 //! The verb `demo`: the mesh of `examples/mesh` at work, with every answer checked.
 //!
 //! [`story`] are the requests with what must come of them, [`evidence`] is what came of one, [`counters`] what the modules
-//! say of it themselves.
+//! say of it themselves, and [`telemetry`] whether both sides have counted all of it under the right names.
 
 mod counters;
 mod evidence;
 mod story;
+mod telemetry;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use wasmplugin_host::test::{Answer, Request};
@@ -25,11 +26,14 @@ use crate::workspace::Workspace;
 use counters::Counters;
 use evidence::{Evidence, brief};
 use story::{ALICE, Entrance, Scene, scenes};
+use telemetry::Reporter;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often proxies that are kept are looked after.
 const GLANCE: Duration = Duration::from_millis(500);
+/// How often counters are asked for that are not there yet: an exchange is counted when it is over, after its answer.
+const SOON: Duration = Duration::from_millis(20);
 /// The host that the client asks for.
 const HOST: &str = "orders.shop";
 /// The workload that asks.
@@ -72,18 +76,32 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<Exit> {
     let scenes = scenes();
     let (text, wrong) = stage.play(&scenes)?;
     output::print(&text)?;
-    output::print(&stage.counts()?)?;
-    let total = scenes.len();
-    output::print(&match wrong {
-        0 => format!("\nall {total} answers are right\n"),
-        _ => format!("\n{wrong} of {total} answers are wrong; what plugins say is shown with `WASMPLUGIN_LOG=info`\n"),
-    })?;
+    let (text, miscounted) = stage.counts(&scenes)?;
+    output::print(&text)?;
+    output::print(&verdict(scenes.len(), wrong, miscounted))?;
     if arguments.keep {
         output::print(&stage.invitation())?;
         keep(&mesh)?;
     }
     mesh.stop();
-    Ok(if wrong == 0 { Exit::Success } else { Exit::Failure })
+    Ok(if wrong + miscounted == 0 { Exit::Success } else { Exit::Failure })
+}
+
+/// How it went.
+fn verdict(total: usize, wrong: usize, miscounted: usize) -> String {
+    let answers = match wrong {
+        0 => format!("\nall {total} answers are right"),
+        _ => format!("\n{wrong} of {total} answers are wrong"),
+    };
+    let counts = match miscounted {
+        0 => ", and each side knows the other",
+        _ => ", and the counters are not what they must be",
+    };
+    let help = match wrong + miscounted {
+        0 => "",
+        _ => "; what plugins say is shown with `WASMPLUGIN_LOG=info`",
+    };
+    format!("{answers}{counts}{help}\n")
 }
 
 /// What the application answers.
@@ -112,8 +130,8 @@ struct Stage<'a> {
     /// Where the server's sidecar tells what its modules have counted.
     witness: SocketAddr,
     application: &'a Application,
-    /// The admin ports, by workload.
-    admins: Vec<(&'a str, SocketAddr)>,
+    /// The admin ports of both, the client's first.
+    admins: [(&'static str, Reporter, SocketAddr); 2],
 }
 
 impl<'a> Stage<'a> {
@@ -129,7 +147,7 @@ impl<'a> Stage<'a> {
             street: server.address(Side::Inbound, 8080).with_context(missing)?,
             witness: server.admin,
             application: mesh.application(SERVER, 8080).with_context(missing)?,
-            admins: mesh.proxies().iter().map(|started| (started.plan.workload.as_str(), started.plan.admin)).collect(),
+            admins: [(CLIENT, Reporter::Source, client.admin), (SERVER, Reporter::Destination, server.admin)],
         })
     }
 
@@ -176,16 +194,18 @@ impl<'a> Stage<'a> {
         client::send(to, &request, PATIENCE)
     }
 
-    /// What both sides have counted.
-    fn counts(&self) -> Result<String> {
-        let mut text = String::new();
-        for (workload, admin) in &self.admins {
-            let counts = Counters::ask(*admin, PATIENCE)?.render("  ");
-            if !counts.is_empty() {
-                text.push_str(&format!("\n{workload} has counted\n{counts}"));
-            }
+    /// What both sides have counted, and how much of it is not as it must be.
+    fn counts(&self, scenes: &[Scene]) -> Result<(String, usize)> {
+        let expected = telemetry::expected(scenes);
+        let (mut text, mut wrong) = (String::new(), 0);
+        for (workload, reporter, admin) in self.admins {
+            let counters = settled(admin, expected.values().sum())?;
+            let differences = telemetry::differences(reporter, &counters, &expected);
+            wrong += differences.len();
+            text.push_str(&format!("\n{workload} has counted\n{}", counters.render("  ")));
+            text.extend(differences.iter().map(|difference| format!("  ✗ {difference}\n")));
         }
-        Ok(text)
+        Ok((text, wrong))
     }
 
     /// What to type.
@@ -195,10 +215,22 @@ impl<'a> Stage<'a> {
             "\nstill running; stop it with Ctrl-C\n\n  curl -i -H 'host: {HOST}' http://{sidecar}/\n  \
              curl -i -H 'host: {HOST}' -H 'authorization: Bearer {ALICE}' http://{sidecar}/orders\n"
         );
-        for (_, admin) in &self.admins {
+        for (_, _, admin) in self.admins {
             text.push_str(&format!("  curl http://{admin}/stats/prometheus\n"));
         }
         text
+    }
+}
+
+/// Counters, as soon as they hold so many requests; in the end without.
+fn settled(admin: SocketAddr, requests: u64) -> Result<Counters> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let counters = Counters::ask(admin, PATIENCE)?;
+        if telemetry::total(&counters) >= requests || Instant::now() >= end {
+            return Ok(counters);
+        }
+        std::thread::sleep(SOON);
     }
 }
 

@@ -521,10 +521,7 @@ impl Planner<'_> {
                 // The listener's direction decides what it does.
                 (PEER_METADATA, Some(origin), "metadata-exchange", json!({}))
             }
-            Slot::Telemetry => {
-                let telemetry = Value::Object(self.mesh.telemetry.clone());
-                (STATS, Some(istio.stats.as_ref()?), "stats", telemetry)
-            }
+            Slot::Telemetry => (STATS, Some(istio.stats.as_ref()?), "stats", policies::stats(self.mesh, side)),
             // Istio asks and decides where requests come in: before an application, and at the edge.
             _ if side == Side::Outbound => return None,
             Slot::ExternalAuthorization => {
@@ -537,11 +534,13 @@ impl Planner<'_> {
             _ => return None,
         };
         let module = origin.map_or_else(|| Wanted::Build(folder.to_owned()), Wanted::from);
+        // Of the plugins in these modules, only one is chosen by its name.
+        let root_id = if tcp && slot == Slot::PeerMetadata { "tcp" } else { "" };
         Some(Plugin {
             name: name.to_owned(),
             resource: name.to_owned(),
             module,
-            root_id: String::new(),
+            root_id: root_id.to_owned(),
             vm_id: String::new(),
             configuration: config.to_string(),
             vm_configuration: String::new(),

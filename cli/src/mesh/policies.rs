@@ -1,4 +1,4 @@
-//! Istio's own filters and what stands in for them: modules that take Istio's policies word for word.
+//! Istio's own filters and what stands in for them: modules that take Istio's policies and settings word for word.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::description::{Mesh, Workload};
 use super::files::Resources;
+use super::plan::Side;
 
 /// The name of the module for `RequestAuthentication`.
 pub(crate) const JWT: &str = "istio.jwt";
@@ -56,6 +57,16 @@ pub(crate) fn rbac(resources: &Resources, workload: &Workload, custom: bool, pro
             "workload": selected(workload),
         })
     })
+}
+
+/// The configuration of `stats`: the mesh's, and as istiod has it the host that a client asks for is no name of a service
+/// where clients are free to ask for anything.
+pub(crate) fn stats(mesh: &Mesh, side: Side) -> Value {
+    let mut telemetry = mesh.telemetry.clone();
+    if !telemetry.contains_key("disableHostHeaderFallback") {
+        telemetry.entry("disable_host_header_fallback").or_insert_with(|| (side != Side::Outbound).into());
+    }
+    Value::Object(telemetry)
 }
 
 fn selected(workload: &Workload) -> Value {
