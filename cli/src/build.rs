@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use wasmplugin_host::module::{Module, ModuleInfo, build};
+use wasmplugin_host::module::{Module, ModuleInfo, build, with_section};
 
 use crate::exit::Exit;
 use crate::output::{self, Format};
@@ -21,6 +21,7 @@ use crate::output::{self, Format};
   cargo wasmplugin build                       the package in this folder, into target/modules
   cargo wasmplugin build --package rate-limit
   cargo wasmplugin build --out plugin.wasm -- --locked
+  cargo wasmplugin build --salt blue           a module of its own beside the same one elsewhere
   cargo wasmplugin build --output json | jq .size")]
 pub(crate) struct Arguments {
     /// The package; the one in this folder unless given.
@@ -29,6 +30,10 @@ pub(crate) struct Arguments {
     /// Where to put the module; `target/modules/<package>.wasm` unless given.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Make the module differ from the same one with another salt: in one proxy, plugins from equal bytes share a VM, and up to
+    /// Envoy 1.37 the environment of the first of them.
+    #[arg(long, value_name = "TEXT")]
+    salt: Option<String>,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
@@ -37,13 +42,19 @@ pub(crate) struct Arguments {
     cargo: Vec<String>,
 }
 
+/// The custom section of the salt.
+const SALT: &str = "wasmplugin.salt";
+
 /// Builds, and tells what came of it.
 pub(crate) fn build(arguments: &Arguments) -> Result<Exit> {
     let package = arguments.package.clone().map_or_else(|| build::package_in("."), Ok)?;
     let options = build::Options { bill: true, arguments: arguments.cargo.clone(), ..build::Options::default() };
     let built = build::build(&[&package], &options)?;
     let built = built.first().context("cargo has built nothing")?;
-    let module = Module::read(&built.path)?;
+    let mut module = Module::read(&built.path)?;
+    if let Some(salt) = &arguments.salt {
+        module = Module::from_bytes(package.as_str(), with_section(module.bytes(), SALT, salt.as_bytes()))?;
+    }
     let path = match &arguments.out {
         Some(path) => path.clone(),
         None => build::target_directory(".")?.join("modules").join(format!("{package}.wasm")),

@@ -1,12 +1,14 @@
 //! `cargo wasmplugin lint`.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::command::{Scratch, wasmplugin};
+use crate::registry::{Kind, RealRegistry};
 
 const CLEAN: &str = "apiVersion: extensions.istio.io/v1alpha1
 kind: WasmPlugin
@@ -125,6 +127,84 @@ fn what_cannot_be_read_is_said() {
     assert_eq!(wasmplugin(&["lint"]).code, Some(2));
     let run = wasmplugin(&["lint", "--rules"]);
     assert!(run.code == Some(0) && run.out.contains("fail-open-security"), "{run:#?}");
+}
+
+/// Puts an index with one image for linux/amd64 beside the image, and returns its digest.
+fn index(host: &str, child: &str, size: usize) -> String {
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": child,
+            "size": size,
+            "platform": {"os": "linux", "architecture": "amd64"},
+        }],
+    })
+    .to_string();
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "PUT /v2/me/a/manifests/all HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\
+         content-type: application/vnd.oci.image.index.v1+json\r\ncontent-length: {}\r\n\r\n{manifest}",
+        manifest.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    wasmplugin_deploy::image::digest::Digest::of(manifest.as_bytes()).to_string()
+}
+
+#[test]
+fn registries_are_asked_for_images_and_schemas() {
+    let registry = RealRegistry::start(Kind::default());
+    let host = registry.host();
+    let schema =
+        json!({"type": "object", "additionalProperties": false, "properties": {"greeting": {"type": "string"}}});
+    let module = Scratch::new("hello.wasm", module_with(&schema));
+    let push = |image: &str, more: &[&str]| -> Value {
+        let run =
+            wasmplugin(&[&["push", module.path(), &format!("{host}/me/{image}"), "--output", "json"], more].concat());
+        assert_eq!(run.code, Some(0), "{run:#?}");
+        serde_json::from_str(&run.out).unwrap()
+    };
+    let image = push("a:1", &[]);
+    let foreign = push("a:cncf", &["--format", "cncf"]);
+    let told = |url: &str, config: &str| -> Vec<String> {
+        let text = format!(
+            "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: a, namespace: apps}}\n\
+             spec:\n  url: {url}\n  priority: 0\n  pluginConfig: {{{config}: hi}}\n"
+        );
+        let file = Scratch::new("plugin.yaml", text);
+        let run = wasmplugin(&["lint", file.path(), "--online", "--output", "json"]);
+        let found: Value = serde_json::from_str(&run.out).unwrap();
+        let findings = found[0]["findings"].as_array().unwrap().iter();
+        let finding =
+            |finding: &Value| format!("{} {} {}", finding["code"], finding["line"], finding["help"]).replace('"', "");
+        findings.map(finding).filter(|finding| !finding.starts_with("url-")).collect()
+    };
+    let url = image["url"].as_str().unwrap();
+    assert_eq!(told(url, "greeting"), [""; 0]);
+    assert_eq!(told(url, "greting"), ["config-schema 7 did you mean `greeting`?"]);
+    assert!(told(&format!("oci://{host}/me/a:2"), "x")[0].starts_with("image-missing 5 push it"));
+    assert!(told(foreign["url"].as_str().unwrap(), "x")[0].starts_with("image-form 5 "));
+    let digest = image["digest"].as_str().unwrap();
+    let answer = index(&host, digest, manifest_size(&host, digest));
+    assert!(told(&format!("oci://{host}/me/a@{answer}"), "greeting")[0].starts_with("image-index 5 "));
+}
+
+fn manifest_size(host: &str, digest: &str) -> usize {
+    let mut stream = TcpStream::connect(host).unwrap();
+    let head = format!(
+        "HEAD /v2/me/a/manifests/{digest} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\
+         accept: application/vnd.oci.image.manifest.v1+json\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let length = answer.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    length.unwrap_or_else(|| panic!("{answer}")).parse().unwrap()
 }
 
 #[test]

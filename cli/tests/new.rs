@@ -20,7 +20,7 @@ fn package(below: &str, name: &str, template: &str) -> PathBuf {
     let repository = workspace().to_str().unwrap();
     let run = wasmplugin(&["new", path.to_str().unwrap(), "--template", template, "--repository", repository]);
     assert_eq!(run.code, Some(0), "{run:#?}");
-    assert!(run.err.starts_with(&format!("made `{name}`; next: cd ")), "{run:#?}");
+    assert!(run.out.starts_with(&format!("made `{name}`; next: cd ")), "{run:#?}");
     // The versions that this repository has, so that nothing has to be fetched.
     fs::copy(workspace().join("Cargo.lock"), path.join("Cargo.lock")).unwrap();
     path
@@ -100,6 +100,13 @@ fn a_package_becomes_the_same_module_in_every_folder() {
     let sections: Vec<_> = info.custom_sections.iter().map(|(name, _)| name.as_str()).collect();
     assert!(sections.contains(&SBOM), "{sections:?}");
 
+    // Another salt, other bytes; the plugin is the same.
+    let salted = one.join("made/salted.wasm");
+    let run = wasmplugin_in(one, &["build", "--out", salted.to_str().unwrap(), "--salt", "blue"]);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    assert!(run.out.contains("ABI 0.2.1, called for ") && fs::read(&salted).unwrap().starts_with(first), "{run:#?}");
+    assert_ne!(fs::read(&salted).unwrap(), *first);
+
     // The package in the folder, with the configuration that its README's resource has, and with a wrong one.
     let run = wasmplugin_in(one, &["check", "--config", r#"{"requiredHeader": "x-user"}"#]);
     assert_eq!(run.code, Some(0), "{run:#?}");
@@ -122,6 +129,12 @@ fn a_folder_that_is_there_is_left_alone() {
     let run = wasmplugin(&["new", &path("good"), "--repository", &path("taken")]);
     assert!(run.message().contains("is no copy of wasmplugin's repository"), "{run:#?}");
     assert!(!folder.path().join("good").exists());
+    let run = wasmplugin(&["new", &path("good"), "--output", "json"]);
+    let told: Value = serde_json::from_str(&run.out).unwrap();
+    assert!(told["files"].as_array().unwrap().contains(&"src/lib.rs".into()), "{told}");
+    assert!(fs::read_to_string(path("good/Cargo.toml")).unwrap().contains(r#"wasmplugin = { version = ""#));
+    let run = wasmplugin(&["lint", &path("good/deploy.yaml")]);
+    assert!(run.code == Some(0) && run.out.contains(" 0 errors"), "{run:#?}");
     assert_eq!(fs::read_dir(folder.path().join("taken")).unwrap().count(), 0);
 }
 

@@ -12,6 +12,7 @@ mod behaviour;
 pub mod config;
 mod environment;
 mod envoy_filter;
+mod image;
 mod module;
 pub mod rule;
 mod source;
@@ -19,6 +20,8 @@ mod targeting;
 #[cfg(test)]
 mod tests;
 mod together;
+
+pub use image::{ImageFlaw, KnownImage};
 
 /// What is known about the cluster and the modules.
 #[derive(Debug, Clone)]
@@ -29,11 +32,18 @@ pub struct Surroundings {
     pub root_namespace: String,
     /// The modules that are at hand.
     pub modules: Vec<KnownModule>,
+    /// The images that their registry was asked for.
+    pub images: Vec<KnownImage>,
 }
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { istio: IstioVersion::LATEST, root_namespace: "istio-system".to_owned(), modules: Vec::new() }
+        Self {
+            istio: IstioVersion::LATEST,
+            root_namespace: "istio-system".to_owned(),
+            modules: Vec::new(),
+            images: Vec::new(),
+        }
     }
 }
 
@@ -92,6 +102,7 @@ fn one(document: &Document, surroundings: &Surroundings) -> Option<Report> {
             behaviour::check(&plugin, surroundings, &mut findings);
             targeting::check(&plugin, surroundings, &mut findings);
             source::check(&plugin, &mut findings);
+            image::check(&plugin, surroundings, &mut findings);
             environment::check(&plugin, &mut findings);
             module::check(&plugin, surroundings, &mut findings);
         }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use serde_json::json;
 
 use crate::exit::Exit;
+use crate::output::{self, Format};
 
 mod name;
 mod templates;
@@ -22,7 +24,8 @@ use templates::Template;
 #[command(after_help = "Examples:
   cargo wasmplugin new require-header
   cargo wasmplugin new allow-preface --template tcp
-  cargo wasmplugin new fetcher --template singleton --repository ../wasmplugin")]
+  cargo wasmplugin new fetcher --template singleton --repository ../wasmplugin
+  cargo wasmplugin new require-header --output json | jq .files")]
 pub(crate) struct Arguments {
     /// The folder to make; its name becomes the package's.
     #[arg(value_name = "FOLDER")]
@@ -33,6 +36,9 @@ pub(crate) struct Arguments {
     /// Take the crates from a copy of wasmplugin's repository instead of crates.io.
     #[arg(long, value_name = "FOLDER")]
     repository: Option<PathBuf>,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
 }
 
 /// What a plugin works on.
@@ -55,10 +61,17 @@ pub(crate) fn new(arguments: &Arguments) -> Result<Exit> {
         bail!("`{}` is there already: name a folder that is not", folder.display());
     }
     let template = Template { name: &name, repository: arguments.repository.as_deref().map(repository).transpose()? };
-    for (path, text) in template.files(arguments.template) {
-        write(&folder.join(path), &text)?;
+    let files = template.files(arguments.template);
+    for (path, text) in &files {
+        write(&folder.join(path), text)?;
     }
-    eprintln!("made `{}`; next: cd {} && cargo test", name.package(), folder.display());
+    output::print(&match arguments.output {
+        Format::Text => format!("made `{}`; next: cd {} && cargo test\n", name.package(), folder.display()),
+        Format::Json => {
+            let files: Vec<_> = files.iter().map(|(path, _)| path).collect();
+            format!("{:#}\n", json!({"package": name.package(), "folder": folder.to_string_lossy(), "files": files}))
+        }
+    })?;
     Ok(Exit::Success)
 }
 

@@ -117,6 +117,16 @@ rules! {
     ENV_SHARED: Error, "env-shared", "two plugins from one module with different environments",
         "configure them through `pluginConfig`, or make the modules differ: `cargo wasmplugin build --salt`";
 
+    // The image, once its registry was asked.
+    IMAGE_MISSING: Error, "image-missing", "an image that is not in its registry",
+        "push it: `cargo wasmplugin push`, which prints the url to write here";
+    IMAGE_FORM: Error, "image-form", "an image that the agent takes no module from",
+        "push the module anew: `cargo wasmplugin push`";
+    IMAGE_INDEX: Error, "image-index", "the digest of an index",
+        "pin the digest of its image for linux/amd64; `cargo wasmplugin deploy` does so";
+    IMAGE_UNREACHABLE: Warning, "image-unreachable", "an image that could not be asked for",
+        "try it with the credentials of the cluster: `cargo wasmplugin doctor --image IMAGE --secret NAMESPACE/NAME`";
+
     // Its module and configuration.
     CONFIG_SCHEMA: Error, "config-schema", "a configuration that the module will refuse",
         "";

@@ -213,6 +213,27 @@ fn configurations_are_held_against_the_schema_of_the_module() {
 }
 
 #[test]
+fn what_the_registry_said_is_told_at_the_url() {
+    let url = PINNED.split('\'').nth(1).unwrap().to_owned();
+    let told = |flaw: Option<ImageFlaw>| {
+        let images = vec![KnownImage { url: url.clone(), flaw }];
+        let surroundings = Surroundings { images, ..Surroundings::default() };
+        let found = found_with(&plugin("p", &format!("priority: 0, {PINNED}")), &surroundings);
+        found.into_iter().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    };
+    let said = "no".to_owned();
+    for (flaw, code) in [
+        (ImageFlaw::Missing(said.clone()), "image-missing spec.url"),
+        (ImageFlaw::Refused(said.clone()), "image-form spec.url"),
+        (ImageFlaw::Unreachable(said), "image-unreachable spec.url"),
+        (ImageFlaw::IndexPinned(crate::image::digest::Digest::of(b"")), "image-index spec.url"),
+    ] {
+        assert_eq!(told(Some(flaw)), [code]);
+    }
+    assert_eq!(told(None), [""; 0]);
+}
+
+#[test]
 fn each_plugin_of_a_module_has_its_own_schema() {
     let closed = |field: &str| json!({"type": "object", "additionalProperties": false, "properties": {field: {}}});
     let schema = json!({"x-root-ids": {"one": closed("a"), "two": closed("b")}});

@@ -16,18 +16,24 @@ use wasmplugin_host::module::Module;
 use crate::documents::{self, Found};
 use crate::exit::{self, Exit};
 use crate::output::{self, Format};
+use crate::registry::RegistryArguments;
 use crate::table::Table;
+
+mod online;
 
 /// Check WasmPlugins, TrafficExtensions and EnvoyFilters before a cluster sees them.
 ///
 /// Tells what the API server and istiod would refuse, which fields would be dropped without a word, and what both admit
 /// although it does not work or has hurt others. Documents of other kinds are skipped, but Secrets and Gateways among
-/// them are looked at where a plugin refers to them. Ends with 1 if anything is an error, or refused.
+/// them are looked at where a plugin refers to them. With `--online` registries are asked whether the images are there, in a form
+/// that Istio takes, and configurations are held against the schemas of the modules in them. Ends with 1 if anything is an
+/// error, or refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo wasmplugin lint deploy/
   cargo wasmplugin lint plugin.yaml --istio 1.27
   cargo wasmplugin lint plugin.yaml --module target/modules/hello.wasm   the configuration too
+  cargo wasmplugin lint deploy/ --online                                 the images too
   kubectl get wasmplugins -A -o yaml | cargo wasmplugin lint -
   cargo wasmplugin lint --rules                                          every rule")]
 pub(crate) struct Arguments {
@@ -43,6 +49,9 @@ pub(crate) struct Arguments {
     /// The namespace whose resources are for the whole mesh.
     #[arg(long, default_value = "istio-system", value_name = "NAMESPACE")]
     root_namespace: String,
+    /// Ask registries for the images.
+    #[arg(long)]
+    online: bool,
     /// End with 1 over warnings too.
     #[arg(long)]
     strict: bool,
@@ -52,6 +61,8 @@ pub(crate) struct Arguments {
     /// How to print the result.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
+    #[command(flatten)]
+    registries: RegistryArguments,
 }
 
 /// How a component begins, where a module has version 1.
@@ -73,12 +84,19 @@ pub(crate) fn lint(arguments: &Arguments) -> Result<Exit> {
         })?;
         return Ok(Exit::Success);
     }
-    let surroundings = Surroundings {
+    let found = documents::read(&arguments.inputs)?;
+    let mut surroundings = Surroundings {
         istio: arguments.istio,
         root_namespace: arguments.root_namespace.clone(),
         modules: arguments.modules.iter().map(|argument| known_module(argument)).collect::<Result<_>>()?,
+        images: Vec::new(),
     };
-    let found = documents::read(&arguments.inputs)?;
+    if arguments.online {
+        let documents: Vec<_> = found.iter().filter_map(|found| found.document.as_ref().ok()).collect();
+        let (images, modules) = online::ask(&documents, &arguments.registries)?;
+        surroundings.images = images;
+        surroundings.modules.extend(modules);
+    }
     let judged = judge(&found, &surroundings);
     output::print(&match arguments.output {
         Format::Text => text(&judged, found.len() - judged.len()),
@@ -99,11 +117,16 @@ fn known_module(argument: &str) -> Result<KnownModule> {
         exit::usage(format_args!("`--module {argument}` names no file"));
     }
     let bytes = fs::read(file).with_context(|| format!("cannot read the module `{file}`"))?;
+    module(url, file, bytes)
+}
+
+/// What rules want to know of a module.
+fn module(url: Option<String>, name: &str, bytes: Vec<u8>) -> Result<KnownModule> {
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if bytes.starts_with(COMPONENT) {
         return Ok(KnownModule { url, size, is_component: true, schema: None });
     }
-    let module = Module::from_bytes(file, bytes)?;
+    let module = Module::from_bytes(name, bytes)?;
     Ok(KnownModule { url, size, is_component: false, schema: module.info().schema.clone() })
 }
 
