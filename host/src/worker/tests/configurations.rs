@@ -1,17 +1,32 @@
 //! Plugins that are configured anew while exchanges are under way.
 
+use std::collections::HashMap;
+
 use super::*;
 
-/// Answers with its configuration, and refuses one that is `bad`.
+/// Puts its configuration into responses, and refuses one that is `bad`.
 fn named() -> Plugin {
-    let script = Script::new(|callback, calls| match callback {
-        Callback::Configure { .. } => Ok(u32::from(calls.body(7).is_ok_and(|configuration| configuration != "bad"))),
-        Callback::ResponseHeaders { .. } => {
-            let configuration = calls.body(7).unwrap_or_default();
-            calls.change("proxy_add_header_map_value", 2, "x-by", &String::from_utf8_lossy(&configuration));
-            Ok(0)
+    // What was configured, by root context, and the root context of every other one.
+    let known: Mutex<(HashMap<u32, String>, HashMap<u32, u32>)> = Mutex::default();
+    let script = Script::new(move |callback, calls| {
+        let (configurations, roots) = &mut *known.lock().unwrap();
+        match callback {
+            Callback::ContextCreate { context, root } => {
+                roots.insert(context, root);
+                Ok(0)
+            }
+            Callback::Configure { root, .. } => {
+                let configuration = String::from_utf8_lossy(&calls.body(7).unwrap_or_default()).into_owned();
+                let right = configuration != "bad";
+                configurations.insert(root, configuration);
+                Ok(right.into())
+            }
+            Callback::ResponseHeaders { context, .. } => {
+                let by = &configurations[&roots[&context]];
+                Ok(calls.change("proxy_add_header_map_value", 2, "x-by", by))
+            }
+            _ => pass(callback, calls),
         }
-        _ => pass(callback, calls),
     });
     Plugin { configuration: "one".into(), ..script.plugin("p") }
 }
