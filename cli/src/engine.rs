@@ -67,6 +67,13 @@ pub(crate) struct Plugin {
     pub(crate) fail: FailPolicy,
 }
 
+impl Plugin {
+    /// A plugin's name for logs: that of its module's file.
+    pub(crate) fn named_after(module: &Path) -> String {
+        module.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+}
+
 /// A started proxy; it ends when dropped.
 #[derive(Debug)]
 pub(crate) enum Running {
@@ -77,6 +84,14 @@ pub(crate) enum Running {
 }
 
 impl Engine {
+    /// In a word, as on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Envoy => "envoy",
+        }
+    }
+
     /// Obtains what this engine needs, an Envoy for example, below the given folder.
     pub(crate) fn prepare(self, below: &Path) -> Result<Ready> {
         match self {

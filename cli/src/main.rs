@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 mod address;
+mod bench;
 mod build;
 mod cache;
 mod check;
@@ -75,6 +76,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Bench(bench::Arguments),
     Build(build::Arguments),
     Cache(cache::Arguments),
     Check(check::Arguments),
@@ -99,6 +101,7 @@ enum Verb {
 fn main() -> Exit {
     logger::install();
     let result = match Arguments::parse_from(own_arguments(std::env::args_os())).verb {
+        Verb::Bench(arguments) => bench::bench(&arguments),
         Verb::Build(arguments) => build::build(&arguments),
         Verb::Cache(arguments) => cache::cache(&arguments),
         Verb::Check(arguments) => check::check(&arguments),

@@ -251,3 +251,53 @@ fn the_timeline_names_the_workload() {
     assert_eq!(run.interrupt(), Some(0));
     assert_eq!(wasmplugin(&["run", file.path(), "--trace", "--engine", "envoy"]).code, Some(2));
 }
+
+/// Counts, and adds a header on the way back whose value nobody else has: some of the time.
+const TELLTALE: &str = r#"
+    (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
+    (import "env" "proxy_increment_metric" (func $count (param i32 i64) (result i32)))
+    (import "env" "proxy_get_current_time_nanoseconds" (func $time (param i32) (result i32)))
+    (data (i32.const 1024) "x-time") (data (i32.const 1040) "seen")
+    (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+      (drop (call $define (i32.const 0) (i32.const 1040) (i32.const 4) (i32.const 2000)))
+      (drop (call $count (i32.load (i32.const 2000)) (i64.const 1)))
+      (drop (call $time (i32.const 2048)))
+      (i64.store (i32.const 2048) (i64.or (i64.and (i64.load (i32.const 2048)) (i64.const 0x0f0f0f0f0f0f0f0f)) (i64.const 0x4040404040404040)))
+      (drop (call $add (i32.const 2) (i32.const 1024) (i32.const 6) (i32.const 2048) (i32.const 8)))
+      (i32.const 0))"#;
+
+#[test]
+fn both_engines_are_compared() {
+    let mut run = Going::start(&["run", &hello(), "--listen", "127.0.0.1:0", "--compare"]);
+    let address = address(&run.line_with("requests at ")).to_owned();
+    let answer = ask(&address, "h");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("x-hello: wasm"), "{answer}");
+    assert_eq!(run.interrupt(), Some(0));
+}
+
+#[test]
+fn what_differs_between_engines_is_told() {
+    let file = Scratch::new("telltale.wasm", module(TELLTALE));
+    let mut run = Going::start(&["run", file.path(), "--listen", "127.0.0.1:0", "--compare"]);
+    let address = address(&run.line_with("requests at ")).to_owned();
+    assert!(ask(&address, "h").contains("x-time: "));
+    run.line_with("requests: GET h/a differs");
+    // Two clocks do not agree on nanoseconds.
+    run.line_with("  header `x-time`: embedded `");
+    assert_eq!(run.interrupt(), Some(1));
+    assert_eq!(wasmplugin(&["run", file.path(), "--compare", "--engine", "envoy"]).code, Some(2));
+}
+
+#[test]
+fn a_mesh_behaves_the_same_in_both_engines() {
+    let mesh = "kind: Mesh\nworkloads:\n- {name: web, labels: {app: web}, ports: [{port: 8080}]}\n- {name: client}\nservices:\n\
+                - {name: web, port: 80, targetPort: 8080, selector: {app: web}}\n";
+    let file = Scratch::new("mesh.yaml", mesh);
+    let mut run = Going::start(&["run", file.path(), "--compare"]);
+    let address = address(&run.line_with("client.default, ")).to_owned();
+    let answer = ask(&address, "web");
+    assert!(answer.contains("spiffe://cluster.local/ns/default/sa/default"), "{answer}");
+    assert!(ask(&address, "nobody").starts_with("HTTP/1.1 404"));
+    assert_eq!(run.interrupt(), Some(0));
+}

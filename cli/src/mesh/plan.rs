@@ -157,13 +157,27 @@ struct Placed {
 #[derive(Debug)]
 pub(crate) struct Identities {
     authority: Authority,
+    trust_domain: String,
     made: BTreeMap<String, Identity>,
 }
 
 impl Identities {
     /// Those of a new authority.
     pub(crate) fn new(trust_domain: &str) -> Result<Self> {
-        Ok(Self { authority: Authority::new(trust_domain)?, made: BTreeMap::new() })
+        Ok(Self {
+            authority: Authority::new(trust_domain)?,
+            trust_domain: trust_domain.to_owned(),
+            made: BTreeMap::new(),
+        })
+    }
+
+    /// The same certificates for the same workloads, in another place; what is new there has another authority.
+    pub(crate) fn copied(&self) -> Result<Self> {
+        Ok(Self {
+            authority: Authority::new(&self.trust_domain)?,
+            trust_domain: self.trust_domain.clone(),
+            made: self.made.clone(),
+        })
     }
 
     fn of(&mut self, spiffe: &str) -> Result<Identity> {
@@ -201,9 +215,16 @@ pub(crate) type Upstreams = BTreeMap<(String, u16), SocketAddr>;
 pub(crate) struct Ports {
     /// By workload, side and port.
     chosen: BTreeMap<(String, &'static str, u16), SocketAddr>,
+    /// Ports that the mesh names are taken by others.
+    anywhere: bool,
 }
 
 impl Ports {
+    /// Free ports for everything, also for what the mesh names a port for.
+    pub(crate) fn anywhere() -> Self {
+        Self { anywhere: true, ..Self::default() }
+    }
+
     /// Chooses ports for what is new, and keeps those of before.
     pub(crate) fn choose(&mut self, mesh: &Mesh) -> Result<()> {
         let mut held = Vec::new();
@@ -218,7 +239,10 @@ impl Ports {
                 wanted.extend(service_ports(mesh).into_iter().map(|port| ((name.clone(), "out", port), listen(port))));
             }
         }
-        for (key, address) in wanted {
+        for (key, mut address) in wanted {
+            if self.anywhere {
+                address.set_port(0);
+            }
             if address.port() != 0 {
                 self.chosen.insert(key, address);
             } else if let Entry::Vacant(vacant) = self.chosen.entry(key) {

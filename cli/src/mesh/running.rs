@@ -52,13 +52,24 @@ pub(crate) struct Started {
 impl Mesh {
     /// Starts what the files describe.
     pub(crate) fn start(paths: &[PathBuf], engine: Engine, envoy_folder: &Path, script: Script) -> Result<Self> {
+        Self::start_as(paths, engine, envoy_folder, script, None, Ports::default())
+    }
+
+    fn start_as(
+        paths: &[PathBuf],
+        engine: Engine,
+        envoy_folder: &Path,
+        script: Script,
+        identities: Option<Identities>,
+        ports: Ports,
+    ) -> Result<Self> {
         let ready = engine.prepare(envoy_folder)?;
         let resources = files::read(paths, engine)?;
         let mut mesh = Self {
             paths: paths.to_vec(),
-            identities: Identities::new(&resources.mesh.trust_domain)?,
+            identities: identities.map_or_else(|| Identities::new(&resources.mesh.trust_domain), Ok)?,
             library: Library::open()?,
-            ports: Ports::default(),
+            ports,
             script,
             applications: BTreeMap::new(),
             proxies: Vec::new(),
@@ -73,6 +84,12 @@ impl Mesh {
         }
         mesh.look();
         Ok(mesh)
+    }
+
+    /// Starts the same once more in another kind of proxies: other ports, the same certificates.
+    pub(crate) fn beside(&self, engine: Engine, envoy_folder: &Path) -> Result<Self> {
+        let identities = self.identities.copied()?;
+        Self::start_as(&self.paths, engine, envoy_folder, self.script, Some(identities), Ports::anywhere())
     }
 
     /// Takes the files as they are now. Nothing changes if one of them is wrong.

@@ -1,5 +1,7 @@
 //! The verb `run`: modules on real sockets, in front of an upstream; or a whole mesh from Istio's resources.
 
+mod both;
+mod compare;
 mod mesh;
 mod trace;
 mod upstream;
@@ -39,6 +41,7 @@ const GLANCE: Duration = Duration::from_millis(100);
   cargo wasmplugin run target/modules/hello.wasm
   cargo wasmplugin run examples/mesh --watch
   cargo wasmplugin run examples/mesh --trace
+  cargo wasmplugin run examples/mesh --compare
   cargo wasmplugin run hello.wasm --upstream localhost:3000 --listen 0.0.0.0:8080
   cargo wasmplugin run external-auth.wasm --config '{\"cluster\": \"auth\", \"timeout\": \"250ms\"}' \\
       --cluster auth=localhost:9000 --engine envoy
@@ -54,6 +57,10 @@ pub(crate) struct Arguments {
     /// took. The admin page (`/ui` on the admin interface) shows the same.
     #[arg(long)]
     trace: bool,
+    /// Send each request through the embedded proxy and a real Envoy, and print what differs in status, headers, body and
+    /// the counters of plugins. What has side effects has them twice. Fails if there was a difference.
+    #[arg(long, conflicts_with_all = ["engine", "trace", "watch"])]
+    compare: bool,
     /// A module's configuration: JSON, or a file of it; once per module, '' for none.
     #[arg(long = "config", value_name = "FILE|JSON")]
     configurations: Vec<String>,
@@ -96,6 +103,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
                     .to_owned(),
             );
         }
+        if arguments.compare {
+            return both::resources(&arguments.modules);
+        }
         let wishes = mesh::Wishes { watch: arguments.watch, trace: arguments.trace };
         return mesh::run(&arguments.modules, arguments.engine, wishes, &envoy_folder());
     }
@@ -103,7 +113,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         exit::usage("`--watch` needs resources: a folder with a `kind: Mesh` and a WasmPlugin".to_owned());
     }
     let plugins = plugins(arguments)?;
-    let ready = arguments.engine.prepare(&envoy_folder())?;
     let upstream = Upstream::start(arguments.upstream.as_ref().map(Address::socket))?;
     let chain = Chain {
         listen: arguments.listen.socket(),
@@ -113,6 +122,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         clusters: arguments.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.address.socket())).collect(),
         workers: arguments.workers.into(),
     };
+    if arguments.compare {
+        return both::modules(&chain);
+    }
+    let ready = arguments.engine.prepare(&envoy_folder())?;
     logger::hold_plugins();
     let proxy = match ready.start(&chain) {
         Ok(proxy) => proxy,
@@ -158,7 +171,7 @@ fn plugins(arguments: &Arguments) -> Result<Vec<Plugin>> {
     let plugin = |(module, configuration): (&PathBuf, Result<Option<Configuration>>)| {
         Module::read(module)?;
         let configuration = configuration?.map(|configuration| configuration.text).unwrap_or_default();
-        Ok(Plugin { name: name(module), module: module.clone(), configuration, fail })
+        Ok(Plugin { name: Plugin::named_after(module), module: module.clone(), configuration, fail })
     };
     modules.iter().zip(configurations).map(plugin).collect()
 }
@@ -167,11 +180,6 @@ fn plugins(arguments: &Arguments) -> Result<Vec<Plugin>> {
 fn is_resource(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     path.is_dir() || matches!(extension, Some("yaml" | "yml" | "json"))
-}
-
-/// A module's name for logs: that of its file.
-fn name(module: &Path) -> String {
-    module.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Adds which module is to blame for a proxy that does not start, and what it complains about.

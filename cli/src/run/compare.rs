@@ -1,0 +1,322 @@
+//! `run --compare`: each request goes through the embedded proxy and through a real Envoy, and what differs is told.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use wasmplugin_host::envoy::backend::Backend;
+use wasmplugin_host::test::{Answer, Cluster, Request};
+
+use crate::client::{self, Response};
+use crate::output;
+
+/// How long one proxy may take for its answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long counters may take until they agree: plugins count when an exchange is over, which is after its answer.
+const SETTLING: Duration = Duration::from_secs(1);
+/// How often counters are looked at meanwhile.
+const GLANCE: Duration = Duration::from_millis(20);
+/// Bytes of a body that are shown on either side of where bodies part.
+const EXCERPT: usize = 40;
+
+/// Headers of answers that differ by their nature, and why.
+const KNOWN: [(&str, &str); 6] = [
+    ("connection", "it is about one connection"),
+    ("date", "each proxy has its own clock"),
+    ("keep-alive", "it is about one connection"),
+    ("transfer-encoding", "how a body is framed is each proxy's own affair"),
+    ("x-envoy-upstream-service-time", "it is a time that was measured"),
+    ("x-request-id", "it is random"),
+];
+
+/// One place where requests come in, on both sides.
+#[derive(Debug, Clone)]
+pub(super) struct Pair {
+    /// What to call it.
+    pub(super) name: String,
+    /// Where the comparison listens for it; port 0 takes a free one.
+    pub(super) listen: SocketAddr,
+    /// Where the embedded proxy takes them.
+    pub(super) embedded: SocketAddr,
+    /// Where Envoy takes them.
+    pub(super) envoy: SocketAddr,
+}
+
+/// The admin ports of two proxies that should count the same.
+#[derive(Debug, Clone)]
+pub(super) struct Witnesses {
+    /// What to call the proxies; empty if there is only one of each kind.
+    pub(super) name: String,
+    pub(super) embedded: SocketAddr,
+    pub(super) envoy: SocketAddr,
+}
+
+/// Listeners in front of both sides; they end when this is dropped.
+#[derive(Debug)]
+pub(super) struct Comparison {
+    fronts: Vec<(String, Backend)>,
+    tally: Arc<Mutex<Tally>>,
+}
+
+/// What has come of it so far.
+#[derive(Debug, Default)]
+struct Tally {
+    requests: usize,
+    different: usize,
+    known: BTreeMap<&'static str, usize>,
+    /// Counters that differed when they were last looked at; each is told once.
+    counters: Vec<String>,
+}
+
+impl Comparison {
+    /// Begins to listen.
+    pub(super) fn start(pairs: Vec<Pair>, witnesses: Vec<Witnesses>) -> Result<Self> {
+        let tally = Arc::<Mutex<Tally>>::default();
+        let witnesses: Arc<[Witnesses]> = witnesses.into();
+        let start = |pair: Pair| {
+            let (name, listen) = (pair.name.clone(), pair.listen);
+            let (tally, witnesses) = (Arc::clone(&tally), Arc::clone(&witnesses));
+            let judge = move |request: &Request| judge(&pair, &witnesses, request, &tally);
+            let front = Cluster::new("comparison", judge);
+            let front = Backend::start_at(listen, front)
+                .with_context(|| format!("the comparison cannot listen on {listen}"))?;
+            Ok((name, front))
+        };
+        let fronts = pairs.into_iter().map(start).collect::<Result<_>>()?;
+        Ok(Self { fronts, tally })
+    }
+
+    /// Who listens where, for people.
+    pub(super) fn describe(&self) -> String {
+        self.fronts.iter().map(|(name, front)| format!("{name} at http://{}\n", front.address())).collect()
+    }
+
+    /// The result for people, and whether there was no difference.
+    pub(super) fn end(self) -> (String, bool) {
+        let tally = lock(&self.tally);
+        let mut text = format!("{} requests, {} of them with differences\n", tally.requests, tally.different);
+        for (name, count) in &tally.known {
+            let reason = KNOWN.iter().find(|(known, _)| known == name).map_or("", |(_, reason)| reason);
+            let _ = writeln!(text, "not counted: `{name}` differed {count} times; {reason}");
+        }
+        (text, tally.different == 0)
+    }
+}
+
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends a request through both, tells what differs, and answers as the embedded proxy did.
+fn judge(pair: &Pair, witnesses: &[Witnesses], request: &Request, tally: &Mutex<Tally>) -> Answer {
+    // One after the other, so that counters belong to this request.
+    let mut tally = lock(tally);
+    tally.requests += 1;
+    // The same for both, since plugins and servers may show it.
+    let id = format!("compare-{}-{}", std::process::id(), tally.requests);
+    let [embedded, envoy] =
+        [pair.embedded, pair.envoy].map(|side| send(side, request, &id).map_err(|error| format!("{error:#}")));
+    let mut found = differences(&embedded, &envoy, &mut tally.known);
+    found.extend(new_counters(witnesses, &mut tally.counters));
+    if !found.is_empty() {
+        tally.different += 1;
+        let mut text =
+            format!("{}: {} {}{} differs\n", pair.name, request.method(), request.authority(), request.path());
+        for difference in found {
+            let _ = writeln!(text, "  {difference}");
+        }
+        // Whoever does not read what is printed still gets the exit code.
+        let _unread = output::print(&text);
+    }
+    let answer = embedded.or(envoy).map_or_else(|error| Answer::new(502).body(error), answer);
+    match request.header("connection") {
+        // The server of a test goes on unless it is told to end with its answer.
+        Some(wish) if wish.eq_ignore_ascii_case("close") => answer.header("connection", "close").cut(),
+        _ => answer,
+    }
+}
+
+fn send(to: SocketAddr, request: &Request, id: &str) -> Result<Response> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let own =
+        |name: &str| matches!(name, "connection" | "content-length" | "host" | "keep-alive" | "transfer-encoding");
+    let mut fields: Vec<(String, String)> = vec![("host".to_owned(), request.authority().to_owned())];
+    let given = request.headers().iter().map(|(name, value)| (text(name), text(value)));
+    fields.extend(given.filter(|(name, _)| !name.starts_with(':') && !own(name)));
+    if request.header("x-request-id").is_none() {
+        fields.push(("x-request-id".to_owned(), id.to_owned()));
+    }
+    let headers: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let body = request.body();
+    let sent = client::Request { method: request.method(), path: request.path(), headers: &headers, body: &body };
+    client::send(to, &sent, PATIENCE)
+}
+
+/// The answer as the client gets it; it is framed anew.
+fn answer(response: Response) -> Answer {
+    let framing = |name: &str| matches!(name, "connection" | "content-length" | "keep-alive" | "transfer-encoding");
+    let fields = response.headers.into_iter().filter(|(name, _)| !framing(name));
+    fields.fold(Answer::new(response.status), |answer, (name, value)| answer.header(name, value)).body(response.body)
+}
+
+/// What differs between two answers, for people.
+fn differences(
+    embedded: &Result<Response, String>,
+    envoy: &Result<Response, String>,
+    known: &mut BTreeMap<&'static str, usize>,
+) -> Vec<String> {
+    let (one, other) = match (embedded, envoy) {
+        (Ok(one), Ok(other)) => (one, other),
+        // Both have cut the connection or said nothing: in which words, is the client's affair.
+        (Err(_), Err(_)) => return Vec::new(),
+        (Err(error), Ok(other)) => return vec![format!("embedded: {error}; envoy answers {}", other.status)],
+        (Ok(one), Err(error)) => return vec![format!("embedded answers {}; envoy: {error}", one.status)],
+    };
+    let mut found = Vec::new();
+    if one.status != other.status {
+        found.push(format!("status: embedded {}, envoy {}", one.status, other.status));
+    }
+    found.extend(header_differences(one, other, known));
+    if one.body != other.body {
+        found.push(body_difference(&one.body, &other.body));
+    }
+    found
+}
+
+fn header_differences(one: &Response, other: &Response, known: &mut BTreeMap<&'static str, usize>) -> Vec<String> {
+    let values = |response: &Response, name: &str| -> Vec<String> {
+        response.headers.iter().filter(|(have, _)| have == name).map(|(_, value)| value.clone()).collect()
+    };
+    let mut names: Vec<&str> = one.headers.iter().chain(&other.headers).map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    // A body in chunks has no length in its head; bodies are compared anyway.
+    let chunked = [one, other].iter().any(|response| response.header("transfer-encoding").is_some());
+    let mut found = Vec::new();
+    for name in names.into_iter().filter(|name| !(chunked && *name == "content-length")) {
+        let (mine, theirs) = (values(one, name), values(other, name));
+        if mine == theirs {
+            continue;
+        }
+        match KNOWN.iter().find(|(known, _)| *known == name) {
+            Some((name, _)) => *known.entry(name).or_default() += 1,
+            None => found.push(format!("header `{name}`: embedded {}, envoy {}", listed(&mine), listed(&theirs))),
+        }
+    }
+    found
+}
+
+fn listed(values: &[String]) -> String {
+    if values.is_empty() {
+        return "has none".to_owned();
+    }
+    values.iter().map(|value| format!("`{}`", value.escape_debug())).collect::<Vec<_>>().join(" and ")
+}
+
+/// Where two bodies part.
+fn body_difference(one: &[u8], other: &[u8]) -> String {
+    let at = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let excerpt = |body: &[u8]| {
+        let part: Vec<u8> = body.iter().skip(at.saturating_sub(EXCERPT)).take(2 * EXCERPT).copied().collect();
+        String::from_utf8_lossy(&part).escape_debug().to_string()
+    };
+    let (mine, theirs) = (excerpt(one), excerpt(other));
+    format!(
+        "body, from byte {at} on: embedded has {} bytes, `{mine}`; envoy has {}, `{theirs}`",
+        one.len(),
+        other.len()
+    )
+}
+
+/// Counters of plugins that differ now and did not before.
+fn new_counters(witnesses: &[Witnesses], before: &mut Vec<String>) -> Vec<String> {
+    let deadline = Instant::now() + SETTLING;
+    let found = loop {
+        let found: Vec<String> = witnesses.iter().flat_map(witnessed).collect();
+        if found.iter().all(|difference| before.contains(difference)) || Instant::now() > deadline {
+            break found;
+        }
+        thread::sleep(GLANCE);
+    };
+    let new = found.iter().filter(|difference| !before.contains(difference)).cloned().collect();
+    *before = found;
+    new
+}
+
+/// Counters that differ between two proxies.
+fn witnessed(Witnesses { name, embedded, envoy }: &Witnesses) -> Vec<String> {
+    let found = match (counters(*embedded), counters(*envoy)) {
+        (Ok(embedded), Ok(envoy)) => counter_differences(&embedded, &envoy),
+        (Err(error), _) | (_, Err(error)) => vec![format!("counters cannot be read: {error:#}")],
+    };
+    let prefix = if name.is_empty() { String::new() } else { format!("{name}, ") };
+    found.into_iter().map(|difference| prefix.clone() + &difference).collect()
+}
+
+/// The counters and gauges of plugins that are not zero.
+fn counters(admin: SocketAddr) -> Result<BTreeMap<String, u64>> {
+    let path = "/stats?format=json&filter=wasmcustom.";
+    let page = client::send(admin, &client::Request { method: "GET", path, ..client::Request::default() }, PATIENCE)?;
+    let page: Value = serde_json::from_slice(&page.body).context("the admin port does not answer with JSON")?;
+    let stats = page.get("stats").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let pair = |stat: &Value| Some((stat.get("name")?.as_str()?.to_owned(), stat.get("value")?.as_u64()?));
+    Ok(stats.iter().filter_map(pair).filter(|(_, value)| *value > 0).collect())
+}
+
+fn counter_differences(embedded: &BTreeMap<String, u64>, envoy: &BTreeMap<String, u64>) -> Vec<String> {
+    let mut names: Vec<&String> = embedded.keys().chain(envoy.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let of = |counters: &BTreeMap<String, u64>, name: &String| counters.get(name).copied().unwrap_or_default();
+    let differs = names.into_iter().filter(|name| of(embedded, name) != of(envoy, name));
+    differs.map(|name| format!("metric `{name}`: embedded {}, envoy {}", of(embedded, name), of(envoy, name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Result<Response, String> {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Ok(Response { status, headers, body: body.as_bytes().to_vec() })
+    }
+
+    #[test]
+    fn what_differs_is_told() {
+        let mut known = BTreeMap::new();
+        let one = response(200, &[("date", "now"), ("x-a", "1"), ("x-a", "2"), ("content-length", "5")], "hello");
+        let other = response(403, &[("date", "then"), ("x-a", "1"), ("x-b", "3"), ("content-length", "4")], "help");
+        let found = differences(&one, &other, &mut known);
+        let expected = [
+            "status: embedded 200, envoy 403",
+            "header `content-length`: embedded `5`, envoy `4`",
+            "header `x-a`: embedded `1` and `2`, envoy `1`",
+            "header `x-b`: embedded has none, envoy `3`",
+            "body, from byte 3 on: embedded has 5 bytes, `hello`; envoy has 4, `help`",
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(known.into_iter().collect::<Vec<_>>(), [("date", 1)]);
+    }
+
+    #[test]
+    fn framing_is_no_difference() {
+        let one = response(200, &[("content-length", "2")], "hi");
+        let other = response(200, &[("transfer-encoding", "chunked")], "hi");
+        assert_eq!(differences(&one, &other, &mut BTreeMap::new()), [""; 0]);
+        let cut = Err("cut".to_owned());
+        assert_eq!(differences(&cut, &Err("reset".to_owned()), &mut BTreeMap::new()), [""; 0]);
+        assert_eq!(differences(&cut, &one, &mut BTreeMap::new()), ["embedded: cut; envoy answers 200"]);
+    }
+
+    #[test]
+    fn counters_that_differ_are_told() {
+        let of = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let found = counter_differences(&of(&[("a", 1), ("b", 2)]), &of(&[("b", 2), ("c", 3)]));
+        assert_eq!(found, ["metric `a`: embedded 1, envoy 0", "metric `c`: embedded 0, envoy 3"]);
+    }
+}

@@ -1,0 +1,40 @@
+//! `cargo wasmplugin bench`.
+
+use std::process::Command;
+
+use wasmplugin_host::module::build;
+
+use crate::command::{Scratch, wasmplugin, workspace};
+
+#[test]
+fn a_module_is_measured_in_both_proxies() {
+    assert!(Command::new("wrk").arg("-v").output().is_ok(), "`wrk` is not installed: `apt-get install wrk`");
+    let hello = build::wasm(workspace().join("examples/hello")).unwrap();
+    let plot = Scratch::new("plot.svg", "");
+    let run =
+        wasmplugin(&["bench", hello.to_str().unwrap(), "--seconds", "4", "--connections", "4", "--plot", plot.path()]);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    for name in ["embedded, no plugin ", "embedded, hello ", "envoy, no plugin ", "envoy, hello "] {
+        let line = run.out.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {run:#?}"));
+        let cells: Vec<&str> = line.trim_start_matches(name).split_whitespace().collect();
+        assert!(cells[0].parse::<f64>().unwrap() > 0.0 && cells[4].parse::<f64>().unwrap() > 0.0, "{line}");
+        let calls = if name.starts_with("envoy") {
+            "-"
+        } else if name.contains("hello") {
+            "1.0"
+        } else {
+            "0.0"
+        };
+        assert_eq!(cells[5], calls, "{line}");
+    }
+    assert!(run.out.contains("embedded / Envoy, hello: "), "{}", run.out);
+    let svg = std::fs::read_to_string(plot.path()).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.contains("envoy, hello"), "{svg}");
+}
+
+#[test]
+fn what_cannot_be_measured_is_said_at_once() {
+    let run = wasmplugin(&["bench", "/nowhere/a.wasm"]);
+    assert!(run.message().contains("/nowhere/a.wasm"), "{run:#?}");
+    assert_eq!(wasmplugin(&["bench"]).code, Some(2));
+}
