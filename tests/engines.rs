@@ -101,7 +101,7 @@ macro_rules! on_every_engine {
         #[allow(dead_code, reason = "only modules named for a plugin are asked")]
         pub(crate) const SCENARIOS: &[&str] = &[$(stringify!($name)),*];
 
-        const PLUGIN: crate::engines::Plugin =
+        pub(crate) const PLUGIN: crate::engines::Plugin =
             crate::engines::Plugin { package: $package, register: $plugin::register };
 
         $(

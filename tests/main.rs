@@ -44,6 +44,7 @@ mod sse_filter;
 mod stats;
 mod stats_bounds;
 mod stats_cost;
+mod stats_dashboards;
 mod stats_sidecars;
 mod stream_upper;
 mod tcp_allow_list;

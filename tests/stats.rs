@@ -1,6 +1,5 @@
 //! `stats` counts what Istio counts, under exactly its labels: the scenarios S1 to S19 of the specification.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use istio_core::peer::Peer;
@@ -27,7 +26,7 @@ fn knowing(stats: Builder, name: &str, peer: &Peer) -> Builder {
 }
 
 /// The client's sidecar, which knows its server.
-fn outbound(stats: Builder) -> Builder {
+pub(crate) fn outbound(stats: Builder) -> Builder {
     outbound_to(service(), stats)
 }
 
@@ -60,7 +59,7 @@ fn ten_times(proxy: &mut Proxy) -> Outcome {
 }
 
 /// Configuration K of the specification, in today's names.
-fn customized() -> Value {
+pub(crate) fn customized() -> Value {
     json!({
         "definitions": [{"name": "custom", "value": "1", "type": "COUNTER"}],
         "metrics": [
@@ -452,39 +451,3 @@ fn a_certificate_names_a_silent_client() {
 fn the_module_asks_for_the_same() {
     assert_eq!(Module::read(PLUGIN.module()).unwrap().info().stats_tags(), Some(tags()));
 }
-
-/// Istio's dashboards, and Kiali, find every metric and label that they ask for.
-#[test]
-fn dashboards_find_their_series() {
-    let labels: BTreeSet<String> = tags().into_iter().map(|(name, _)| name).collect();
-    for asked in DASHBOARD_LABELS {
-        assert!(labels.contains(*asked), "{asked}");
-    }
-}
-
-/// The labels that Istio's dashboards (mesh, service, workload, performance, control plane) and Kiali group and filter by.
-const DASHBOARD_LABELS: &[&str] = &[
-    "reporter",
-    "connection_security_policy",
-    "destination_canonical_revision",
-    "destination_canonical_service",
-    "destination_cluster",
-    "destination_principal",
-    "destination_service",
-    "destination_service_name",
-    "destination_service_namespace",
-    "destination_version",
-    "destination_workload",
-    "destination_workload_namespace",
-    "grpc_response_status",
-    "request_protocol",
-    "response_code",
-    "response_flags",
-    "source_canonical_revision",
-    "source_canonical_service",
-    "source_cluster",
-    "source_principal",
-    "source_version",
-    "source_workload",
-    "source_workload_namespace",
-];

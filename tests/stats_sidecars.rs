@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wasmplugin_host::test::{Answer, Builder, Engine, Node, Proxy, TcpEvent, TcpTurn, Tls, TrafficDirection};
+use wasmplugin_host::test::{Answer, Builder, Engine, Node, Proxy, Request, TcpEvent, TcpTurn, Tls, TrafficDirection};
 
 use crate::engines::{Outcome, Plugin};
 use crate::stats_labels::{
@@ -70,12 +70,24 @@ fn ten_times(outer: &mut Proxy) -> Outcome {
     Ok(())
 }
 
-/// S1 and S2; and the same behind certificates.
+/// Both with metadata exchange, plain or behind certificates. What is asked in gRPC is refused.
+pub(crate) fn http_pair(is_secured: bool) -> Result<(Proxy, Proxy), Box<dyn std::error::Error>> {
+    let answer = |request: &Request| match request.header("content-type") {
+        Some("application/grpc") => {
+            Answer::new(200).header("content-type", "application/grpc").header("grpc-status", "7")
+        }
+        _ => Answer::new(200),
+    };
+    let plugins = || exchange().then(stats(json!({})));
+    let (inner, outer) = (inner(plugins()).upstream(answer), outer(plugins()));
+    let (inner, outer) = if is_secured { mutual(inner, outer) } else { (inner, outer) };
+    start(inner, outer)
+}
+
+/// S1 and S2.
 #[test]
 fn each_side_counts_who_the_other_is() -> Outcome {
-    let (plain_inner, plain_outer) =
-        (inner(exchange().then(stats(json!({})))), outer(exchange().then(stats(json!({})))));
-    let (mut inner, mut outer) = start(plain_inner.clone(), plain_outer.clone())?;
+    let (mut inner, mut outer) = http_pair(false)?;
     ten_times(&mut outer)?;
     assert_exact(&mut outer, "istio_requests_total", &labels(), 10);
     assert_exact(&mut inner, "istio_requests_total", &inbound(), 10);
@@ -83,9 +95,13 @@ fn each_side_counts_who_the_other_is() -> Outcome {
     for side in [&mut inner, &mut outer] {
         assert!(!side.prometheus().contains("reporter___"), "a label was left in a name");
     }
+    Ok(())
+}
 
-    let (inner, outer) = mutual(plain_inner, plain_outer);
-    let (mut inner, mut outer) = start(inner, outer)?;
+/// The same behind certificates.
+#[test]
+fn each_side_counts_whose_certificate_the_other_has() -> Outcome {
+    let (mut inner, mut outer) = http_pair(true)?;
     ten_times(&mut outer)?;
     assert_exact(&mut outer, "istio_requests_total", &with(labels(), PRINCIPALS), 10);
     let secured = with(with(inbound(), PRINCIPALS), &[("connection_security_policy", "mutual_tls")]);
@@ -96,9 +112,7 @@ fn each_side_counts_who_the_other_is() -> Outcome {
 /// S3.
 #[test]
 fn each_side_counts_calls_and_their_messages() -> Outcome {
-    let refuse = |_: &_| Answer::new(200).header("content-type", "application/grpc").header("grpc-status", "7");
-    let inner = inner(exchange().then(stats(json!({})))).upstream(refuse);
-    let (mut inner, mut outer) = start(inner, outer(exchange().then(stats(json!({})))))?;
+    let (mut inner, mut outer) = http_pair(false)?;
     for _ in 0..10 {
         outer.post("/s/m").header("content-type", "application/grpc").body(&b"\0\0\0\0\x01m"[..]).send()?;
     }
@@ -119,7 +133,7 @@ fn twelve_for_six(event: TcpEvent<'_>, turn: &mut TcpTurn) {
     }
 }
 
-fn ten_connections(outer: &mut Proxy) -> Outcome {
+pub(crate) fn ten_connections(outer: &mut Proxy) -> Outcome {
     for _ in 0..10 {
         let mut client = outer.connect()?;
         client.send("client")?;
@@ -147,15 +161,20 @@ fn tcp_exchange(config: Value) -> Builder {
     EXCHANGE.on(Engine::Envoy).root_id("tcp").config(config)
 }
 
+/// Both with metadata exchange over TCP, behind certificates.
+pub(crate) fn tcp_pair() -> Result<(Proxy, Proxy), Box<dyn std::error::Error>> {
+    let often = json!({"tcp_reporting_duration": "1s"});
+    let inner = inner(tcp_exchange(json!({})).then(stats(often.clone()))).tcp(twelve_for_six);
+    let (inner, outer) = mutual(inner, outer(tcp_exchange(json!({"tell_upstream": true})).then(stats(often))));
+    let inner = inner.start()?;
+    let outer = outer.tcp_upstream_at(inner.address().ok_or("no address")?).start()?;
+    Ok((inner, outer))
+}
+
 /// S5 and S6.
 #[test]
 fn each_side_counts_connections() -> Outcome {
-    let often = json!({"tcp_reporting_duration": "1s"});
-    let inner = inner(tcp_exchange(json!({})).then(stats(often.clone()))).tcp(twelve_for_six);
-    let outer = outer(tcp_exchange(json!({"tell_upstream": true})).then(stats(often)));
-    let (inner, outer) = mutual(inner, outer);
-    let mut inner = inner.start()?;
-    let mut outer = outer.tcp_upstream_at(inner.address().ok_or("no address")?).start()?;
+    let (mut inner, mut outer) = tcp_pair()?;
     ten_connections(&mut outer)?;
     let secured = with(with(inbound(), PRINCIPALS), &[("connection_security_policy", "mutual_tls")]);
     assert_connections(&mut inner, &tcp(secured), 60, 120);
