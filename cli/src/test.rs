@@ -15,9 +15,9 @@ use crate::output::{self, Format};
 
 /// Run a plugin's tests.
 ///
-/// Builds the module and obtains an Envoy first, so that what is wrong there is told once and not by every test; then cargo
-/// runs the tests. A test belongs to the engine in whose name its own name ends, such as `wasm` or `refuses_envoy`; all
-/// others, those beside the source among them, run natively. With `--engine native` nothing is built but the tests.
+/// Builds the module and obtains an Envoy first, where tests want them, so that what is wrong there is told once and not by
+/// every test; then cargo runs the tests. A test belongs to the engine in whose name its own name ends, such as `wasm` or
+/// `refuses_envoy`; all others, those beside the source among them, run natively.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo wasmplugin test                             all tests of the package in this folder
@@ -79,11 +79,14 @@ impl Engine {
 pub(crate) fn test(arguments: &Arguments) -> Result<Exit> {
     let package = arguments.package.clone().map_or_else(|| build::package_in("."), Ok)?;
     let engines: &[Engine] = if arguments.engines.is_empty() { &Engine::ALL } else { &arguments.engines };
-    if engines.iter().any(|engine| *engine != Engine::Native) {
+    let tests = list(&package)?;
+    let chosen = choose(&tests, engines, arguments.filter.as_deref());
+    let needs = |engine| chosen.iter().any(|test| Engine::of(test) == engine);
+    if needs(Engine::Wasm) || needs(Engine::Envoy) {
         build::build(&[&package], &build::Options::default())?;
     }
     let mut cargo = cargo(&package);
-    if engines.contains(&Engine::Envoy) {
+    if needs(Engine::Envoy) {
         let envoy = binary::find_or_install(&envoy_folder())?;
         if let Some(warning) = envoy.warning() {
             eprintln!("warning: {warning}");
@@ -92,13 +95,10 @@ pub(crate) fn test(arguments: &Arguments) -> Result<Exit> {
     }
     if arguments.engines.is_empty() {
         cargo.args(&arguments.filter).arg("--");
+    } else if chosen.is_empty() {
+        let names: Vec<_> = engines.iter().map(|engine| format!("`{}`", engine.name())).collect();
+        bail!("`{package}` has no such test for {}: let its name end in the engine's", names.join(" or "));
     } else {
-        let tests = list(&package)?;
-        let chosen = choose(&tests, engines, arguments.filter.as_deref());
-        if chosen.is_empty() {
-            let names: Vec<_> = engines.iter().map(|engine| format!("`{}`", engine.name())).collect();
-            bail!("`{package}` has no such test for {}: let its name end in the engine's", names.join(" or "));
-        }
         // Documentation has no engine.
         cargo.args(["--tests", "--", "--exact"]).args(chosen);
     }

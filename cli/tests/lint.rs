@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::command::{Scratch, wasmplugin};
-use crate::registry::{Kind, RealRegistry};
+use crate::registry::{Kind, PASSWORD, RealRegistry, USER};
 
 const CLEAN: &str = "apiVersion: extensions.istio.io/v1alpha1
 kind: WasmPlugin
@@ -192,6 +192,32 @@ fn registries_are_asked_for_images_and_schemas() {
     let digest = image["digest"].as_str().unwrap();
     let answer = index(&host, digest, manifest_size(&host, digest));
     assert!(told(&format!("oci://{host}/me/a@{answer}"), "greeting")[0].starts_with("image-index 5 "));
+}
+
+#[test]
+fn an_image_is_asked_for_with_the_secret_beside_its_plugin() {
+    let registry = RealRegistry::start(Kind { password: true, ..Kind::default() });
+    let logins = json!({"auths": {(registry.host()): {"username": USER, "password": PASSWORD}}}).to_string();
+    let (module, file) = (Scratch::new("a.wasm", module_with(&json!({}))), Scratch::new("config.json", &logins));
+    let image = format!("{}/me/a:1", registry.host());
+    let run = wasmplugin(&["push", module.path(), &image, "--pull-secret", file.path(), "--output", "json"]);
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    let pushed: Value = serde_json::from_str(&run.out).unwrap();
+    let url = pushed["url"].as_str().unwrap();
+    let plugin =
+        format!("{CLEAN}  imagePullSecret: login\n").replace(CLEAN.lines().nth(4).unwrap(), &format!("  url: {url}"));
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "login", "namespace": "apps"},
+        "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": logins},
+    });
+    let (code, found) = lint(&format!("{plugin}---\n{secret}\n"), &["--online"]);
+    assert_eq!((code, &found[0]["findings"]), (Some(0), &json!([])), "{found:#}");
+    let (code, found) = lint(&plugin.replace("  imagePullSecret: login\n", ""), &["--online"]);
+    assert_eq!((code, &found[0]["findings"][0]["code"]), (Some(0), &json!("image-unreachable")), "{found:#}");
+    assert!(!found.to_string().contains(PASSWORD));
 }
 
 fn manifest_size(host: &str, digest: &str) -> usize {

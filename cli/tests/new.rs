@@ -40,7 +40,11 @@ fn own_tests(package: &Path) -> Run {
     let native = native.replace("use std::path::PathBuf;\n", "").replace("use wasmplugin_host::module::build;\n", "");
     fs::write(package.join("tests/engines.rs"), native).unwrap();
 
-    let mut test = command(&["test", "--engine", "native", "--output", "json"]);
+    test(package, &["--engine", "native", "--output", "json"])
+}
+
+fn test(package: &Path, arguments: &[&str]) -> Run {
+    let mut test = command(&[&["test"], arguments].concat());
     test.current_dir(package).env("CARGO_PROFILE_DEV_DEBUG", "false");
     finish(test.env("CARGO_TARGET_DIR", target().join("packages")))
 }
@@ -70,7 +74,8 @@ fn every_new_package_passes_its_own_tests() {
         ("tcp", ["native", "tests::an_empty_preface_refuses_the_configuration"]),
         ("singleton", ["native", "tests::a_cluster_needs_a_name"]),
     ] {
-        let run = own_tests(&package("tests", &format!("new-{template}"), template));
+        let package = package("tests", &format!("new-{template}"), template);
+        let run = own_tests(&package);
         assert_eq!(run.code, Some(0), "{run:#?}");
         let told: Value = serde_json::from_str(&run.out).unwrap();
         assert_eq!((&told["passed"], &told["failed"]), (&2.into(), &0.into()), "{told}");
@@ -78,6 +83,8 @@ fn every_new_package_passes_its_own_tests() {
             told["tests"].as_array().unwrap().iter().filter_map(|test| test["name"].as_str()).collect();
         passed.sort_unstable();
         assert_eq!(passed, tests);
+        let run = test(&package, &["--engine", "envoy"]);
+        assert!(run.code == Some(1) && run.err.contains("has no such test for `envoy`"), "{run:#?}");
     }
 }
 

@@ -1,6 +1,50 @@
-//! The pull secret that a plugin names, made of a Docker configuration: one registry's credentials and no other's.
+//! The pull secret that a plugin names: made of a Docker configuration, with one registry's credentials and no other's, and read.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+
+use crate::yaml::Node;
+
+/// The only type of Secret that istiod hands to proxies.
+pub const SECRET_TYPE: &str = "kubernetes.io/dockerconfigjson";
+
+/// Where such a Secret keeps its Docker configuration.
+const KEY: &str = ".dockerconfigjson";
+
+/// Why a Secret is no pull secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSecret {
+    /// It has another type.
+    #[error(
+        "the Secret has the type `{0}`, and Istio takes only `{SECRET_TYPE}`: make it with `kubectl create secret docker-registry`"
+    )]
+    Type(String),
+    /// Nothing is in it.
+    #[error("the Secret has no `{KEY}`")]
+    Empty,
+    /// It is not written as Kubernetes writes it.
+    #[error("`data[\"{KEY}\"]` of the Secret is not base64")]
+    NotBase64,
+}
+
+/// The Docker configuration in a Secret, as istiod hands it on.
+///
+/// # Errors
+///
+/// If the Secret has another type, or does not hold one.
+pub fn docker_config(secret: &Node) -> Result<Vec<u8>, BadSecret> {
+    let kind = secret.get("type").and_then(Node::text).unwrap_or("Opaque");
+    if kind != SECRET_TYPE {
+        return Err(BadSecret::Type(kind.to_owned()));
+    }
+    // What is written in plain counts, as for the API server.
+    if let Some(plain) = secret.at_path(&["stringData", KEY]).and_then(Node::text) {
+        return Ok(plain.as_bytes().to_vec());
+    }
+    let encoded = secret.at_path(&["data", KEY]).and_then(Node::text).ok_or(BadSecret::Empty)?;
+    STANDARD.decode(encoded.split_whitespace().collect::<String>()).map_err(|_| BadSecret::NotBase64)
+}
 
 /// Why a Docker configuration makes no pull secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +113,17 @@ mod tests {
             for_registry(CONFIG, "docker.io").unwrap(),
             r#"{"auths":{"https://index.docker.io/v1/":{"auth":"YTpi"}}}"#
         );
+    }
+
+    #[test]
+    fn a_secret_is_read_as_the_api_server_reads_it() {
+        let read = |text: &str| docker_config(&crate::yaml::read(text).remove(0).unwrap().root);
+        let encoded = format!("type: {SECRET_TYPE}\ndata:\n  {KEY}: |\n    e3\n    0=\n");
+        assert_eq!(read(&encoded).unwrap(), b"{}");
+        assert_eq!(read(&format!("{encoded}stringData: {{{KEY}: plain}}")).unwrap(), b"plain");
+        assert_eq!(read(&format!("{{type: {SECRET_TYPE}}}")), Err(BadSecret::Empty));
+        assert_eq!(read(&format!("{{type: {SECRET_TYPE}, data: {{{KEY}: '!'}}}}")), Err(BadSecret::NotBase64));
+        assert_eq!(read("{data: {}}"), Err(BadSecret::Type("Opaque".to_owned())));
     }
 
     #[test]

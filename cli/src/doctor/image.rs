@@ -3,22 +3,18 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use anyhow::{Context, Result, bail};
 use wasmplugin_deploy::fetch::TIMEOUT;
 use wasmplugin_deploy::image::archive::MAX_MODULE_SIZE;
 use wasmplugin_deploy::image::digest::Digest;
+use wasmplugin_deploy::pull_secret;
 use wasmplugin_deploy::registry::credentials::{Credentials, Keychain};
+use wasmplugin_deploy::yaml;
 use wasmplugin_host::module::Module;
 
 use super::diagnosis::Diagnosis;
 use crate::image;
 use crate::registry::{self, RegistryArguments};
-
-/// The only type of Secret that istiod hands to proxies.
-const DOCKER_CONFIG: &str = "kubernetes.io/dockerconfigjson";
 
 /// A Secret of the cluster.
 #[derive(Debug)]
@@ -82,14 +78,8 @@ impl Secret<'_> {
         if !output.status.success() {
             bail!("`kubectl` does not show the Secret: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
-        let secret: Value = serde_json::from_slice(&output.stdout).context("`kubectl` shows no JSON")?;
-        let kind = secret.get("type").and_then(Value::as_str).unwrap_or_default();
-        ensure!(
-            kind == DOCKER_CONFIG,
-            "the Secret has the type `{kind}`, and Istio takes only `{DOCKER_CONFIG}`: make it with `kubectl create secret \
-             docker-registry`"
-        );
-        let data = secret.pointer("/data/.dockerconfigjson").and_then(Value::as_str).unwrap_or_default();
-        STANDARD.decode(data).context("the Secret's `.dockerconfigjson` is not base64")
+        let text = String::from_utf8_lossy(&output.stdout);
+        let secret = yaml::read(&text).into_iter().next().context("`kubectl` shows nothing")??;
+        Ok(pull_secret::docker_config(&secret.root)?)
     }
 }

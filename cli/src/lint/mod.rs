@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     /// The namespace whose resources are for the whole mesh.
     #[arg(long, default_value = "istio-system", value_name = "NAMESPACE")]
     root_namespace: String,
-    /// Ask registries for the images.
+    /// Ask registries for the images; with the pull secrets among the documents, or else with this machine's logins.
     #[arg(long)]
     online: bool,
     /// End with 1 over warnings too.

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Value, json};
 use wasmplugin_deploy::document::{self, Document, Kind};
 use wasmplugin_deploy::image::digest::Digest;
+use wasmplugin_deploy::pull_secret::{self, BadSecret};
 use wasmplugin_deploy::resource::{Extension, Metadata, Program};
 use wasmplugin_deploy::yaml::Node;
 
@@ -144,24 +145,13 @@ impl Reading {
     }
 
     fn secret(&mut self, document: &Document) -> Result<()> {
-        const KEY: &str = ".dockerconfigjson";
-        if document.root.get("type").and_then(Node::text) != Some("kubernetes.io/dockerconfigjson") {
-            return Ok(());
-        }
         let metadata: Metadata = metadata(document)?;
-        let plain = document.root.at_path(&["stringData", KEY]).and_then(Node::text).map(str::to_owned);
-        let text = match (plain, document.root.at_path(&["data", KEY]).and_then(Node::text)) {
-            (Some(plain), _) => plain,
-            (None, Some(encoded)) => {
-                use base64::Engine as _;
-                let compact: String = encoded.split_whitespace().collect();
-                let bytes = base64::engine::general_purpose::STANDARD.decode(compact);
-                let bytes =
-                    bytes.with_context(|| format!("`data[\"{KEY}\"]` of Secret `{}` is no base64", metadata.name))?;
-                String::from_utf8(bytes).with_context(|| format!("`data[\"{KEY}\"]` of Secret `{}`", metadata.name))?
-            }
-            (None, None) => bail!("Secret `{}` has no `{KEY}`", metadata.name),
+        let context = || format!("Secret `{}`", metadata.name);
+        let bytes = match pull_secret::docker_config(&document.root) {
+            Err(BadSecret::Type(_)) => return Ok(()),
+            bytes => bytes.with_context(context)?,
         };
+        let text = String::from_utf8(bytes).with_context(context)?;
         self.secrets.insert((metadata.namespace().to_owned(), metadata.name.clone()), text);
         Ok(())
     }

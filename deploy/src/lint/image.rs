@@ -20,7 +20,7 @@ pub enum ImageFlaw {
     Unreachable(String),
     /// There is none under this tag or digest.
     Missing(String),
-    /// The agent takes no module out of it.
+    /// The agent takes no module out of it, or Envoy would not load that.
     Refused(String),
     /// The pinned digest is that of an index; its image for linux/amd64 has this one.
     IndexPinned(Digest),

@@ -120,7 +120,7 @@ rules! {
     // The image, once its registry was asked.
     IMAGE_MISSING: Error, "image-missing", "an image that is not in its registry",
         "push it: `cargo wasmplugin push`, which prints the url to write here";
-    IMAGE_FORM: Error, "image-form", "an image that the agent takes no module from",
+    IMAGE_FORM: Error, "image-form", "an image without a module for the proxy",
         "push the module anew: `cargo wasmplugin push`";
     IMAGE_INDEX: Error, "image-index", "the digest of an index",
         "pin the digest of its image for linux/amd64; `cargo wasmplugin deploy` does so";

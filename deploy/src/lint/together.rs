@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Plugin, Surroundings, environment, namespace, rule, targeting};
 use crate::document::Document;
 use crate::finding::Finding;
+use crate::pull_secret::SECRET_TYPE;
 use crate::yaml::Node;
 
 /// What is found, with the place of the object that it is about.
@@ -77,9 +78,9 @@ impl<'a> Objects<'a> {
         match self.secrets.iter().find(here) {
             Some(secret) => {
                 let kind = secret.root.get("type").and_then(Node::text).unwrap_or("Opaque");
-                if kind != "kubernetes.io/dockerconfigjson" {
+                if kind != SECRET_TYPE {
                     let message = format!(
-                        "the Secret `{name}` has the type `{kind}`, where `kubernetes.io/dockerconfigjson` is needed: \
+                        "the Secret `{name}` has the type `{kind}`, where `{SECRET_TYPE}` is needed: \
                             nothing is fetched, not even without credentials"
                     );
                     add(rule::SECRET_TYPE.finding(node.at, path, message));
