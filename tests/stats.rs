@@ -158,6 +158,17 @@ on_every_engine! { stats as "stats";
         Ok(())
     }
 
+    fn messages_that_grpc_stats_counts_are_not_counted_again(proxy) {
+        let mut proxy = inbound_of(proxy)
+            .filter_state("envoy.filters.http.grpc_stats", "3,13")
+            .upstream(|_| Answer::new(200).header("content-type", "application/grpc").body(&b"\0\0\0\0\x01r"[..]))
+            .start()?;
+        proxy.post("/s/m").header("content-type", "application/grpc").body(&b"\0\0\0\0\x01m"[..]).send()?;
+        assert_exact(&mut proxy, "istio_request_messages_total", &message(inbound()), 3);
+        assert_exact(&mut proxy, "istio_response_messages_total", &message(inbound()), 13);
+        Ok(())
+    }
+
     /// S8.
     fn labels_are_the_configurations(proxy) {
         let mut proxy = outbound(proxy.config(customized()))
@@ -288,6 +299,19 @@ on_every_engine! { stats as "stats";
             .start()?;
         ten_times(&mut proxy)?;
         assert_exact(&mut proxy, "istio_requests_total", &with(inbound(), &[("role", "client")]), 10);
+        Ok(())
+    }
+
+    /// S18, as far as the peers are known without asking the control plane.
+    fn a_waypoint_stands_between_both(proxy) {
+        let upstream = Peer { identity: SERVER.to_owned(), ..workloads::peer(&server()) };
+        let peers = PEER_STATE.on(proxy.chosen_engine()).name("server");
+        let peers = peers.config(json!({"name": "upstream_peer", "state": upstream.to_state()}));
+        let stats = proxy.config(json!({"reporter": "SERVER_GATEWAY"}));
+        let mut proxy = inbound_to(service(), peers.then(stats)).start()?;
+        ten_times(&mut proxy)?;
+        let expected = with(inbound(), &[("reporter", "waypoint"), ("destination_principal", SERVER)]);
+        assert_exact(&mut proxy, "istio_requests_total", &expected, 10);
         Ok(())
     }
 
