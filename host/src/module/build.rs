@@ -156,7 +156,8 @@ pub fn build(packages: &[&str], options: &Options) -> Result<Vec<BuiltModule>, B
         let description =
             described.then(|| describe::describe(package, &workspace, &directory, options)).transpose()?;
         let bill = graph.as_ref().and_then(|graph| graph.bill(package));
-        finish::finish(&mut module, description.as_ref(), bill.as_ref(), &options.folder(&workspace))?;
+        let (keep_names, folder) = (workspace.keeps_names(PROFILE), options.folder(&workspace));
+        finish::finish(&mut module, description.as_ref(), bill.as_ref(), keep_names, &folder)?;
         Ok(module)
     };
     packages.iter().map(finish).collect()

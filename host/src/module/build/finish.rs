@@ -14,6 +14,7 @@ pub(super) fn finish(
     module: &mut BuiltModule,
     description: Option<&Value>,
     bill: Option<&Value>,
+    keep_names: bool,
     folder: &Path,
 ) -> Result<(), BuildError> {
     let fail = |reason: String| BuildError::Unfinished { package: module.package.clone(), reason };
@@ -21,7 +22,7 @@ pub(super) fn finish(
     let folder = folder.join(if bill.is_some() { "shipped" } else { "finished" });
     fs::create_dir_all(&folder).map_err(|error| io(&folder, error))?;
     let linked = fs::read(&module.path).map_err(|error| io(&module.path, error))?;
-    let bytes = finished(&linked, description, bill).map_err(fail)?;
+    let bytes = finished(&linked, description, bill, keep_names).map_err(fail)?;
     let path = folder.join(module.path.file_name().unwrap_or_default());
     replace(&path, &bytes).map_err(|error| io(&path, error))?;
     module.path = path;
@@ -29,11 +30,16 @@ pub(super) fn finish(
     Ok(())
 }
 
-fn finished(linked: &[u8], description: Option<&Value>, bill: Option<&Value>) -> Result<Vec<u8>, String> {
+fn finished(
+    linked: &[u8],
+    description: Option<&Value>,
+    bill: Option<&Value>,
+    keep_names: bool,
+) -> Result<Vec<u8>, String> {
     let told = |field: &str| description.and_then(|description| description.get(field));
     let unused = told("unused_exports").and_then(Value::as_array);
     let unused: Vec<&str> = unused.into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut bytes = shrink(linked, &unused).map_err(|error| error.to_string())?;
+    let mut bytes = shrink(linked, &unused, keep_names).map_err(|error| error.to_string())?;
     for (section, content) in [(METADATA, told("metadata")), (SCHEMA, told("schema")), (SBOM, bill)] {
         if let Some(content) = content {
             bytes = with_section(&bytes, section, content.to_string().as_bytes());

@@ -87,9 +87,25 @@ impl Workspace {
 
     /// Whether the workspace brings a profile of that name itself.
     pub(super) fn has_profile(&self, profile: &str) -> bool {
+        self.profile(profile).is_some()
+    }
+
+    /// Whether the root manifest's profile of that name wants functions to keep their names.
+    ///
+    /// Cargo cannot be relied on to take them out: where a profile has settings for the package itself, it does not.
+    pub(super) fn keeps_names(&self, profile: &str) -> bool {
+        let Some(lines) = self.profile(profile) else { return false };
+        let strip = lines.iter().filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "strip");
+        strip.is_none_or(|(_, value)| !["true", "\"symbols\""].contains(&value.trim()))
+    }
+
+    /// The lines of a profile of the root manifest.
+    fn profile(&self, profile: &str) -> Option<Vec<String>> {
         let head = format!("[profile.{profile}]");
-        let manifest = std::fs::read_to_string(self.root.join("Cargo.toml")).unwrap_or_default();
-        manifest.lines().any(|line| line.trim().starts_with(&head))
+        let manifest = std::fs::read_to_string(self.root.join("Cargo.toml")).ok()?;
+        let mut lines = manifest.lines().map(str::trim).skip_while(|line| !line.starts_with(&head));
+        lines.next()?;
+        Some(lines.take_while(|line| !line.starts_with('[')).map(str::to_owned).collect())
     }
 }
 

@@ -16,10 +16,11 @@ use wasmparser_for_encoder::{
 
 /// The module without these exports, and without what only they reach.
 ///
-/// A module that names its functions or carries debug information is left as it is: who keeps those wants to find them.
-pub(super) fn shrink(module: &[u8], unused_exports: &[&str]) -> Result<Vec<u8>, Error> {
+/// With `keep_names` a module that names its functions or carries debug information is left as it is, since both speak of
+/// functions by their old numbers; otherwise they go.
+pub(super) fn shrink(module: &[u8], unused_exports: &[&str], keep_names: bool) -> Result<Vec<u8>, Error> {
     let facts = Facts::of(module, unused_exports)?;
-    if facts.for_debuggers {
+    if keep_names && facts.for_debuggers {
         return Ok(module.to_vec());
     }
     let stand_ins = facts.stand_ins()?;
@@ -92,7 +93,7 @@ impl<'a> Facts<'a> {
                 }
                 Payload::CodeSectionEntry(body) => facts.bodies.push(body),
                 Payload::CustomSection(section) => {
-                    facts.for_debuggers |= section.name() == "name" || section.name().starts_with(".debug");
+                    facts.for_debuggers |= is_for_debuggers(section.name());
                 }
                 _ => {}
             }
@@ -156,6 +157,11 @@ impl<'a> Facts<'a> {
         let own: Vec<_> = reached.iter().map(|reached| reached.then(|| next.next()).flatten()).collect();
         Ok(stand_ins.iter().map(|function| own.get(*function as usize).copied().flatten()).collect())
     }
+}
+
+/// Whether a custom section tells about functions.
+fn is_for_debuggers(section: &str) -> bool {
+    section == "name" || section.starts_with(".debug")
 }
 
 fn identity(length: usize) -> Vec<u32> {
@@ -262,13 +268,13 @@ impl Reencode for Shrinking<'_> {
         Ok(())
     }
 
-    /// What compilers note about themselves is of no use to a proxy.
+    /// What is there for debuggers, and what compilers note about themselves, is of no use to a proxy.
     fn parse_custom_section(
         &mut self,
         module: &mut wasm_encoder::Module,
         section: wasmparser::CustomSectionReader<'_>,
     ) -> Result<(), Error> {
-        if !["producers", "target_features"].contains(&section.name()) {
+        if !is_for_debuggers(section.name()) && !["producers", "target_features"].contains(&section.name()) {
             module.section(&self.custom_section(section)?);
         }
         Ok(())

@@ -93,3 +93,15 @@ fn folders_without_a_package() {
     let message = wasm("/nowhere").unwrap_err().to_string();
     assert!(message.contains("`/nowhere`") && message.contains("no such directory"), "{message}");
 }
+
+#[test]
+fn a_profile_that_strips_is_taken_at_its_word() {
+    // Cargo leaves the names in, since the package has settings of its own.
+    let profile =
+        "[profile.wasm]\ninherits = \"release\"\nstrip = true\n[profile.wasm.package.one]\nopt-level = \"s\"\n";
+    let folder = Folder::new("stripped", &[("one", r#""cdylib""#, PLUGIN)], profile);
+    let built = build(&["one"], &folder.options()).unwrap();
+    let module = crate::module::Module::read(&built[0].path).unwrap();
+    let sections: Vec<_> = module.info().custom_sections.iter().map(|(name, _)| name.clone()).collect();
+    assert!(!module.info().has_names && sections.iter().all(|name| !name.starts_with(".debug")), "{sections:?}");
+}
