@@ -1,6 +1,6 @@
 //! `mesh.yaml`: what Kubernetes and istiod would know by themselves about a mesh that runs on this machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -324,6 +324,11 @@ impl Mesh {
     /// The service of that name, `name.namespace`.
     pub(crate) fn service(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| format!("{}.{}", service.name, service.namespace) == name)
+    }
+
+    /// The ports of all services.
+    pub(crate) fn service_ports(&self) -> BTreeSet<u16> {
+        self.services.iter().map(|service| service.port).collect()
     }
 
     /// The workloads behind a service, each with its port.

@@ -16,12 +16,13 @@ use wasmplugin_proxy::{
 
 use super::modules::{Failure, Library};
 use super::plan::{self, Side, Tls};
+use super::plugin_config;
 use crate::secrets;
 
 /// The proxy's settings, and what went wrong with modules, for people.
 pub(crate) fn settings(proxy: &plan::Proxy, library: &mut Library) -> Result<(Settings, Vec<String>)> {
     let mut notes = Vec::new();
-    let mut chain = |plugins: &[plan::Plugin]| -> Vec<Plugin> {
+    let mut chain = |plugins: &[plugin_config::Plugin]| -> Vec<Plugin> {
         plugins.iter().filter_map(|plugin| compiled(plugin, library, &mut notes)).collect()
     };
     let singletons = chain(&proxy.singletons);
@@ -103,7 +104,7 @@ fn cluster(proxy: &plan::Proxy, planned: &plan::Cluster) -> Result<Cluster> {
 }
 
 /// The plugin with its module, or what stands in for it; nothing where it is left out.
-fn compiled(plugin: &plan::Plugin, library: &mut Library, notes: &mut Vec<String>) -> Option<Plugin> {
+fn compiled(plugin: &plugin_config::Plugin, library: &mut Library, notes: &mut Vec<String>) -> Option<Plugin> {
     let loaded = match &plugin.flaw {
         Some(flaw) => Err(Failure::Refused(flaw.clone())),
         None => library.get(&plugin.module),

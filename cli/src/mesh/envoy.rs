@@ -8,7 +8,8 @@ use wasmplugin_host::envoy::config;
 use wasmplugin_host::test::FailPolicy;
 
 use super::modules::{Failure, Library};
-use super::plan::{Cluster, Listener, Plugin, Proxy, Serves, Side, Tls};
+use super::plan::{Cluster, Listener, Proxy, Serves, Side, Tls};
+use super::plugin_config::Plugin;
 
 /// The bootstrap, and what went wrong with modules, for people.
 pub(crate) fn bootstrap(proxy: &Proxy, library: &mut Library) -> Result<(Value, Vec<String>)> {

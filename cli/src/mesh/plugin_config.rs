@@ -11,6 +11,7 @@ use wasmplugin_deploy::fetch::{ModuleRequest, TIMEOUT};
 use wasmplugin_deploy::image::digest::Digest;
 use wasmplugin_deploy::resource::FailStrategy;
 
+use super::description::Origin;
 use super::envoy_filter::field;
 
 /// What the agent gives a module of an EnvoyFilter that names no time.
@@ -40,6 +41,17 @@ impl PartialEq for Wanted {
     }
 }
 
+impl From<&Origin> for Wanted {
+    fn from(origin: &Origin) -> Self {
+        match origin {
+            Origin { build: Some(name), .. } => Self::Build(name.clone()),
+            Origin { file: Some(file), .. } => Self::File(file.clone()),
+            Origin { url: Some(url), .. } => Self::of_url(url),
+            Origin { .. } => Self::Build(String::new()),
+        }
+    }
+}
+
 impl Wanted {
     /// Something behind a URL, without further wishes.
     pub(crate) fn of_url(url: &str) -> Self {
@@ -59,10 +71,13 @@ impl Wanted {
     }
 }
 
-/// Envoy's `PluginConfig`, as resources carry it.
-#[derive(Debug)]
-pub(crate) struct Config {
+/// A plugin of a chain: Envoy's `PluginConfig` with the module still to be had.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Plugin {
+    /// What logs and properties call it.
     pub(crate) name: String,
+    /// Its resource in ECDS, or its filter's name.
+    pub(crate) resource: String,
     pub(crate) module: Wanted,
     pub(crate) root_id: String,
     pub(crate) vm_id: String,
@@ -71,14 +86,16 @@ pub(crate) struct Config {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) fail: FailStrategy,
     pub(crate) allow_on_headers_stop_iteration: bool,
+    /// Whether an older flag asks to let pass even the request that trapped.
     pub(crate) fail_open_flag: bool,
+    /// Why Envoy would not take this configuration, whatever the module is.
     pub(crate) flaw: Option<String>,
 }
 
-impl Config {
+impl Plugin {
     /// Reads it. What came over ECDS has been through the agent, which fetches the module and takes out what istiod has
     /// told it; `host` is the environment of the proxy, before that of this process.
-    pub(crate) fn read(config: &Value, discovered: bool, host: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn read(config: &Value, resource: &str, discovered: bool, host: &BTreeMap<String, String>) -> Self {
         let text = |value: &Value, snake: &str, camel: &str| {
             field(value, snake, camel).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
@@ -98,6 +115,7 @@ impl Config {
         };
         Self {
             name: text(config, "name", "name"),
+            resource: resource.to_owned(),
             module,
             root_id: text(config, "root_id", "rootId"),
             vm_id: text(&vm, "vm_id", "vmId"),

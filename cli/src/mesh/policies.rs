@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::description::{Mesh, Workload};
 use super::files::Resources;
-use super::plan::Side;
+use super::plan::proxy::Side;
 
 /// The name of the module for `RequestAuthentication`.
 pub(crate) const JWT: &str = "istio.jwt";
