@@ -139,6 +139,8 @@ const KINDS: &[(&str, Kind)] = &[
 
 /// The texts, for expressions that ask whether an attribute is there at all.
 const TEXTS: &[&str] = &[
+    "connection.dns_san_local_certificate",
+    "connection.dns_san_peer_certificate",
     "connection.requested_server_name",
     "connection.sha256_peer_certificate_digest",
     "connection.subject_local_certificate",
@@ -160,9 +162,20 @@ const TEXTS: &[&str] = &[
     "response.code_details",
     "source.address",
     "upstream.address",
+    "upstream.dns_san_local_certificate",
+    "upstream.dns_san_peer_certificate",
     "upstream.local_address",
+    "upstream.sha256_peer_certificate_digest",
+    "upstream.subject_local_certificate",
+    "upstream.subject_peer_certificate",
+    "upstream.tls_version",
+    "upstream.transport_failure_reason",
+    "upstream.uri_san_local_certificate",
+    "upstream.uri_san_peer_certificate",
     "xds.cluster_name",
+    "xds.filter_chain_name",
     "xds.route_name",
+    "xds.virtual_host_name",
 ];
 
 /// Roots that are maps of attributes, and have no value of their own.
