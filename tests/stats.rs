@@ -5,14 +5,14 @@ use std::time::Duration;
 use istio_core::peer::Peer;
 use serde_json::{Value, json};
 use wasmplugin_host::module::Module;
-use wasmplugin_host::test::{Answer, Builder, Engine, Proxy, TcpEvent, TcpTurn, Tls, TrafficDirection};
+use wasmplugin_host::test::{Answer, Builder, Engine, Proxy, Tls, TrafficDirection};
 
 use crate::engines::{Outcome, Plugin, on_every_engine};
 use crate::stats_labels::{
     SERVICE, UNKNOWN_SOURCE, assert_exact, inbound, labels, line, message, more_tags, series, service, tags, tcp, with,
     without,
 };
-use crate::workloads::{self, client, server};
+use crate::workloads::{self, client, server, twelve_for_six};
 
 /// Says who the peer is, in place of metadata exchange.
 const PEER_STATE: Plugin = Plugin { package: "peer-state", register: peer_state::register };
@@ -413,15 +413,6 @@ on_every_engine! { stats as "stats";
             assert!(error.contains("invalid plugin configuration") && error.contains(expected), "{error}");
         }
         Ok(())
-    }
-}
-
-/// A server that answers six bytes with twelve.
-fn twelve_for_six(event: TcpEvent<'_>, turn: &mut TcpTurn) {
-    match event {
-        TcpEvent::Connected => {}
-        TcpEvent::Data(bytes) => turn.send(bytes.repeat(2)),
-        TcpEvent::Finished => turn.finish(),
     }
 }
 

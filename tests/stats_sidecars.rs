@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wasmplugin_host::test::{Answer, Builder, Engine, Node, Proxy, Request, TcpEvent, TcpTurn, Tls, TrafficDirection};
+use wasmplugin_host::test::{Answer, Builder, Engine, Node, Proxy, Request, Tls, TrafficDirection};
 
 use crate::engines::{Outcome, Plugin};
 use crate::stats_labels::{
     Labels, UNKNOWN_SOURCE, assert_exact, inbound, labels, message, more_tags, series, service, tags, tcp, with,
 };
-use crate::workloads::{client, server};
+use crate::workloads::{client, server, twelve_for_six};
 
 const STATS: Plugin = Plugin { package: "stats", register: stats::register };
 const EXCHANGE: Plugin = Plugin { package: "metadata-exchange", register: metadata_exchange::register };
@@ -122,15 +122,6 @@ fn each_side_counts_calls_and_their_messages() -> Outcome {
         assert_exact(side, "istio_request_messages_total", &message(expected), 10);
     }
     Ok(())
-}
-
-/// A server that answers six bytes with twelve.
-fn twelve_for_six(event: TcpEvent<'_>, turn: &mut TcpTurn) {
-    match event {
-        TcpEvent::Connected => {}
-        TcpEvent::Data(bytes) => turn.send(bytes.repeat(2)),
-        TcpEvent::Finished => turn.finish(),
-    }
 }
 
 pub(crate) fn ten_connections(outer: &mut Proxy) -> Outcome {

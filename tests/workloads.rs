@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use istio_core::peer::{Metadata, Peer};
 use serde_json::{Value, json};
-use wasmplugin_host::test::Node;
+use wasmplugin_host::test::{Node, TcpEvent, TcpTurn};
 
 /// `productpage-v1`.
 pub(crate) fn client() -> Node {
@@ -69,4 +69,13 @@ pub(crate) fn peer(node: &Node) -> Peer {
         metadata.labels.insert(name.clone(), value.as_str().unwrap_or_default().to_owned());
     }
     Peer::new(&metadata, &BTreeSet::new())
+}
+
+/// A server that answers six bytes with twelve.
+pub(crate) fn twelve_for_six(event: TcpEvent<'_>, turn: &mut TcpTurn) {
+    match event {
+        TcpEvent::Connected => {}
+        TcpEvent::Data(bytes) => turn.send(bytes.repeat(2)),
+        TcpEvent::Finished => turn.finish(),
+    }
 }

@@ -113,6 +113,8 @@ impl Worker {
         for root in state.roots.iter_mut().filter(|root| root.vm == vm) {
             root.tick = None;
             root.next_tick = None;
+            // Nobody is left who could say that it is done.
+            root.pending_done = false;
         }
         state.give_up_callouts(&roots);
     }
