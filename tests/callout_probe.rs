@@ -66,7 +66,7 @@ on_every_engine! { callout_probe as "callout-probe";
     }
 
     fn no_answer_in_time_is_a_deadline(proxy) {
-        let (mut proxy, outcome) = outcome(proxy.grpc_cluster("oracle", |_: &Request| GrpcAnswer::never()), "/unary")?;
+        let (mut proxy, outcome) = outcome(proxy.grpc_cluster("oracle", |_: &Request| GrpcAnswer::never()), "/unary-deadline")?;
         assert!(outcome.starts_with("deadline exceeded (4)"), "{outcome}");
         nothing_is_left(&mut proxy)
     }
@@ -227,7 +227,7 @@ on_every_engine! { callout_probe as "callout-probe";
     }
 
     fn an_early_answer_needs_no_second_request(proxy) {
-        let (proxy, outcome) = outcome(proxy.cluster("service", |_: &Request| Answer::new(200)), "/hedge")?;
+        let (proxy, outcome) = outcome(proxy.cluster("service", |_: &Request| Answer::new(200)), "/hedge-late")?;
         assert_eq!((outcome.as_str(), proxy.cluster_requests("service").len()), ("200", 1));
         Ok(())
     }

@@ -25,7 +25,7 @@ on_every_engine! { probe as "probe";
 
     fn each_failure_has_its_name(proxy) {
         let mut proxy = proxy.cluster("service", |_: &Request| Answer::never()).start()?;
-        proxy.get("/call").send()?;
+        proxy.get("/call-deadline").send()?;
         assert_eq!(proxy.upstream_requests()[0].header("x-outcome"), Some("Timeout"));
         Ok(())
     }
@@ -87,10 +87,10 @@ on_every_engine! { probe as "probe";
 
     fn an_answer_that_comes_too_late_finds_nobody(proxy) {
         let mut proxy = proxy
-            .cluster("service", |_: &Request| Answer::new(200).after(Duration::from_millis(150)))
+            .cluster("service", |_: &Request| Answer::new(200).after(Duration::from_secs(1)))
             .start()?;
         assert_eq!(proxy.get("/call-late").send()?.status(), 200);
-        proxy.advance(Duration::from_millis(200));
+        proxy.advance(Duration::from_millis(1_100));
         assert_eq!(proxy.get("/census").send()?.text(), "0 exchanges, 0 tasks, 0 callouts, 0 timers");
         Ok(())
     }

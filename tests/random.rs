@@ -18,6 +18,7 @@ const PATHS: &[&str] = &[
     "/headers",
     "/sleep",
     "/call",
+    "/call-deadline",
     "/call-retry",
     "/call-late",
     "/call-unknown",
@@ -263,7 +264,7 @@ fn ended(result: &Result<wasmplugin_host::test::Response, Failure>) -> Result<()
 fn early(proxy: &Proxy) -> Result<(), String> {
     for request in proxy.upstream_requests() {
         let early = match request.path() {
-            "/call" | "/call-retry" | "/join" => request.header("x-outcome").is_none(),
+            "/call" | "/call-deadline" | "/call-retry" | "/join" => request.header("x-outcome").is_none(),
             "/reply" | "/error" | "/bad-reply-header" | "/hook-reply" | "/hook-error" | "/buffered"
             | "/buffered-late" => true,
             "/request-chunks" => request.is_complete() && request.text().starts_with('d'),

@@ -1,8 +1,8 @@
-//! How long a push and a pull of 1 MiB take, beside `skopeo copy`, against a registry on this machine; and a pull from the
-//! cache.
+//! How long the verbs take that people wait for: a push and a pull of 1 MiB beside `skopeo copy`, against a registry on this
+//! machine; a pull from the cache; `lint` of 1,000 documents.
 //!
-//! `cargo bench --profile dev -p cargo-wasmplugin --bench transfer` prints the medians of processes that take turns. Each
-//! push is of a module of its own, so that no blob is there already; ours makes the image as well, skopeo has it made.
+//! `cargo bench --profile dev --workspace --bench transfer` prints the medians of processes that take turns. Each push is of
+//! an image of its own, so that no blob is there already.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a bench fails by panicking")]
 
@@ -27,16 +27,18 @@ fn main() {
     let registry = RealRegistry::start(Kind::default());
     let folder = tempfile::TempDir::new().unwrap();
     let (mut ours, mut theirs) = (Times::default(), Times::default());
+    let documents = documents(folder.path());
     for round in 0..ROUNDS {
-        let module = module(folder.path(), round);
-        let image = build(&Contents { module: other(round).into(), ..Contents::default() }, Format::Oci).unwrap();
-        let made = folder.path().join("layout");
-        layout::write_folder(&made, &image, "v1").unwrap();
+        let module = module(folder.path(), 3 * round);
+        let place = format!("{}/made/{round}:v1", registry.host());
+        ours.made.push(timed(wasmplugin(folder.path(), &["push", &module, &place])));
 
+        let (layout, contents) = layout(folder.path(), 3 * round + 1);
         let place = format!("{}/ours/{round}:v1", registry.host());
-        ours.push.push(timed(wasmplugin(folder.path(), &["push", &module, &place])));
+        ours.push.push(timed(wasmplugin(folder.path(), &["push", &layout, &place])));
+        let (layout, _) = self::layout(folder.path(), 3 * round + 2);
         let their_place = format!("docker://{}/theirs/{round}:v1", registry.host());
-        let from = format!("oci:{}:v1", made.display());
+        let from = format!("oci:{layout}:v1");
         theirs.push.push(timed(skopeo(&["copy", "--quiet", "--dest-tls-verify=false", &from, &their_place])));
 
         let out = folder.path().join("out.wasm").display().to_string();
@@ -45,23 +47,32 @@ fn main() {
         theirs.pull.push(timed(skopeo(&["copy", "--quiet", "--src-tls-verify=false", &their_place, &into])));
 
         ours.cached.push(timed(wasmplugin(folder.path(), &["pull", &place, "-o", &out])));
-        assert_eq!(fs::read(&out).unwrap(), fs::read(&module).unwrap());
+        assert_eq!(fs::read(&out).unwrap(), contents);
+        ours.lint.push(timed(wasmplugin(folder.path(), &["lint", &documents])));
     }
-    print("push of 1 MiB", ours.push, theirs.push);
-    print("pull of 1 MiB", ours.pull, theirs.pull);
-    println!("pull from the cache {:6.1} ms", milliseconds(median(ours.cached)));
+    beside("push of an image of 1 MiB", ours.push, theirs.push);
+    beside("pull of an image of 1 MiB", ours.pull, theirs.pull);
+    alone("push of a module, which becomes the image", ours.made);
+    alone("pull from the cache", ours.cached);
+    alone("lint of 1,000 documents", ours.lint);
 }
 
 #[derive(Default)]
 struct Times {
+    made: Vec<Duration>,
     push: Vec<Duration>,
     pull: Vec<Duration>,
     cached: Vec<Duration>,
+    lint: Vec<Duration>,
 }
 
-fn print(what: &str, ours: Vec<Duration>, theirs: Vec<Duration>) {
+fn beside(what: &str, ours: Vec<Duration>, theirs: Vec<Duration>) {
     let (ours, theirs) = (milliseconds(median(ours)), milliseconds(median(theirs)));
-    println!("{what}       {ours:6.1} ms, skopeo copy {theirs:6.1} ms, ratio {:.2}", ours / theirs);
+    println!("{what:42} {ours:7.1} ms, skopeo copy {theirs:7.1} ms, ratio {:.2}", ours / theirs);
+}
+
+fn alone(what: &str, ours: Vec<Duration>) {
+    println!("{what:42} {:7.1} ms", milliseconds(median(ours)));
 }
 
 fn milliseconds(time: Duration) -> f64 {
@@ -93,18 +104,51 @@ fn skopeo(arguments: &[&str]) -> Command {
     command
 }
 
-/// A valid module, different in each round.
-fn module(folder: &Path, round: usize) -> String {
+/// A valid module.
+fn contents(seed: usize) -> Vec<u8> {
     let text = r#"(module (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1"))
         (func (export "malloc") (param i32) (result i32) i32.const 0))"#;
-    let bytes = wasmplugin_host::module::with_section(&wat::parse_str(text).unwrap(), "code", &half_noise(2 * round));
+    wasmplugin_host::module::with_section(&wat::parse_str(text).unwrap(), "code", &half_noise(seed))
+}
+
+/// The same in a file.
+fn module(folder: &Path, seed: usize) -> String {
     let path = folder.join("plugin.wasm");
-    fs::write(&path, bytes).unwrap();
+    fs::write(&path, contents(seed)).unwrap();
     path.display().to_string()
 }
 
-fn other(round: usize) -> Vec<u8> {
-    [b"\0asm\x01\0\0\0".to_vec(), half_noise(2 * round + 1)].concat()
+/// The same in an OCI layout.
+fn layout(folder: &Path, seed: usize) -> (String, Vec<u8>) {
+    let module = contents(seed);
+    let image = build(&Contents { module: module.clone().into(), ..Contents::default() }, Format::Oci).unwrap();
+    let path = folder.join(format!("layout-{seed}"));
+    layout::write_folder(&path, &image, "v1").unwrap();
+    (path.display().to_string(), module)
+}
+
+/// 1,000 valid WasmPlugins in one file.
+fn documents(folder: &Path) -> String {
+    let document = |number: usize| {
+        format!(
+            "apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {{name: plugin-{number}, namespace: apps}}
+spec:
+  selector: {{matchLabels: {{app: web-{number}}}}}
+  url: oci://ghcr.io/example/plugin:1.{number}
+  sha256: {}
+  imagePullPolicy: IfNotPresent
+  phase: AUTHN
+  priority: {number}
+  pluginConfig: {{header: x-user-{number}, status: 403}}
+",
+            "0123456789abcdef".repeat(4)
+        )
+    };
+    let path = folder.join("plugins.yaml");
+    fs::write(&path, (0..1_000).map(document).collect::<Vec<_>>().join("---\n")).unwrap();
+    path.display().to_string()
 }
 
 /// Compresses about as well as Wasm does, to a third.

@@ -1,9 +1,10 @@
 //! Pushing: blobs first, then the manifest that names them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 
@@ -16,8 +17,34 @@ use crate::image::reference::Reference;
 /// The piece of a blob after which progress is told.
 const PIECE: usize = 64 << 10;
 
+/// So many blobs are on their way at a time.
+const AT_ONCE: usize = 4;
+
 /// Told how many of how many bytes are there.
 pub type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
+/// How much of each blob is there.
+struct Sent {
+    blobs: Vec<AtomicU64>,
+    total: u64,
+    progress: Progress,
+}
+
+impl Sent {
+    fn new(content: &Image, progress: Progress) -> Self {
+        let total = content.blobs.iter().map(|(descriptor, _)| descriptor.size).sum();
+        Self { blobs: content.blobs.iter().map(|_| AtomicU64::new(0)).collect(), total, progress }
+    }
+
+    /// A blob that is sent again begins again.
+    fn tell(&self, place: usize, bytes: u64) {
+        if let Some(blob) = self.blobs.get(place) {
+            blob.store(bytes, Ordering::Relaxed);
+        }
+        let sent = self.blobs.iter().map(|blob| blob.load(Ordering::Relaxed)).sum();
+        (self.progress)(sent, self.total);
+    }
+}
 
 impl Registry {
     /// Pushes an image, leaving out blobs that are there already, and gives back its digest.
@@ -26,16 +53,19 @@ impl Registry {
     ///
     /// Says what the registry or the network lacks. What was pushed until then stays, without a name.
     pub async fn push(&self, image: &Reference, content: &Image, progress: Progress) -> Result<Digest, RegistryError> {
-        let total = content.blobs.iter().map(|(descriptor, _)| descriptor.size).sum();
-        let mut done = 0;
-        for (descriptor, bytes) in &content.blobs {
-            let before = done;
-            let progress = Arc::clone(&progress);
-            let part: Progress = Arc::new(move |sent, _| progress(before + sent, total));
-            self.push_blob(image, descriptor, bytes, &part).await?;
-            done += descriptor.size;
-            part(descriptor.size, descriptor.size);
-        }
+        let sent = Arc::new(Sent::new(content, progress));
+        let blobs = content.blobs.iter().enumerate();
+        let pushes = blobs.map(|(place, (descriptor, bytes))| {
+            let sent = Arc::clone(&sent);
+            let progress: Progress = Arc::new(move |bytes, _| sent.tell(place, bytes));
+            async move {
+                self.push_blob(image, descriptor, bytes, &progress).await?;
+                progress(descriptor.size, descriptor.size);
+                Ok::<_, RegistryError>(())
+            }
+        });
+        // A registry answers three times per blob: waiting for one while another is on its way saves most of the time.
+        stream::iter(pushes).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         self.push_manifest(image, &content.manifest, &content.media_type).await
     }
 

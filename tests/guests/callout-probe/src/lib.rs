@@ -7,6 +7,11 @@ use wasmplugin::callout::{Callout, Failed, Retry};
 use wasmplugin::grpc::{Call, GrpcError};
 use wasmplugin::{Cluster, Done, Http, Reply, Request, Result, time};
 
+/// A time that is meant to run out.
+const SOON: Duration = Duration::from_millis(200);
+/// One that is not, on a busy machine either.
+const LATE: Duration = Duration::from_secs(4);
+
 /// The one message of the service.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Text {
@@ -26,10 +31,11 @@ impl Http for CalloutProbe {
     async fn handle(self: Rc<Self>, mut request: Request) -> Result<Done> {
         let outcome = match request.path()? {
             "/unary" => unary(oracle("Ask")?).await,
+            "/unary-deadline" => unary(oracle("Ask")?.timeout(SOON)).await,
             "/unary-retry" => unary(oracle("Ask")?.retry(2)).await,
-            "/unary-hedge" => unary(oracle("Ask")?.hedge(Duration::from_millis(50))).await,
+            "/unary-hedge" => unary(oracle("Ask")?.hedge(SOON)).await,
             "/unary-small" => unary(oracle("Ask")?.limit(3)).await,
-            "/unary-late" => left(unary(oracle("Ask")?.timeout(Duration::from_secs(9)))).await,
+            "/unary-late" => left(unary(oracle("Ask")?.timeout(LATE))).await,
             "/unary-traced" => unary(oracle("Ask")?.traced(request.headers()?)).await,
             "/unary-nowhere" => unary(Cluster::named("authority")?.grpc("example.Oracle/Ask")).await,
             "/unary-no-method" => unary(Cluster::named("oracle")?.grpc("Ask")).await,
@@ -40,7 +46,8 @@ impl Http for CalloutProbe {
             "/get" => Ok(get(service()?.get("/ask")).await),
             "/retry-5xx" => Ok(get(service()?.get("/ask").retry(Retry::times(2).on(&[Failed::Server]))).await),
             "/retry-not" => Ok(get(service()?.get("/ask").retry(Retry::times(2).on(&[Failed::Timeout]))).await),
-            "/hedge" => Ok(get(service()?.get("/ask").hedge(Duration::from_millis(50))).await),
+            "/hedge" => Ok(get(service()?.get("/ask").hedge(SOON)).await),
+            "/hedge-late" => Ok(get(service()?.get("/ask").hedge(LATE)).await),
             "/within" => Ok(get(impatient()?).await),
             "/traced" => Ok(get(service()?.get("/ask").traced(request.headers()?)).await),
             "/no-path" => Ok(get(service()?.get("ask")).await),
@@ -56,7 +63,7 @@ impl Http for CalloutProbe {
 
 fn oracle(method: &str) -> Result<Call> {
     let call = Cluster::named("oracle")?.grpc(&format!("example.Oracle/{method}"));
-    Ok(call.metadata("x-tenant", "blue").timeout(Duration::from_millis(200)))
+    Ok(call.metadata("x-tenant", "blue").timeout(LATE))
 }
 
 fn service() -> Result<Cluster> {
@@ -64,8 +71,8 @@ fn service() -> Result<Cluster> {
 }
 
 fn impatient() -> Result<Callout> {
-    let retry = Retry::times(50).pause(Duration::from_millis(10));
-    Ok(service()?.get("/ask").timeout(Duration::from_millis(60)).retry(retry).within(Duration::from_millis(150)))
+    let retry = Retry::times(50).pause(Duration::from_millis(50));
+    Ok(service()?.get("/ask").timeout(SOON * 2).retry(retry).within(SOON * 5))
 }
 
 async fn unary(call: Call) -> Result<String, GrpcError> {
@@ -74,12 +81,12 @@ async fn unary(call: Call) -> Result<String, GrpcError> {
 
 /// A stream has no time-out of its own.
 async fn soon(what: impl Future<Output = Result<String, GrpcError>>) -> Result<String, GrpcError> {
-    time::timeout(Duration::from_secs(2), what).await.unwrap_or_else(|| Ok("late".to_owned()))
+    time::timeout(LATE, what).await.unwrap_or_else(|| Ok("late".to_owned()))
 }
 
 /// Does not wait for the end.
 async fn left(what: impl Future<Output = Result<String, GrpcError>>) -> Result<String, GrpcError> {
-    time::timeout(Duration::from_millis(40), what).await.unwrap_or_else(|| Ok("left".to_owned()))
+    time::timeout(SOON, what).await.unwrap_or_else(|| Ok("left".to_owned()))
 }
 
 /// Sends one message, answers each answer with the next until there are three, then waits for the end.

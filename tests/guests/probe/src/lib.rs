@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use futures_lite::future::poll_fn;
 use wasmplugin::body::Bounded;
-use wasmplugin::config::Duration;
+use wasmplugin::config;
 use wasmplugin::error::ErrorKind;
 use wasmplugin::future::{join, join_all, try_join};
 use wasmplugin::{Cluster, Done, Error, Flow, Http, Reply, Request, RequestHead, ResponseHead, Result, time};
@@ -26,7 +27,7 @@ struct Route {
 #[derive(serde::Deserialize)]
 struct Retry {
     #[expect(dead_code, reason = "only its errors are looked at")]
-    backoff: Duration,
+    backoff: config::Duration,
 }
 
 #[derive(Default)]
@@ -81,11 +82,12 @@ impl Http for Probe {
             "/census" => request.reply(Reply::new(200).body(wasmplugin::__private::census())),
             "/hang" => std::future::pending().await,
             "/sleep" => {
-                time::sleep(std::time::Duration::from_millis(50)).await;
+                time::sleep(Duration::from_millis(50)).await;
                 request.pass()
             }
             "/headers" => report_headers(request),
-            "/call" | "/call-never" => call(request).await,
+            "/call" => call(request, Duration::from_secs(3)).await,
+            "/call-deadline" => call(request, Duration::from_millis(200)).await,
             "/call-retry" => call_with_retry(request).await,
             "/call-late" => call_and_leave(request).await,
             "/call-unknown" => call_unknown(request).await,
@@ -101,7 +103,7 @@ impl Http for Probe {
             "/request-chunks-hold" => {
                 let mut body = request.into_chunks()?;
                 let _first = body.next().await?;
-                time::sleep(std::time::Duration::from_secs(5)).await;
+                time::sleep(Duration::from_secs(5)).await;
                 body.pass()
             }
             "/duplex" => duplex(request).await,
@@ -113,7 +115,7 @@ impl Http for Probe {
             "/request-chunks-slow" => request_chunks_slow(request).await,
             "/buffered" => buffered(request).await,
             "/buffered-late" => {
-                time::sleep(std::time::Duration::from_millis(50)).await;
+                time::sleep(Duration::from_millis(50)).await;
                 buffered(request).await
             }
             "/response-buffered" => response_buffered(request).await,
@@ -125,7 +127,7 @@ impl Http for Probe {
             "/response-chunks-slow" => response_chunks_slow(request).await,
             "/response-hold" => {
                 let response = request.forward().await?;
-                time::sleep(std::time::Duration::from_millis(50)).await;
+                time::sleep(Duration::from_millis(50)).await;
                 response.pass()
             }
             "/response-panic" => {
@@ -169,9 +171,9 @@ fn report_headers(mut request: Request) -> Result<Done> {
 }
 
 /// Asks the service and tells the upstream what came of it.
-async fn call(mut request: Request) -> Result<Done> {
+async fn call(mut request: Request, deadline: Duration) -> Result<Done> {
     let call = service()?.post("/ask").header("x-id", "7").body("question").trailer("x-sum", "1");
-    let outcome = match call.timeout(Duration::from_millis(200)).send().await {
+    let outcome = match call.timeout(deadline).send().await {
         Ok(answer) => {
             let trailer = answer.trailers().get("x-trailer").map(|value| format!(" {value}")).unwrap_or_default();
             format!("{} {}{trailer}", answer.status(), String::from_utf8_lossy(answer.body()))
@@ -191,7 +193,7 @@ async fn call_with_retry(mut request: Request) -> Result<Done> {
 /// Does not wait for the answer, which then finds nobody.
 async fn call_and_leave(request: Request) -> Result<Done> {
     let call = service()?.get("/ask").send();
-    match time::timeout(std::time::Duration::from_millis(10), call).await {
+    match time::timeout(Duration::from_millis(10), call).await {
         Some(_) => Err("the answer came too early".into()),
         None => request.pass(),
     }
@@ -342,7 +344,7 @@ async fn duplex(request: Request) -> Result<Done> {
 async fn request_chunks_slow(request: Request) -> Result<Done> {
     let mut body = request.into_chunks()?;
     while let Some(chunk) = body.next().await? {
-        time::sleep(std::time::Duration::from_millis(1)).await;
+        time::sleep(Duration::from_millis(1)).await;
         body.send(chunk.to_ascii_uppercase());
     }
     body.pass()
@@ -379,7 +381,7 @@ async fn response_body_after_call(request: Request) -> Result<Done> {
 async fn response_chunks_slow(request: Request) -> Result<Done> {
     let mut body = request.forward().await?.into_chunks()?;
     while let Some(chunk) = body.next().await? {
-        time::sleep(std::time::Duration::from_millis(20)).await;
+        time::sleep(Duration::from_millis(20)).await;
         body.send(chunk.to_ascii_uppercase());
     }
     body.pass()

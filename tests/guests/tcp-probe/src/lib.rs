@@ -8,6 +8,8 @@ use wasmplugin::{Cluster, Done, Error, Result, Tcp, attributes, future, time};
 
 /// How long the probe waits, where it waits.
 const WAIT: Duration = Duration::from_millis(50);
+/// When the probe gives a silent client up: a client that talks does so by then, on a busy machine too.
+const DEADLINE: Duration = Duration::from_secs(2);
 
 #[derive(serde::Deserialize)]
 struct Probe {
@@ -73,7 +75,7 @@ impl Tcp for Probe {
             Mode::Peek => peek(connection.into_downstream()?).await,
             Mode::PeekDeadline => {
                 let mut client = connection.into_downstream()?;
-                match time::timeout(WAIT, client.peek(4)).await {
+                match time::timeout(DEADLINE, client.peek(4)).await {
                     Some(start) => start.and_then(|_| client.pass()),
                     None => client.close(),
                 }
