@@ -94,40 +94,55 @@ impl<T: Value> Attribute<T> {
     /// Reads it where no exchange is at hand: while the plugin is configured, in a timer. Where one is, ask that:
     /// it knows in which phase it is.
     pub fn read(&self) -> Result<Option<T>> {
-        let bytes = match sys::property(&self.path) {
-            Err(HostError { status: Status::NOT_FOUND, .. }) => self.read_old_name(),
-            answer => answer.map(Some),
-        };
-        match bytes? {
-            None => Ok(None),
-            Some(bytes) => T::decode(bytes).map(Some).ok_or_else(|| self.malformed()),
-        }
+        self.decode(read(&self.path)?)
     }
 
     pub(crate) fn read_in(&self, phase: Phase) -> Result<Option<T>> {
-        match self.read()? {
-            None if !self.phases.contains(phase) => {
-                let (attribute, phases) = (self.to_string(), self.phases);
-                Err(ErrorKind::WrongPhase { attribute, phases }.into())
-            }
-            value => Ok(value),
-        }
+        self.decode(read_in(&self.path, self.phases, phase)?)
     }
 
-    /// Looks under the name that the attribute had before Envoy 1.33, on a host that has no newer ones.
-    fn read_old_name(&self) -> sys::Result<Option<Vec<u8>>> {
-        match self.path.strip_prefix(XDS) {
-            Some(old) if !knows_xds() => match sys::property(old) {
-                Err(HostError { status: Status::NOT_FOUND, .. }) => Ok(None),
-                answer => answer.map(Some),
-            },
-            _ => Ok(None),
+    fn decode(&self, bytes: Option<Vec<u8>>) -> Result<Option<T>> {
+        match bytes {
+            None => Ok(None),
+            Some(bytes) => T::decode(bytes).map(Some).ok_or_else(|| malformed(&self.path, T::WHAT)),
         }
     }
+}
 
-    fn malformed(&self) -> Error {
-        Error::malformed(format!("the attribute `{self}` is not {}", T::WHAT))
+// What does not depend on the type is compiled once.
+
+fn read(path: &str) -> Result<Option<Vec<u8>>> {
+    match sys::property(path) {
+        Err(HostError { status: Status::NOT_FOUND, .. }) => Ok(read_old_name(path)?),
+        answer => Ok(Some(answer?)),
     }
+}
+
+fn read_in(path: &str, phases: Phases, phase: Phase) -> Result<Option<Vec<u8>>> {
+    match read(path)? {
+        None if !phases.contains(phase) => Err(ErrorKind::WrongPhase { attribute: shown(path), phases }.into()),
+        value => Ok(value),
+    }
+}
+
+/// Looks under the name that the attribute had before Envoy 1.33, on a host that has no newer ones.
+fn read_old_name(path: &str) -> sys::Result<Option<Vec<u8>>> {
+    match path.strip_prefix(XDS) {
+        Some(old) if !knows_xds() => match sys::property(old) {
+            Err(HostError { status: Status::NOT_FOUND, .. }) => Ok(None),
+            answer => answer.map(Some),
+        },
+        _ => Ok(None),
+    }
+}
+
+fn malformed(path: &str, what: &str) -> Error {
+    Error::malformed(format!("the attribute `{}` is not {what}", shown(path)))
+}
+
+/// A path as people write it.
+fn shown(path: &str) -> String {
+    path.replace('\0', ".")
 }
 
 /// Whether the host has the names of Envoy 1.33 and later; asked once.
@@ -146,7 +161,7 @@ fn knows_xds() -> bool {
 
 impl<T> fmt::Display for Attribute<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.path.replace('\0', "."))
+        f.write_str(&shown(&self.path))
     }
 }
 

@@ -5,9 +5,9 @@
 //! not wanted. Strict RFC 8259, UTF-8, at most 100 levels deep.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use crate::finding::{At, Finding};
+use crate::order;
 
 /// How deep values may lie in each other.
 const MAX_DEPTH: u8 = 100;
@@ -335,21 +335,27 @@ pub(crate) fn list<'j, T>(
     Ok(list)
 }
 
-/// Reads an object whose members' names are the user's own.
+/// Reads an object whose members' names are the user's own; they come out in order, each once.
 pub(crate) fn map<'j, T>(
     json: &mut Json<'j>,
     at: At<'_>,
     read: fn(&mut Json<'j>, At<'_>) -> Result<T, Finding>,
-) -> Result<BTreeMap<String, T>, Finding> {
-    let mut map = BTreeMap::new();
+) -> Result<Vec<(String, T)>, Finding> {
+    let mut members = Vec::new();
     json.object(at, &mut |json, name, _| {
-        let at = At::Member(&at, name);
-        match map.insert(name.to_owned(), read(json, at)?) {
-            None => Ok(()),
-            Some(_) => Err(at.finding("is given twice")),
-        }
+        members.push((name.to_owned(), read(json, At::Member(&at, name))?));
+        Ok(())
     })?;
-    Ok(map)
+    order::sort(&mut members, |(a, _), (b, _)| a.cmp(b));
+    match members.array_windows().find(|[(a, _), (b, _)]| a == b) {
+        Some([(name, _), _]) => Err(At::Member(&at, name).finding("is given twice")),
+        None => Ok(members),
+    }
+}
+
+/// The member of a name, of those that [`map`] has read.
+pub(crate) fn member<'m, T>(members: &'m [(String, T)], name: &str) -> Option<&'m T> {
+    members.iter().find(|(known, _)| known == name).map(|(_, value)| value)
 }
 
 /// Reads a field that may be left out, or be null, and must not be given twice.

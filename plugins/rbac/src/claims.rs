@@ -13,8 +13,6 @@
 //! Refused is the request, and only where a policy looks at that claim: taken for missing, it would pass every `notX` and
 //! every `DENY`. Issuer, subject and audience are always texts, which `jwt_authn` makes sure of.
 
-use std::collections::BTreeSet;
-
 use istio_core::rbac::claims::Claim;
 use istio_core::wire;
 use wasmplugin::attributes::{Attribute, Map, Phases};
@@ -49,7 +47,7 @@ pub(crate) enum Claims {
 
 impl Claims {
     /// Asks the proxy for the claims at these paths.
-    pub(crate) fn read(source: Source<'_>, paths: &BTreeSet<Vec<String>>) -> Result<Self> {
+    pub(crate) fn read(source: Source<'_>, paths: &[Vec<String>]) -> Result<Self> {
         let ours = OURS.field::<Vec<u8>>(&["wasm.", wire::JWT_CLAIMS].concat());
         if let Some(json) = source.attribute(ours)? {
             return Ok(Self::Json(json));

@@ -94,16 +94,26 @@ impl Rbac {
         if !self.engine.has_custom() {
             return Ok(Custom::Pass);
         }
-        Reading::of(source, self.engine.custom_needs(), &self.places)?.with(|facts| self.engine.custom(facts))
+        let reading = Reading::of(source, self.engine.custom_needs(), &self.places)?;
+        let mut custom = None;
+        reading.hand_to(&mut |facts| custom = Some(self.engine.custom(facts)))?;
+        custom.ok_or_else(undecided)
     }
 
     fn decide(&self, source: Source<'_>) -> Result<Decision<'_>> {
         let reading = Reading::of(source, self.engine.needs(), &self.places)?;
-        let decision = reading.with(|facts| self.engine.decide(facts))?;
+        let mut decision = None;
+        reading.hand_to(&mut |facts| decision = Some(self.engine.decide(facts)))?;
+        let decision = decision.ok_or_else(undecided)?;
         self.metrics.count(&decision);
         report(&decision);
         Ok(decision)
     }
+}
+
+/// Why a request is refused whose facts nobody has looked at.
+fn undecided() -> Error {
+    "nothing was decided".into()
 }
 
 fn refusal(details: String) -> Reply {

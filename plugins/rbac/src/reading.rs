@@ -87,8 +87,8 @@ impl<'r> Reading<'r> {
         Ok(reading)
     }
 
-    /// Hands the facts on.
-    pub(crate) fn with<T>(&self, then: impl FnOnce(&Facts<'_>) -> T) -> Result<T> {
+    /// Hands the facts on. What is done with them is behind `dyn`, so that a module carries this once.
+    pub(crate) fn hand_to(&self, decide: &mut dyn FnMut(&Facts<'_>)) -> Result<()> {
         let line = |wanted: &[u8]| self.headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
         let identities: Vec<&[u8]> = self.identities.iter().map(String::as_bytes).collect();
         let other_names: Vec<&[u8]> = self.other_names.iter().map(String::as_bytes).collect();
@@ -98,7 +98,7 @@ impl<'r> Reading<'r> {
             .iter()
             .map(|(namespace, key, text)| Metadata { namespace, key, value: Claim::Text(text.as_str().into()) })
             .collect();
-        Ok(then(&Facts {
+        decide(&Facts {
             method: line(b":method"),
             path: line(b":path"),
             authority: line(b":authority"),
@@ -112,7 +112,8 @@ impl<'r> Reading<'r> {
             sni: self.sni.as_deref().map(str::as_bytes),
             claims: claims.as_ref(),
             metadata: &metadata,
-        }))
+        });
+        Ok(())
     }
 
     /// Reads the URI names of the peer's certificate.

@@ -3,8 +3,6 @@
 //! Every object is read strictly: an unknown field, a list in its place, or a field given twice is an error with its
 //! place, since a misspelt field would be a check that is not made. Null is as good as nothing.
 
-use std::collections::BTreeMap;
-
 use super::cache::CacheLimits;
 use crate::finding::{At, Finding};
 use crate::json::{Json, list, map, once, unknown};
@@ -71,7 +69,7 @@ fn verdict_cache_limits(json: &mut Json<'_>, at: At<'_>) -> Result<CacheLimits, 
 #[derive(Debug, Clone, Default)]
 pub struct JwksFetch {
     /// The cluster for a `host` or `host:port`; without an entry it is `outbound|<port>||<host>`, as istiod names it.
-    pub clusters: BTreeMap<String, String>,
+    pub clusters: Vec<(String, String)>,
     /// How long a fetched set is used, from 1 s up; 300 s by default, as in Envoy.
     pub cache_duration: Option<String>,
 }
@@ -94,7 +92,7 @@ pub struct Workload {
     /// Its namespace.
     pub namespace: String,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Vec<(String, String)>,
 }
 
 impl Workload {
@@ -156,7 +154,7 @@ impl Metadata {
 #[derive(Debug, Clone, Default)]
 pub struct Spec {
     /// Which workloads of the namespace, by labels that they must have; all without it.
-    pub selector: Option<BTreeMap<String, String>>,
+    pub selector: Option<Vec<(String, String)>>,
     /// Which gateway; the older form with one entry.
     pub target_ref: Option<TargetRef>,
     /// Which gateways.
@@ -181,7 +179,7 @@ impl Spec {
 }
 
 /// Reads a workload selector.
-fn match_labels(json: &mut Json<'_>, at: At<'_>) -> Result<BTreeMap<String, String>, Finding> {
+fn match_labels(json: &mut Json<'_>, at: At<'_>) -> Result<Vec<(String, String)>, Finding> {
     let mut labels = None;
     json.object(at, &mut |json, name, at| match name {
         "matchLabels" => once(&mut labels, json, at, |json, at| map(json, at, string)),

@@ -4,7 +4,6 @@
 //! a failure is remembered for a moment, a set is renewed before it expires, and an unknown key id may ask for a newer
 //! set. None of this changes a decision; a set is never used longer than Envoy would.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::algorithm::Hash;
@@ -13,6 +12,7 @@ use super::json::{self, Json};
 use super::jwks::KeySet;
 use super::uri::Uri;
 use super::verify::digest;
+use crate::json::member;
 
 /// How long the first failure is remembered; twice as long each further time, up to `MAX_RETRY`.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ pub(crate) enum Known<'a> {
 #[derive(Debug)]
 pub(crate) struct KeySets {
     cache: Duration,
-    clusters: BTreeMap<String, String>,
+    clusters: Vec<(String, String)>,
     sets: Vec<Remote>,
 }
 
@@ -109,7 +109,7 @@ struct Fetched {
 }
 
 impl KeySets {
-    pub(crate) fn new(cache: Duration, clusters: BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(cache: Duration, clusters: Vec<(String, String)>) -> Self {
         Self { cache, clusters, sets: Vec::new() }
     }
 
@@ -234,9 +234,9 @@ impl Remote {
     }
 }
 
-fn fetch(id: KeySetId, uri: &Uri, timeout: Duration, clusters: &BTreeMap<String, String>) -> Fetch {
+fn fetch(id: KeySetId, uri: &Uri, timeout: Duration, clusters: &[(String, String)]) -> Fetch {
     let named = [uri.authority.clone(), format!("{}:{}", uri.host, uri.port), uri.host.clone()];
-    let cluster = named.iter().find_map(|name| clusters.get(name)).cloned();
+    let cluster = named.iter().find_map(|name| member(clusters, name)).cloned();
     Fetch {
         id,
         cluster: cluster.unwrap_or_else(|| format!("outbound|{}||{}", uri.port, uri.host)),

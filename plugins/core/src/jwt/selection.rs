@@ -1,6 +1,7 @@
 //! Which policies apply to a workload (Istio's selection).
 
 use super::config::{Config, Policy, TargetRef, Workload};
+use crate::json::member;
 
 /// The label by which istiod knows that a workload serves a gateway of the Gateway API.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
@@ -20,14 +21,14 @@ pub(crate) fn applies(policy: &Policy, config: &Config) -> bool {
         return *namespace == workload.namespace && targets.any(|target| names(target, workload));
     }
     let mut selector = policy.spec.selector.iter().flatten();
-    selector.all(|(label, value)| workload.labels.get(label) == Some(value))
+    selector.all(|(label, value)| member(&workload.labels, label) == Some(value))
 }
 
 fn names(target: &TargetRef, workload: &Workload) -> bool {
     let here = target.namespace.is_empty() || target.namespace == workload.namespace;
     here && target.group == "gateway.networking.k8s.io"
         && target.kind == "Gateway"
-        && workload.labels.get(GATEWAY_NAME) == Some(&target.name)
+        && member(&workload.labels, GATEWAY_NAME) == Some(&target.name)
 }
 
 #[cfg(test)]

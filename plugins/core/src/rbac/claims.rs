@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::finding::{At, Finding};
 use crate::json::{Json, Kind};
+use crate::order;
 
 /// A claim, or all of them as one object.
 ///
@@ -49,7 +50,7 @@ impl<'a> Claim<'a> {
             members.push((name, claim));
             Ok(())
         })?;
-        members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        order::sort(&mut members, |(a, _), (b, _)| a.cmp(b));
         match members.array_windows().find(|[(a, _), (b, _)]| a == b) {
             Some([(name, _), _]) => Err(At::Field(&at, name).finding("is given twice")),
             None => Ok(Self::Object(members)),

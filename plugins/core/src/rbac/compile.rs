@@ -2,15 +2,15 @@
 
 use std::borrow::Cow;
 
-use hashbrown::HashMap;
-
 use super::config::{self, Condition, Config, DRY_RUN, Listed, Policy, Protocol};
 use super::field::Field;
 use super::matcher::Reach;
 use super::policy::{Action, Attribute, Clause, Policies, Rule, Set, Term};
 use super::selection::{Selection, selects};
+use super::table::Table;
 use super::trust::TrustDomains;
 use crate::finding::{At, Finding};
+use crate::order;
 
 /// The most rules of a policy and sources of a rule that Kubernetes admits.
 const MOST_ENTRIES: usize = 512;
@@ -34,13 +34,13 @@ pub(super) fn compile(config: &Config<'_>) -> Result<Compiled, Finding> {
         trust: TrustDomains::new(&config.trust_domain, &config.trust_domain_aliases),
         answerable: selection.provider.is_some(),
         policies: Policies::default(),
-        interned: HashMap::new(),
+        interned: Table::default(),
         warnings: Vec::new(),
     };
     // One that is not selected is checked all the same: it would be refused wherever it is selected.
     config.policies(&mut |policy, at| compiler.policy(at, policy, selects(config, policy)))?;
     let Compiler { mut policies, warnings, .. } = compiler;
-    policies.rules.sort_unstable_by(|a, b| (a.set, a.id.as_bytes()).cmp(&(b.set, b.id.as_bytes())));
+    order::sort(&mut policies.rules, |a, b| (a.set, a.id.as_bytes()).cmp(&(b.set, b.id.as_bytes())));
     Ok(Compiled { policies, provider: selection.provider, warnings })
 }
 
@@ -50,7 +50,8 @@ struct Compiler<'c> {
     /// Whether there is somebody to ask what `CUSTOM` policies want to know.
     answerable: bool,
     policies: Policies,
-    interned: HashMap<Clause, usize>,
+    /// By what was written: the clauses that came of it.
+    interned: Table<Vec<usize>>,
     warnings: Vec<Finding>,
 }
 
@@ -227,8 +228,9 @@ impl Compiler<'_> {
         at_most(at, values.len(), field.most_values())?;
         let mut any = Vec::with_capacity(values.len());
         for (index, value) in values.iter().enumerate() {
-            let patterns = field.patterns(value, context.home, &self.trust);
-            any.extend(patterns.map_err(|reason| At::Element(&at, index).finding(format!("`{value}`: {reason}")))?);
+            field
+                .patterns(value, context.home, &self.trust, &mut any)
+                .map_err(|reason| At::Element(&at, index).finding(format!("`{value}`: {reason}")))?;
         }
         let attribute = field.attribute();
         if attribute == Attribute::DirectIp && context.kept && self.config.source_ip.is_none() {
@@ -244,18 +246,32 @@ impl Compiler<'_> {
             }
         }
         if context.kept {
-            let clause = self.intern(Clause { attribute, reach: reach(context.action, negated), any });
+            let about = match field {
+                Field::ServiceAccounts => context.home,
+                Field::Header(name) => name,
+                Field::Claim(path) => path.last().map_or("", String::as_str),
+                Field::Metadata { key, .. } => key,
+                _ => "",
+            };
+            let written = [about, &values.join("\0")].join("\0");
+            let clause = Clause { attribute, reach: reach(context.action, negated), any };
+            let clause = self.intern(written.as_bytes(), clause);
             group.terms.push(Term { clause, negated });
         }
         Ok(())
     }
 
-    fn intern(&mut self, clause: Clause) -> usize {
+    /// The place of a clause. Equal ones are written alike, or else kept twice; only those written alike are compared.
+    fn intern(&mut self, written: &[u8], clause: Clause) -> usize {
         let clauses = &mut self.policies.clauses;
-        *self.interned.entry(clause).or_insert_with_key(|clause| {
-            clauses.push(clause.clone());
-            clauses.len() - 1
-        })
+        let mut alike = self.interned.all(written).iter();
+        if let Some(place) = alike.find(|place| clauses.get(**place) == Some(&clause)) {
+            return *place;
+        }
+        let place = clauses.len();
+        clauses.push(clause);
+        self.interned.push(written, place);
+        place
     }
 }
 

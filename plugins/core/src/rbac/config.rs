@@ -8,8 +8,6 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 pub(super) use policy::{Condition, DRY_RUN, Listed, Policy, Rule};
 
 use crate::finding::{At, Finding};
@@ -33,7 +31,7 @@ pub struct Config<'j> {
     /// connection.
     pub peer_principals: Option<String>,
     /// The external authorizers that `CUSTOM` policies name.
-    pub providers: BTreeMap<String, Provider>,
+    pub providers: Vec<(String, Provider)>,
     /// What the plugin sits in.
     pub protocol: Protocol,
     /// Whose policies to take; all apply where this is absent.
@@ -194,7 +192,7 @@ pub struct Workload {
     /// Its namespace.
     pub namespace: String,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Vec<(String, String)>,
 }
 
 impl Workload {

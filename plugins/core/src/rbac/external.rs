@@ -1,6 +1,5 @@
 //! The external authorizer that `CUSTOM` policies ask over HTTP: what to send it, and what its answer means.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::config::{Config, Provider};
@@ -56,14 +55,15 @@ pub enum Verdict {
 
 impl Authorizer {
     /// Reads all providers of a configuration.
-    pub(super) fn all(config: &Config<'_>) -> Result<BTreeMap<String, Self>, Finding> {
+    pub(super) fn all(config: &Config<'_>) -> Result<Vec<(String, Self)>, Finding> {
         let providers = At::Field(&At::Whole, "providers");
-        let read = |(name, provider): (&String, &Provider)| {
+        let mut all = Vec::new();
+        for (name, provider) in &config.providers {
             let at = At::Member(&providers, name);
             let authorizer = Self::new(provider).map_err(|(field, reason)| At::Field(&at, field).finding(reason))?;
-            Ok((name.clone(), authorizer))
-        };
-        config.providers.iter().map(read).collect()
+            all.push((name.clone(), authorizer));
+        }
+        Ok(all)
     }
 
     fn new(provider: &Provider) -> Result<Self, (&'static str, String)> {

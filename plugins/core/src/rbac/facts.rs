@@ -1,11 +1,11 @@
 //! What one request or connection looks like to a rule, and which of it the rules look at.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::claims::Claim;
 use super::matcher::Reach;
 use super::policy::{Attribute, Clause};
+use crate::order;
 
 /// One request, or one connection. Whatever is `None` or empty is missing: it fails every `x` and passes every `notX`.
 ///
@@ -96,9 +96,9 @@ pub struct Needs {
     pub destination_port: bool,
     pub sni: bool,
     /// The paths of claims; issuer and subject among them where a rule looks at the principal of a token.
-    pub claims: BTreeSet<Vec<String>>,
+    pub claims: Vec<Vec<String>>,
     /// The namespaces and keys of dynamic metadata.
-    pub metadata: BTreeSet<(String, String)>,
+    pub metadata: Vec<(String, String)>,
 }
 
 impl Needs {
@@ -121,7 +121,7 @@ impl Needs {
                 }
                 Attribute::Token => needs.claims.extend(["iss", "sub"].map(|name| vec![name.to_owned()])),
                 Attribute::Claim(path) => {
-                    needs.claims.insert(path.clone());
+                    needs.claims.push(path.clone());
                 }
                 Attribute::DirectIp => needs.direct_ip = true,
                 Attribute::RemoteIp => needs.remote_ip = true,
@@ -129,10 +129,14 @@ impl Needs {
                 Attribute::DestinationPort => needs.destination_port = true,
                 Attribute::Sni => needs.sni = true,
                 Attribute::Metadata { namespace, key } => {
-                    needs.metadata.insert((namespace.clone(), key.clone()));
+                    needs.metadata.push((namespace.clone(), key.clone()));
                 }
             }
         }
+        order::sort(&mut needs.claims, Ord::cmp);
+        needs.claims.dedup();
+        order::sort(&mut needs.metadata, Ord::cmp);
+        needs.metadata.dedup();
         needs
     }
 }

@@ -144,56 +144,57 @@ impl Field {
         if *self == Self::ServiceAccounts { 16 } else { usize::MAX }
     }
 
-    /// Reads one value, or says what is wrong with it. `home` is the namespace of the policy.
+    /// Reads one value into the patterns that it stands for, or says what is wrong with it. `home` is the namespace of
+    /// the policy.
     pub(super) fn patterns(
         &self,
         value: &str,
         home: &str,
         trust: &TrustDomains,
-    ) -> Result<Vec<Pattern>, Cow<'static, str>> {
+        patterns: &mut Vec<Pattern>,
+    ) -> Result<(), Cow<'static, str>> {
         let may_be_empty = matches!(self, Self::Header(_) | Self::Claim(_) | Self::Sni | Self::Metadata { .. });
         if value.is_empty() && !may_be_empty {
             return Err("must not be empty".into());
         }
-        let text = |star| Ok(vec![Pattern::Text(Text::parse(value, star))]);
-        match self {
+        patterns.push(match self {
             Self::Principals => {
                 let all = trust.principals(value);
-                Ok(all.iter().map(|value| Pattern::Identity(Identity::principal(value))).collect())
-            }
-            Self::Namespaces => Ok(vec![Pattern::Identity(Identity::namespace(value))]),
-            Self::ServiceAccounts => {
-                account(value)?;
-                Ok(vec![Pattern::Identity(Identity::account(value, home))])
+                patterns.extend(all.iter().map(|value| Pattern::Identity(Identity::principal(value))));
+                return Ok(());
             }
             Self::TrustDomains => {
                 domain(value)?;
                 let all = trust.domains(value);
-                Ok(all.iter().map(|value| Pattern::Identity(Identity::domain(value))).collect())
+                patterns.extend(all.iter().map(|value| Pattern::Identity(Identity::domain(value))));
+                return Ok(());
             }
-            Self::RequestPrincipals => Ok(vec![token(value)]),
+            Self::Namespaces => Pattern::Identity(Identity::namespace(value)),
+            Self::ServiceAccounts => {
+                account(value)?;
+                Pattern::Identity(Identity::account(value, home))
+            }
+            Self::RequestPrincipals => token(value),
             Self::IpBlocks | Self::RemoteIpBlocks | Self::DestinationIp => {
                 let network = Network::parse(value).ok_or("must be an IP address or a block such as `10.0.0.0/8`")?;
-                Ok(vec![Pattern::Network(network)])
+                Pattern::Network(network)
             }
             Self::Ports => {
                 let digits = value.bytes().all(|byte| byte.is_ascii_digit());
                 let port = digits.then(|| value.parse().ok()).flatten().ok_or("must be a port, from 0 to 65535")?;
-                Ok(vec![Pattern::Port(port)])
+                Pattern::Port(port)
             }
-            Self::Hosts => Ok(vec![Pattern::Text(Text::parse(value, Text::Present).lower())]),
-            Self::Methods | Self::Header(_) => text(Text::Present),
-            Self::Sni | Self::Claim(_) => text(Text::NonEmpty),
-            Self::Paths if Template::is(value) => Ok(vec![Pattern::Template(Template::parse(value)?)]),
-            Self::Paths if value.contains(['{', '}']) => Err("braces stand only in `{*}` and `{**}`".into()),
-            Self::Paths => text(Text::NonEmpty),
-            Self::Metadata { .. } => {
-                Ok(vec![match value.strip_prefix('[').and_then(|value| value.strip_suffix(']')) {
-                    Some(element) => Pattern::Element(Text::parse(element, Text::NonEmpty)),
-                    None => Pattern::Text(Text::parse(value, Text::NonEmpty)),
-                }])
-            }
-        }
+            Self::Hosts => Pattern::Text(Text::parse(value, Text::Present).lower()),
+            Self::Methods | Self::Header(_) => Pattern::Text(Text::parse(value, Text::Present)),
+            Self::Paths if Template::is(value) => Pattern::Template(Template::parse(value)?),
+            Self::Paths if value.contains(['{', '}']) => return Err("braces stand only in `{*}` and `{**}`".into()),
+            Self::Paths | Self::Sni | Self::Claim(_) => Pattern::Text(Text::parse(value, Text::NonEmpty)),
+            Self::Metadata { .. } => match value.strip_prefix('[').and_then(|value| value.strip_suffix(']')) {
+                Some(element) => Pattern::Element(Text::parse(element, Text::NonEmpty)),
+                None => Pattern::Text(Text::parse(value, Text::NonEmpty)),
+            },
+        });
+        Ok(())
     }
 }
 
@@ -208,8 +209,11 @@ fn bracketed<'a>(key: &str, name: &'a str) -> Result<&'a str, String> {
 /// The names in `[a][b]`; what is not so formed is one name, as Istio has it.
 fn claim_path(brackets: &str) -> Vec<&str> {
     let inner = brackets.strip_prefix('[').and_then(|path| path.strip_suffix(']')).unwrap_or(brackets);
-    let names: Vec<&str> = inner.split("][").collect();
-    if names.iter().any(|name| name.contains(['[', ']'])) { vec![inner] } else { names }
+    let mut pieces = inner.split(']');
+    let first = pieces.next();
+    let names = std::iter::once(first).chain(pieces.map(|piece| piece.strip_prefix('[')));
+    let names: Option<Vec<&str>> = names.map(|name| name.filter(|name| !name.contains('['))).collect();
+    names.unwrap_or_else(|| vec![inner])
 }
 
 /// Splits a request principal at its last slash into issuer and subject.
@@ -298,7 +302,7 @@ mod tests {
             (Field::Hosts, &[""]),
         ] {
             for value in values {
-                assert!(field.patterns(value, "home", &trust).is_err(), "{field:?} {value}");
+                assert!(field.patterns(value, "home", &trust, &mut Vec::new()).is_err(), "{field:?} {value}");
             }
         }
     }

@@ -6,7 +6,7 @@ use super::matcher::{Reach, regular};
 pub(super) const SCHEME: &[u8] = b"spiffe://";
 
 /// A pattern for a SPIFFE id, each with the regular expression or literal that Istio gives to Envoy for it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Identity {
     /// `principals: ["*"]`: `.+`.
     Any,
@@ -30,7 +30,7 @@ pub(super) enum Identity {
 }
 
 /// A pattern for the trust domain of an id.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Domain {
     /// Any, even without a path behind it.
     Any,

@@ -5,7 +5,7 @@
 /// Envoy turns wildcards into regular expressions, whose `.` is a character of valid UTF-8 other than a line feed, and
 /// path templates into character classes. A request with another byte slips past a rule that denies. So wherever a
 /// match can only lead to a refusal, wildcards reach over every byte here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reach {
     /// As in Envoy.
     Envoy,
@@ -26,7 +26,7 @@ pub(super) fn regular(text: &[u8]) -> bool {
 }
 
 /// A pattern for text, compared byte by byte.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Text {
     /// The value is there, even if empty.
     Present,

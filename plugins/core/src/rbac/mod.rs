@@ -35,6 +35,7 @@ mod network;
 mod plain;
 mod policy;
 mod selection;
+mod table;
 mod template;
 mod trust;
 
@@ -49,6 +50,7 @@ use index::Index;
 use policy::{Policies, Set};
 
 use crate::finding::Finding;
+use crate::json::member;
 
 /// Compiled policies, ready to be asked.
 #[derive(Debug)]
@@ -63,14 +65,14 @@ pub struct Engine {
 impl Engine {
     /// Compiles a configuration, or says where it is wrong.
     pub fn new(config: &Config<'_>) -> Result<Self, Finding> {
-        let mut authorizers = Authorizer::all(config)?;
+        let authorizers = Authorizer::all(config)?;
         let compiled = compile::compile(config)?;
         let policies = compiled.policies;
         Ok(Self {
             before: Index::new(&policies, &[Set::Unanswerable, Set::Custom]),
             after: Index::new(&policies, &[Set::Audit, Set::ShadowDeny, Set::Deny, Set::ShadowAllow, Set::Allow]),
             policies,
-            authorizer: compiled.provider.and_then(|name| authorizers.remove(&name)),
+            authorizer: compiled.provider.and_then(|name| member(&authorizers, &name).cloned()),
             warnings: compiled.warnings,
         })
     }

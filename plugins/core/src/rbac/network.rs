@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// A CIDR block; bits beyond its length are masked away, as Envoy does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Network {
     /// Whether it is a block of IPv4; blocks of one family hold no address of the other.
     pub(super) v4: bool,

@@ -33,7 +33,7 @@ impl fmt::Display for Action {
 }
 
 /// What a clause looks at.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Attribute {
     /// `:authority`, compared in lower case.
     Host,
@@ -76,7 +76,7 @@ impl Attribute {
 }
 
 /// What a value must look like.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pattern {
     /// Text.
     Text(Text),
@@ -100,7 +100,7 @@ pub(super) enum Pattern {
 }
 
 /// One field of a rule with its values: holds if some value of the attribute fits some pattern.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Clause {
     /// What it looks at.
     pub(super) attribute: Attribute,
@@ -151,7 +151,7 @@ impl Rule {
 }
 
 /// The rules that are walked together. In each the first match, in byte order of the ids, is the one reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Set {
     /// `CUSTOM` rules without a usable provider: they refuse.
     Unanswerable,
@@ -172,7 +172,7 @@ pub(super) enum Set {
 /// Compiled policies.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Policies {
-    /// All clauses, each once.
+    /// All clauses; equal ones stand here once, but for some that were written in two ways.
     pub(super) clauses: Vec<Clause>,
     /// All rules, sorted by set and id.
     pub(super) rules: Vec<Rule>,

@@ -3,6 +3,8 @@
 use super::config::{Config, Policy};
 use super::policy::Action;
 use crate::finding::{At, Finding};
+use crate::json::member;
+use crate::order;
 
 /// What has to be known of all policies before the first one is compiled.
 #[derive(Debug, Default)]
@@ -25,13 +27,13 @@ impl Selection {
             }
             Ok(())
         })?;
-        names.sort_unstable();
+        order::sort(&mut names, Ord::cmp);
         if let Some([_, (name, index)]) = names.array_windows().find(|[(a, _), (b, _)]| a == b) {
             let (policies, reason) = (At::Field(&At::Whole, "policies"), format!("`{name}` appears twice"));
             return Err(At::Field(&At::Element(&policies, *index), "metadata").finding(reason));
         }
         let provider = match providers.as_mut_slice() {
-            [only] if config.providers.contains_key(only) => Some(std::mem::take(only)),
+            [only] if member(&config.providers, only).is_some() => Some(std::mem::take(only)),
             _ => None,
         };
         Ok(Self { provider })
@@ -46,5 +48,5 @@ pub(super) fn selects(config: &Config<'_>, policy: &Policy<'_>) -> bool {
     let mut labels = policy.selector.iter().flatten();
     (*policy.namespace == *config.root_namespace || *policy.namespace == *workload.namespace)
         && !policy.targets
-        && labels.all(|(name, value)| workload.labels.get(&**name).is_some_and(|own| **own == **value))
+        && labels.all(|(name, value)| member(&workload.labels, name).is_some_and(|own| **own == **value))
 }

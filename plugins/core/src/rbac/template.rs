@@ -3,7 +3,7 @@
 use super::matcher::Reach;
 
 /// One segment of a template.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Segment {
     /// Exactly this text.
     Literal(Box<[u8]>),
@@ -12,7 +12,7 @@ pub(super) enum Segment {
 }
 
 /// A template: segments between slashes, and perhaps `{**}` with what follows it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template {
     /// What comes before `{**}`, or everything.
     pub(super) segments: Vec<Segment>,
@@ -23,7 +23,8 @@ pub(super) struct Template {
 impl Template {
     /// Whether a path of a policy is a template.
     pub(super) fn is(path: &str) -> bool {
-        path.contains("{*}") || path.contains("{**}")
+        let has = |operator: &[u8]| path.as_bytes().windows(operator.len()).any(|bytes| bytes == operator);
+        has(b"{*}") || has(b"{**}")
     }
 
     /// Reads a template, or says why it is none. The rules are those of Istio's webhook, and Envoy's leading slash.

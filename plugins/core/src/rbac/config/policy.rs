@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::finding::{At, Finding};
-use crate::json::{Json, list, map, once, unknown};
+use crate::json::{Json, list, map, member, once, unknown};
 use crate::rbac::field::Field;
 use crate::rbac::policy::Action;
 
@@ -23,7 +23,7 @@ pub(in crate::rbac) struct Policy<'j> {
     /// The annotation [`DRY_RUN`].
     pub(in crate::rbac) dry_run: Option<Text<'j>>,
     /// The labels that a workload must have.
-    pub(in crate::rbac) selector: Option<Vec<(Text<'j>, Text<'j>)>>,
+    pub(in crate::rbac) selector: Option<Vec<(String, Text<'j>)>>,
     /// Whether it is attached to gateways or waypoints.
     pub(in crate::rbac) targets: bool,
     /// The rules, any of which makes the policy match; a null one is skipped.
@@ -110,7 +110,7 @@ impl<'j> Policy<'j> {
         })?;
         self.name = name.unwrap_or_default();
         self.namespace = namespace.unwrap_or_default();
-        self.dry_run = annotations.and_then(|mut annotations| annotations.remove(DRY_RUN));
+        self.dry_run = annotations.as_deref().and_then(|annotations| member(annotations, DRY_RUN)).cloned();
         Ok(())
     }
 
@@ -133,7 +133,7 @@ impl<'j> Policy<'j> {
     }
 }
 
-fn selector<'j>(json: &mut Json<'j>, at: At<'_>) -> Result<Vec<(Text<'j>, Text<'j>)>, Finding> {
+fn selector<'j>(json: &mut Json<'j>, at: At<'_>) -> Result<Vec<(String, Text<'j>)>, Finding> {
     let mut labels = None;
     json.object(at, &mut |json, name, at| match name {
         "matchLabels" => once(&mut labels, json, at, |json, at| map(json, at, Json::text)),
@@ -146,7 +146,7 @@ fn selector<'j>(json: &mut Json<'j>, at: At<'_>) -> Result<Vec<(Text<'j>, Text<'
             return Err(At::Member(&at, name).finding("a label has a name, and no wildcards"));
         }
     }
-    Ok(labels.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    Ok(labels)
 }
 
 /// Reads what a policy is attached to; nothing of it matters to a workload.

@@ -1,10 +1,10 @@
 //! Many claims at once: a tree of the names that rules ask for, walked along the token.
 
 use super::posting::Posting;
-use super::table::Table;
 use super::text::TextIndex;
 use crate::rbac::claims::Claim;
 use crate::rbac::matcher::{Reach, Text};
+use crate::rbac::table::Table;
 
 /// Patterns for one claim, and for those inside it.
 #[derive(Debug, Clone, Default)]

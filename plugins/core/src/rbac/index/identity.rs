@@ -2,9 +2,9 @@
 
 use super::posting::Posting;
 use super::prefixes::{Prefixes, reversed};
-use super::table::Table;
 use crate::rbac::identity::{Domain, Identity, SCHEME, in_namespace, names, trust_domain};
 use crate::rbac::matcher::{Reach, regular};
+use crate::rbac::table::Table;
 
 /// Patterns for the identity of the peer.
 #[derive(Debug, Clone, Default)]

@@ -5,12 +5,12 @@ use super::identity::IdentityIndex;
 use super::network::NetworkIndex;
 use super::path::PathIndex;
 use super::posting::Posting;
-use super::table::Table;
 use super::text::TextIndex;
 use super::token::TokenIndex;
 use crate::rbac::facts::Facts;
 use crate::rbac::matcher::Reach;
 use crate::rbac::policy::{Attribute, Clause, Pattern};
+use crate::rbac::table::Table;
 
 /// All patterns of all clauses, by attribute.
 #[derive(Debug, Clone, Default)]

@@ -15,7 +15,6 @@ mod network;
 mod path;
 mod posting;
 mod prefixes;
-mod table;
 mod text;
 mod token;
 
@@ -25,6 +24,7 @@ use lookup::Lookup;
 
 use super::facts::{Facts, Needs};
 use super::policy::{Policies, Rule, Set, Term};
+use crate::order::sort_numbers;
 
 /// The rules of some sets, ready to be asked.
 #[derive(Debug)]
@@ -100,8 +100,7 @@ impl Index {
                 candidates.extend(self.candidates.get(clause).into_iter().flatten().copied());
             }
         });
-        candidates.sort_unstable();
-        candidates.dedup();
+        sort_numbers(&mut candidates);
         Hits { clauses, candidates }
     }
 
@@ -134,8 +133,7 @@ fn key(rule: &Rule, uses: &[usize]) -> Option<Vec<usize>> {
     };
     let keys = [alternatives(&rule.from), alternatives(&rule.to), rarest(&rule.when).map(|clause| vec![clause])];
     let mut key = keys.into_iter().flatten().min_by_key(|key| (key.iter().map(count).max(), key.len()))?;
-    key.sort_unstable();
-    key.dedup();
+    sort_numbers(&mut key);
     Some(key)
 }
 

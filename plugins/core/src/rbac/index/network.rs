@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::table::Table;
 use crate::rbac::network::Network;
+use crate::rbac::table::Table;
 
 /// Blocks, each leading to clauses. A radix tree would answer in as many steps as an address has bits; policies use a
 /// handful of lengths, and a hash needs no node per bit.

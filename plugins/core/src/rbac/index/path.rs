@@ -1,9 +1,9 @@
 //! Many paths at once: text patterns, and templates by a trie of their segments.
 
 use super::posting::Posting;
-use super::table::Table;
 use super::text::TextIndex;
 use crate::rbac::matcher::{Reach, Text};
+use crate::rbac::table::Table;
 use crate::rbac::template::{Segment, Template, allowed, split};
 
 /// Paths and path templates.

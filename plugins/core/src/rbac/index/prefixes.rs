@@ -1,5 +1,7 @@
 //! A trie laid flat: sorted prefixes, each knowing the longest other one that it begins with.
 
+use crate::order;
+
 /// Finds all of many prefixes that a value begins with, at the cost of one binary search and one step per hit or per
 /// nested prefix. The other prefixes cost nothing but their own bytes.
 #[derive(Debug, Clone)]
@@ -38,7 +40,7 @@ impl<V: Copy> Prefixes<V> {
 
     /// Sorts, joins equal prefixes, and links each to its parent.
     pub(super) fn seal(&mut self) {
-        self.entries.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix));
+        order::sort(&mut self.entries, |a, b| a.prefix.cmp(&b.prefix));
         let mut sealed: Vec<Entry<V>> = Vec::with_capacity(self.entries.len());
         // The prefixes of the last entry, innermost last.
         let mut open: Vec<usize> = Vec::new();

@@ -2,8 +2,8 @@
 
 use super::posting::Posting;
 use super::prefixes::{Prefixes, reversed};
-use super::table::Table;
 use crate::rbac::matcher::{Text, regular};
+use crate::rbac::table::Table;
 
 /// Patterns for one attribute, each leading to a posting.
 #[derive(Debug, Clone, Default)]

@@ -1,9 +1,9 @@
 //! Many request principals at once: by their exact issuer where they have one, else by whichever half says more.
 
 use super::posting::Posting;
-use super::table::Table;
 use super::text::TextIndex;
 use crate::rbac::matcher::{Reach, Text};
+use crate::rbac::table::Table;
 
 /// Patterns for issuer and subject.
 #[derive(Debug, Clone, Default)]

@@ -3,17 +3,21 @@
 //! Whatever it holds, the hash map in it is of one type: a module would carry the code of each further one.
 
 use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+/// Keys come from the configuration alone, so nobody can make them collide; what a request brings is only looked up.
+type Places = HashMap<Box<[u8]>, usize, FxBuildHasher>;
 
 /// Values by exact bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Table<V> {
-    places: HashMap<Box<[u8]>, usize>,
+    places: Places,
     values: Vec<V>,
 }
 
 impl<V> Default for Table<V> {
     fn default() -> Self {
-        Self { places: HashMap::new(), values: Vec::new() }
+        Self { places: Places::default(), values: Vec::new() }
     }
 }
 
@@ -60,7 +64,7 @@ impl<V> Table<Vec<V>> {
 }
 
 /// The place of a key, or the next one.
-fn place(places: &mut HashMap<Box<[u8]>, usize>, key: &[u8], next: usize) -> usize {
+fn place(places: &mut Places, key: &[u8], next: usize) -> usize {
     match places.get(key) {
         Some(place) => *place,
         None => {
