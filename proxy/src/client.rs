@@ -81,6 +81,13 @@ impl Client {
         self.head_since.set(None);
     }
 
+    /// Ends the connection, whatever is under way.
+    pub(crate) fn cut_off(&self) {
+        if let Some(task) = self.task.borrow().as_ref() {
+            task.abort();
+        }
+    }
+
     pub(crate) fn request_begins(&self) {
         self.head_since.set(None);
         self.active.set(self.active.get() + 1);

@@ -32,7 +32,6 @@ const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-r
 /// One request with its response.
 pub(crate) struct Exchange {
     hub: Rc<Hub>,
-    client: Rc<Client>,
     id: ExchangeId,
     lane: Rc<Lane>,
     upstream: Upstream,
@@ -57,9 +56,9 @@ impl Exchange {
         let id = hub.tell(|worker| worker.open(connection));
         hub.stats.requests.up();
         hub.stats.requests_active.up();
-        let lane = Rc::new(Lane::new(began));
+        let lane = Rc::new(Lane::new(client, began));
         hub.add_lane(id, Rc::clone(&lane));
-        Box::new(Self { hub, client, id, lane, upstream: Upstream::NotAsked, began, over: false })
+        Box::new(Self { hub, id, lane, upstream: Upstream::NotAsked, began, over: false })
     }
 
     /// Hands the request to the worker.
@@ -268,7 +267,7 @@ impl Exchange {
         self.upstream = Upstream::Over;
         self.lane.close();
         self.hub.stats.requests_active.down();
-        self.client.request_ends();
+        self.lane.client.request_ends();
         true
     }
 }

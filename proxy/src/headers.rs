@@ -1,93 +1,13 @@
-//! Headers between hyper and the plugins, and what a proxy adds to them and takes away.
+//! Headers between hyper and the plugins; those of a request from a client are `request_head`'s.
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::http::request;
 use hyper::http::response;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use wasmplugin_host::headers::HeaderMap;
 
-use crate::client::Arrival;
 use crate::date::Date;
-
-/// The protocol of the client before the proxies.
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// Why a request is refused before any plugin sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) status: StatusCode,
-}
-
-/// The request's headers as plugins see them: `:authority,:path,:method,:scheme`, the client's in their order,
-/// then what the proxy adds.
-pub(crate) fn request_head(
-    parts: &request::Parts,
-    arrival: Arrival,
-    request_id: impl FnOnce() -> String,
-) -> Result<HeaderMap, Refusal> {
-    let refuse = |status| Err(Refusal { status });
-    if parts.version < Version::HTTP_11 {
-        return refuse(StatusCode::UPGRADE_REQUIRED);
-    }
-    let host = || parts.headers.get(header::HOST).map(HeaderValue::as_bytes);
-    let Some(authority) = parts.uri.authority().map(|authority| authority.as_str().as_bytes()).or_else(host) else {
-        return refuse(StatusCode::BAD_REQUEST);
-    };
-    if parts.version == Version::HTTP_11 && parts.headers.contains_key(header::UPGRADE) {
-        return refuse(StatusCode::FORBIDDEN);
-    }
-    let mut block = Block::with_capacity(parts.headers.len() + 6);
-    block.add(b":authority", authority);
-    if parts.method != Method::CONNECT {
-        block.add(b":path", parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).as_bytes());
-    }
-    block.add(b":method", parts.method.as_str().as_bytes());
-    let forwarded = parts.headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
-    let own: &[u8] = if arrival.secure { b"https" } else { b"http" };
-    let scheme = parts.uri.scheme_str().map(str::as_bytes);
-    let scheme = scheme.or(forwarded.filter(|proto| matches!(*proto, b"http" | b"https"))).unwrap_or(own);
-    block.add(b":scheme", scheme);
-    let (mut has_id, mut has_proto, mut certificates) = (false, false, Vec::new());
-    for (name, value) in &parts.headers {
-        match *name {
-            header::HOST
-            | header::CONNECTION
-            | header::UPGRADE
-            | header::TRANSFER_ENCODING
-            // The continuation has been sent: the body is wanted.
-            | header::EXPECT => continue,
-            header::TE if value != "trailers" => continue,
-            _ => {}
-        }
-        match name.as_str() {
-            "keep-alive" | "proxy-connection" => continue,
-            "x-request-id" => has_id = true,
-            "x-forwarded-proto" => has_proto = true,
-            // What a certificate says, only this proxy can tell; a mesh's own client has sent what came before it.
-            "x-forwarded-client-cert" => {
-                if arrival.certificate.is_some() {
-                    certificates.push(String::from_utf8_lossy(value.as_bytes()).into_owned());
-                }
-                continue;
-            }
-            _ => {}
-        }
-        block.add(name.as_str().as_bytes(), value.as_bytes());
-    }
-    if !has_proto {
-        block.add(b"x-forwarded-proto", own);
-    }
-    if let Some(certificate) = arrival.certificate {
-        certificates.push(certificate);
-        block.add(b"x-forwarded-client-cert", certificates.join(",").as_bytes());
-    }
-    if !has_id {
-        block.add(b"x-request-id", request_id().as_bytes());
-    }
-    Ok(block.into_headers())
-}
 
 /// A response's headers as plugins see them.
 pub(crate) fn response_head(parts: &response::Parts, service_time: u128) -> HeaderMap {
@@ -190,25 +110,25 @@ fn copy(from: &HeaderMap, to: &mut hyper::HeaderMap, keep: impl Fn(&HeaderName) 
 }
 
 /// Headers that share one allocation.
-struct Block {
+pub(crate) struct Block {
     bytes: Vec<u8>,
     /// Where each name and each value ends.
     ends: Vec<(usize, usize)>,
 }
 
 impl Block {
-    fn with_capacity(headers: usize) -> Self {
+    pub(crate) fn with_capacity(headers: usize) -> Self {
         Self { bytes: Vec::with_capacity(headers * 40), ends: Vec::with_capacity(headers) }
     }
 
-    fn add(&mut self, name: &[u8], value: &[u8]) {
+    pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
         self.bytes.extend_from_slice(name);
         let middle = self.bytes.len();
         self.bytes.extend_from_slice(value);
         self.ends.push((middle, self.bytes.len()));
     }
 
-    fn into_headers(self) -> HeaderMap {
+    pub(crate) fn into_headers(self) -> HeaderMap {
         let bytes = Bytes::from(self.bytes);
         let mut start = 0;
         let pairs = self.ends.into_iter().map(|(middle, end)| {
@@ -223,68 +143,6 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parts(request: Request<()>) -> request::Parts {
-        request.into_parts().0
-    }
-
-    fn text(map: &HeaderMap) -> Vec<String> {
-        map.iter().map(|(n, v)| format!("{}={}", n.escape_ascii(), v.escape_ascii())).collect()
-    }
-
-    #[test]
-    fn plugins_see_what_envoys_do() {
-        let request = Request::get("/a?b=c")
-            .header("Host", "h:1")
-            .header("connection", "keep-alive")
-            .header("Accept", "*/*")
-            .header("te", "gzip")
-            .body(())
-            .unwrap();
-        let head = request_head(&parts(request), Arrival::default(), || "id".to_owned()).unwrap();
-        assert_eq!(
-            text(&head),
-            [
-                ":authority=h:1",
-                ":path=/a?b=c",
-                ":method=GET",
-                ":scheme=http",
-                "accept=*/*",
-                "x-forwarded-proto=http",
-                "x-request-id=id"
-            ]
-        );
-    }
-
-    #[test]
-    fn what_the_client_has_set_stays() {
-        let request = Request::get("http://other/")
-            .header("host", "h")
-            .header("x-request-id", "mine")
-            .header("x-forwarded-proto", "https")
-            .body(())
-            .unwrap();
-        let head = request_head(&parts(request), Arrival::default(), || "id".to_owned()).unwrap();
-        let expected = [
-            ":authority=other",
-            ":path=/",
-            ":method=GET",
-            ":scheme=http",
-            "x-request-id=mine",
-            "x-forwarded-proto=https",
-        ];
-        assert_eq!(text(&head), expected);
-    }
-
-    #[test]
-    fn some_requests_never_reach_a_plugin() {
-        let refused =
-            |request: Request<()>| request_head(&parts(request), Arrival::default(), String::new).unwrap_err().status;
-        assert_eq!(refused(Request::get("/").body(()).unwrap()), 400);
-        assert_eq!(refused(Request::get("/").version(Version::HTTP_10).header("host", "h").body(()).unwrap()), 426);
-        let upgrade = Request::get("/").header("host", "h").header("upgrade", "websocket").body(()).unwrap();
-        assert_eq!(refused(upgrade), 403);
-    }
 
     #[test]
     fn servers_get_a_host_and_a_framing() {

@@ -12,6 +12,7 @@ use std::time::Instant;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::worker::Item;
 
+use crate::client::Client;
 use crate::upstream::Cluster;
 
 /// Body bytes that may wait for a socket before the other side is no longer read.
@@ -20,6 +21,8 @@ const WINDOW: usize = 64 * 1024;
 /// One exchange, between its worker and its sockets.
 #[derive(Debug)]
 pub(crate) struct Lane {
+    /// Whose exchange it is.
+    pub(crate) client: Rc<Client>,
     /// The request's headers, once they may go to the upstream.
     pub(crate) upstream_head: RefCell<Option<(HeaderMap, bool)>>,
     /// The rest of the request, on its way to the upstream.
@@ -49,8 +52,9 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(client: Rc<Client>, now: Instant) -> Self {
         Self {
+            client,
             upstream_head: RefCell::default(),
             up: Queue::default(),
             down: Queue::default(),

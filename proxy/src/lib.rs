@@ -40,6 +40,7 @@ mod plugin_log;
 mod prometheus;
 mod proxy;
 mod replay;
+mod request_head;
 mod request_ids;
 mod routes;
 mod service;

@@ -6,16 +6,18 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, Version};
 use wasmplugin_host::worker::Item;
 
 use crate::bodies::{self, Cut};
 use crate::client::Client;
 use crate::exchange::Exchange;
-use crate::headers::{self, Refusal};
+use crate::headers;
 use crate::hub::Hub;
 use crate::listener::Listener;
+use crate::request_head::{Refusal, request_head};
 
 /// Answers one request.
 pub(crate) async fn serve(
@@ -28,7 +30,7 @@ pub(crate) async fn serve(
     let (parts, body) = request.into_parts();
     let connection = client.facts(parts.version);
     let http1 = parts.version != Version::HTTP_2;
-    match headers::request_head(&parts, client.arrival(hub.inbound), || hub.thread.request_ids.next()) {
+    match request_head(&parts, client.arrival(hub.inbound), || hub.thread.request_ids.next()) {
         Ok(head) => {
             drop(parts);
             let mut exchange = Exchange::open(Rc::clone(&hub), client, connection);
@@ -36,16 +38,28 @@ pub(crate) async fn serve(
             let head = poll_fn(|cx| exchange.poll_item(cx)).await?;
             Ok(respond(&hub, exchange, head))
         }
-        Err(Refusal { status }) => {
+        Err(refusal) => {
             // The plugins learn of it when it is over, as in Envoy.
             let mut exchange = Exchange::open(Rc::clone(&hub), client, connection);
-            let mut response = headers::to_client(&Default::default(), &hub.thread.date, ResponseBody::Empty);
-            *response.status_mut() = status;
-            hub.stats.responses.count(status.as_u16());
+            hub.stats.responses.count(refusal.status.as_u16());
             exchange.finish();
-            Ok(response)
+            Ok(refused(&hub, refusal, http1))
         }
     }
+}
+
+/// The response to a request that no plugin sees. Over HTTP/1.1 it is the last one: what follows may be anything.
+fn refused(hub: &Hub, refusal: Refusal, http1: bool) -> Response<ResponseBody> {
+    let mut response = headers::to_client(&Default::default(), &hub.thread.date, ResponseBody::Empty);
+    *response.status_mut() = refusal.status;
+    if !refusal.text.is_empty() {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        *response.body_mut() = ResponseBody::Text(refusal.text);
+    }
+    if http1 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// The response that begins with these headers.
@@ -69,6 +83,8 @@ fn respond(hub: &Hub, mut exchange: Box<Exchange>, head: Item) -> Response<Respo
 pub(crate) enum ResponseBody {
     /// Nothing.
     Empty,
+    /// The proxy's own words.
+    Text(&'static str),
     /// As the worker lets it pass.
     Exchange(Box<Exchange>),
 }
@@ -79,7 +95,15 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let body = self.get_mut();
-        let Self::Exchange(exchange) = body else { return Poll::Ready(None) };
+        let exchange = match body {
+            Self::Empty => return Poll::Ready(None),
+            Self::Text(text) => {
+                let text = Bytes::from_static(text.as_bytes());
+                *body = Self::Empty;
+                return Poll::Ready(Some(Ok(Frame::data(text))));
+            }
+            Self::Exchange(exchange) => exchange,
+        };
         match exchange.poll_item(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(cut)) => {
@@ -99,5 +123,12 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         matches!(self, Self::Empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Text(text) => SizeHint::with_exact(text.len() as u64),
+            Self::Empty | Self::Exchange(_) => SizeHint::default(),
+        }
     }
 }

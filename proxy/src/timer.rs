@@ -55,9 +55,7 @@ pub(crate) async fn watch_clients(thread: Rc<ThreadState>) {
                 if let Some(stats) = client.stats.borrow().as_ref() {
                     stats.connection_timeouts.up();
                 }
-                if let Some(task) = client.task.borrow().as_ref() {
-                    task.abort();
-                }
+                client.cut_off();
             }
         }
     }
@@ -86,6 +84,11 @@ fn sweep(hub: &Rc<Hub>) {
         }
     }
     for (id, lane) in hub.lanes_where(|lane, _| is_late(now, Some(lane.active.get()), timeouts.stream_idle)) {
+        if lane.cut.get() {
+            // It has been cut, but nobody noticed: the client does not read what it was sent before.
+            lane.client.cut_off();
+            continue;
+        }
         hub.stats.idle_timeouts.up();
         if lane.timed_out.replace(true) {
             // The plugins hold the answer back as well.

@@ -227,9 +227,7 @@ impl Thread {
                 () = self.obey_until_hurried(&mut orders) => {}
             }
             for client in state.clients.borrow().values() {
-                if let Some(task) = client.task.borrow().as_ref() {
-                    task.abort();
-                }
+                client.cut_off();
             }
             everybody_left(&state).await;
             // The streams of HTTP/2 have tasks of their own, which now find out.

@@ -113,6 +113,13 @@ impl Client {
         }
     }
 
+    /// Everything until the server ends the connection, in whichever way.
+    pub(crate) fn rest(&mut self, bytes: &mut Vec<u8>) {
+        if let Err(error) = self.0.read_to_end(bytes) {
+            not_a_timeout::<()>(&error);
+        }
+    }
+
     /// Whether the server closes the connection, without another byte.
     pub(crate) fn is_closed(&mut self) -> bool {
         match self.0.read(&mut [0; 1]) {

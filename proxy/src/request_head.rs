@@ -1,0 +1,324 @@
+//! The headers of a client's request: what is refused, what is the connection's own affair, and what plugins see.
+//!
+//! What may pass, and what the refusals say, was measured on Envoy 1.40.
+
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request;
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap as Fields, Method, StatusCode, Version};
+use wasmplugin_host::headers::HeaderMap;
+
+use crate::client::Arrival;
+use crate::headers::Block;
+
+/// The protocol of the client before the proxies.
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Headers that a request over HTTP/2 may have beside its four pseudo headers, which Envoy counts as well. Those of HTTP/1 are
+/// counted by hyper: 100, as in Envoy.
+const FIELDS: usize = 96;
+
+/// Headers that a client may call its connection's own affair.
+const NOMINATED: usize = 9;
+
+/// Headers that nobody may take out of a request by naming them in `connection`.
+const NOT_NOMINATED: [&str; 3] = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+
+/// The methods that Envoy knows over HTTP/1.1.
+const METHODS: [&str; 33] = [
+    "ACL",
+    "BIND",
+    "CHECKOUT",
+    "CONNECT",
+    "COPY",
+    "DELETE",
+    "GET",
+    "HEAD",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MOVE",
+    "NOTIFY",
+    "OPTIONS",
+    "PATCH",
+    "POST",
+    "PROPFIND",
+    "PROPPATCH",
+    "PURGE",
+    "PUT",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "SOURCE",
+    "SUBSCRIBE",
+    "TRACE",
+    "UNBIND",
+    "UNLINK",
+    "UNLOCK",
+    "UNSUBSCRIBE",
+];
+
+/// Why a request is refused before any plugin sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    /// The body.
+    pub(crate) text: &'static str,
+}
+
+impl Refusal {
+    /// What Envoy's codec says of bytes that it does not take for HTTP.
+    const BAD: Self = Self { status: StatusCode::BAD_REQUEST, text: "Bad Request" };
+    /// What Envoy says of a request that nobody could route.
+    const INCOMPLETE: Self = Self { status: StatusCode::BAD_REQUEST, text: "" };
+    const OLD: Self = Self { status: StatusCode::UPGRADE_REQUIRED, text: "Upgrade Required" };
+    const UPGRADE: Self = Self { status: StatusCode::FORBIDDEN, text: "" };
+    const ENCODING: Self = Self { status: StatusCode::NOT_IMPLEMENTED, text: "Not Implemented" };
+    const LARGE: Self =
+        Self { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text: "Request Header Fields Too Large" };
+}
+
+/// The request's headers as plugins see them: `:authority,:path,:method,:scheme`, the client's in their order,
+/// then what the proxy adds.
+pub(crate) fn request_head(
+    parts: &request::Parts,
+    arrival: Arrival,
+    request_id: impl FnOnce() -> String,
+) -> Result<HeaderMap, Refusal> {
+    let own = ConnectionsOwn::of(parts)?;
+    let authority = authority(parts, &own)?;
+    check(parts, authority)?;
+    let mut block = Block::with_capacity(parts.headers.len() + 6);
+    block.add(b":authority", authority);
+    if parts.method != Method::CONNECT {
+        block.add(b":path", parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).as_bytes());
+    }
+    block.add(b":method", parts.method.as_str().as_bytes());
+    let forwarded = parts.headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
+    let proto: &[u8] = if arrival.secure { b"https" } else { b"http" };
+    let scheme = parts.uri.scheme_str().map(str::as_bytes);
+    let scheme = scheme.or(forwarded.filter(|proto| matches!(*proto, b"http" | b"https"))).unwrap_or(proto);
+    block.add(b":scheme", scheme);
+    let (mut has_id, mut certificates) = (false, Vec::new());
+    for (name, value) in parts.headers.iter().filter(|(name, value)| !own.has(name, value)) {
+        match name.as_str() {
+            "x-request-id" => has_id = true,
+            // What a certificate says, only this proxy can tell; a mesh's own client has sent what came before it.
+            "x-forwarded-client-cert" => {
+                if arrival.certificate.is_some() {
+                    certificates.push(String::from_utf8_lossy(value.as_bytes()).into_owned());
+                }
+                continue;
+            }
+            _ => {}
+        }
+        let value = if *name == header::TE { b"trailers" } else { value.as_bytes() };
+        block.add(name.as_str().as_bytes(), value);
+    }
+    if forwarded.is_none() {
+        block.add(b"x-forwarded-proto", proto);
+    }
+    if let Some(certificate) = arrival.certificate {
+        certificates.push(certificate);
+        block.add(b"x-forwarded-client-cert", certificates.join(",").as_bytes());
+    }
+    if !has_id {
+        block.add(b"x-request-id", request_id().as_bytes());
+    }
+    Ok(block.into_headers())
+}
+
+/// Whom the request is for.
+fn authority<'a>(parts: &'a request::Parts, own: &ConnectionsOwn) -> Result<&'a [u8], Refusal> {
+    if let Some(authority) = parts.uri.authority() {
+        return Ok(authority.as_str().as_bytes());
+    }
+    let mut hosts = parts.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if !own.nominates("host") => Ok(host),
+        // Envoy joins two hosts with a comma; RFC 9112 (3.2) wants such a request refused.
+        (Some(_), Some(_)) => Err(Refusal::BAD),
+        _ => Err(Refusal::INCOMPLETE),
+    }
+}
+
+/// Refuses what hyper lets pass and Envoy does not.
+fn check(parts: &request::Parts, authority: &[u8]) -> Result<(), Refusal> {
+    let http1 = parts.version != Version::HTTP_2;
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte);
+    if !authority.iter().all(|byte| allowed(byte) || http1 && *byte == b'@') {
+        return Err(Refusal::BAD);
+    }
+    if !http1 {
+        return if parts.headers.len() > FIELDS { Err(Refusal::LARGE) } else { Ok(()) };
+    }
+    let (uri, connect) = (&parts.uri, parts.method == Method::CONNECT);
+    // A name without a scheme where a path belongs, or the other way round.
+    let misplaced = connect != (uri.scheme().is_none() && uri.authority().is_some());
+    let starless = uri.path() == "*" && parts.method != Method::OPTIONS;
+    let foreign = uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https"));
+    if misplaced || starless || foreign || !METHODS.contains(&parts.method.as_str()) {
+        return Err(Refusal::BAD);
+    }
+    // hyper has undone `chunked`; what lies below would be handed on without a word about it.
+    let mut encodings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let chunked = encodings.next().is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if chunked && encodings.next().is_none() { Ok(()) } else { Err(Refusal::ENCODING) }
+}
+
+/// Which of a request's headers are its connection's own affair, and go no further (RFC 9110, 7.6.1).
+struct ConnectionsOwn {
+    nominated: Vec<HeaderName>,
+}
+
+impl ConnectionsOwn {
+    /// Finds them; refuses a request that is no use without them.
+    fn of(parts: &request::Parts) -> Result<Self, Refusal> {
+        if parts.version < Version::HTTP_11 {
+            return Err(Refusal::OLD);
+        }
+        let mut own = Self { nominated: Vec::new() };
+        if parts.version != Version::HTTP_11 {
+            // h2 refuses requests with such headers.
+            return Ok(own);
+        }
+        for (count, token) in tokens(&parts.headers, &header::CONNECTION).enumerate() {
+            let text = token.to_ascii_lowercase();
+            if count >= NOMINATED
+                || text.contains(&b':')
+                || NOT_NOMINATED.iter().any(|name| name.as_bytes() == text.as_slice())
+            {
+                return Err(Refusal::BAD);
+            }
+            // What is no name is no header's name.
+            own.nominated.extend(HeaderName::from_bytes(&text).ok());
+        }
+        let upgrades = |token: &[u8]| !token.eq_ignore_ascii_case(b"h2c");
+        if own.nominates("upgrade") && tokens(&parts.headers, &header::UPGRADE).any(upgrades) {
+            return Err(Refusal::UPGRADE);
+        }
+        Ok(own)
+    }
+
+    fn nominates(&self, name: &str) -> bool {
+        self.nominated.iter().any(|nominated| nominated == name)
+    }
+
+    fn has(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        match *name {
+            header::HOST | header::CONNECTION | header::UPGRADE | header::TRANSFER_ENCODING => true,
+            // The continuation has been sent: the body is wanted.
+            header::EXPECT => value.as_bytes().eq_ignore_ascii_case(b"100-continue"),
+            // Named or not, whether trailers are wanted is handed on.
+            header::TE => !list(value).any(|token| token == b"trailers"),
+            // The body is still as long.
+            header::CONTENT_LENGTH => false,
+            _ => {
+                matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+                    || self.nominated.contains(name)
+            }
+        }
+    }
+}
+
+/// The parts of a header that is a list, over all its lines.
+fn tokens<'a>(fields: &'a Fields, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    fields.get_all(name).iter().flat_map(list)
+}
+
+fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    fn parts(request: Request<()>) -> request::Parts {
+        request.into_parts().0
+    }
+
+    fn text(map: &HeaderMap) -> Vec<String> {
+        map.iter().map(|(n, v)| format!("{}={}", n.escape_ascii(), v.escape_ascii())).collect()
+    }
+
+    #[test]
+    fn plugins_see_what_envoys_do() {
+        let request = Request::get("/a?b=c")
+            .header("Host", "h:1")
+            .header("connection", "keep-alive")
+            .header("Accept", "*/*")
+            .header("te", "gzip")
+            .body(())
+            .unwrap();
+        let head = request_head(&parts(request), Arrival::default(), || "id".to_owned()).unwrap();
+        assert_eq!(
+            text(&head),
+            [
+                ":authority=h:1",
+                ":path=/a?b=c",
+                ":method=GET",
+                ":scheme=http",
+                "accept=*/*",
+                "x-forwarded-proto=http",
+                "x-request-id=id"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_client_has_set_stays() {
+        let request = Request::get("http://other/")
+            .header("host", "h")
+            .header("x-request-id", "mine")
+            .header("x-forwarded-proto", "https")
+            .body(())
+            .unwrap();
+        let head = request_head(&parts(request), Arrival::default(), || "id".to_owned()).unwrap();
+        let expected = [
+            ":authority=other",
+            ":path=/",
+            ":method=GET",
+            ":scheme=http",
+            "x-request-id=mine",
+            "x-forwarded-proto=https",
+        ];
+        assert_eq!(text(&head), expected);
+    }
+
+    #[test]
+    fn some_requests_never_reach_a_plugin() {
+        let refused =
+            |request: Request<()>| request_head(&parts(request), Arrival::default(), String::new).unwrap_err().status;
+        assert_eq!(refused(Request::get("/").body(()).unwrap()), 400);
+        assert_eq!(refused(Request::get("/").version(Version::HTTP_10).header("host", "h").body(()).unwrap()), 426);
+        let upgrade = |to| Request::get("/").header("host", "h").header("connection", "Upgrade").header("upgrade", to);
+        assert_eq!(refused(upgrade("websocket").body(()).unwrap()), 403);
+        assert!(request_head(&parts(upgrade("h2c").body(()).unwrap()), Arrival::default(), String::new).is_ok());
+    }
+
+    #[test]
+    fn what_a_client_calls_its_own_stays_behind() {
+        let names = |connection: &str| {
+            let request =
+                Request::get("/").header("host", "h").header("connection", connection).header("te", "a, trailers");
+            let request = request.header("x-a", "1").header("content-length", "0").body(()).unwrap();
+            let head = request_head(&parts(request), Arrival::default(), String::new)?;
+            Ok(head.iter().skip(4).map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>())
+        };
+        let rest = ["x-forwarded-proto", "x-request-id"];
+        let kept = |names: &[&str]| Ok([names, &rest].concat().into_iter().map(str::to_owned).collect());
+        assert_eq!(names("close"), kept(&["te", "x-a", "content-length"]));
+        assert_eq!(names("close, X-A,te, content-length"), kept(&["te", "content-length"]));
+        assert_eq!(names("host"), Err(Refusal::INCOMPLETE));
+        assert_eq!(names("X-Forwarded-For"), Err(Refusal::BAD));
+        assert_eq!(names(":path"), Err(Refusal::BAD));
+        assert_eq!(names("a,b,c,d,e,f,g,h,i"), kept(&["te", "x-a", "content-length"]));
+        assert_eq!(names("a,b,c,d,e,f,g,h,i,j"), Err(Refusal::BAD));
+    }
+}
