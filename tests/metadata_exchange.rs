@@ -1,12 +1,13 @@
 //! `metadata-exchange` tells peers which workload is behind the proxy, learns theirs, and believes nothing else.
 
+use istio_core::peer::Peer;
 use istio_core::peer::header::{ID, METADATA};
 use istio_core::peer::preface::Preface;
-use istio_core::peer::{Peer, WorkloadKind};
 use serde_json::{Value, json};
-use wasmplugin_host::test::{Answer, Builder, Engine, Node, Proxy, Request, TcpEvent, TcpTurn, Tls, TrafficDirection};
+use wasmplugin_host::test::{Answer, Builder, Engine, Node, Proxy, Request, TcpEvent, TcpTurn, TrafficDirection};
 
 use crate::engines::{Outcome, Plugin, on_every_engine};
+use crate::workloads::{self, CLIENT_URI, SERVER_URI, mutual, server};
 
 const PROBE: Plugin = Plugin { package: "attribute-probe", register: attribute_probe::register };
 
@@ -15,47 +16,11 @@ const NATIVE_SERVER: &str = include_str!("../plugins/core/testdata/metadata_exch
 const OLD_SERVER: &str = include_str!("../plugins/core/testdata/metadata_exchange/mx_wasm_server.b64");
 const PREFACE: &[u8] = include_bytes!("../plugins/core/testdata/metadata_exchange/tcp_native_client.bin");
 
-/// The node of the client in Istio's own tests.
+/// The client, with a label that nobody asks for unless told to.
 fn client() -> Node {
-    let metadata = json!({
-        "NAME": "productpage-v1-84975bc778-pxz2w",
-        "NAMESPACE": "default",
-        "WORKLOAD_NAME": "productpage-v1",
-        "CLUSTER_ID": "client-cluster",
-        "MESH_ID": "mesh",
-        "OWNER": WorkloadKind::Deployment.owner("default", "productpage-v1"),
-        "LABELS": {
-            "app": "productpage",
-            "version": "v1",
-            "role": "client",
-            "service.istio.io/canonical-name": "productpage-v1",
-            "service.istio.io/canonical-revision": "version-1",
-            "pod-template-hash": "84975bc778",
-        },
-    });
-    node("client", metadata)
-}
-
-fn server() -> Node {
-    let metadata = json!({
-        "NAME": "ratings-v1-84975bc778-pxz2w",
-        "NAMESPACE": "default",
-        "WORKLOAD_NAME": "ratings-v1",
-        "CLUSTER_ID": "server-cluster",
-        "OWNER": WorkloadKind::Deployment.owner("default", "ratings-v1"),
-        "LABELS": {
-            "app": "ratings",
-            "version": "v1",
-            "service.istio.io/canonical-name": "ratings",
-            "service.istio.io/canonical-revision": "version-1",
-        },
-    });
-    node("server", metadata)
-}
-
-fn node(id: &str, metadata: Value) -> Node {
-    let metadata = metadata.as_object().cloned().unwrap_or_default();
-    Node { id: id.to_owned(), cluster: id.to_owned(), metadata, ..Node::default() }
+    let mut node = workloads::client();
+    node.metadata["LABELS"]["role"] = "client".into();
+    node
 }
 
 fn outbound(proxy: Builder) -> Builder {
@@ -93,7 +58,7 @@ fn takes_part(_: &Request) -> Answer {
     Answer::new(200).header(METADATA, NATIVE_SERVER.trim()).header(ID, "server")
 }
 
-fn workloads(states: Vec<Option<Vec<u8>>>) -> Vec<Option<String>> {
+fn names(states: Vec<Option<Vec<u8>>>) -> Vec<Option<String>> {
     let workload = |state: Vec<u8>| Peer::from_state(&state).map(|peer| peer.workload);
     states.into_iter().map(|state| state.and_then(workload)).collect()
 }
@@ -123,7 +88,7 @@ on_every_engine! { metadata_exchange as "metadata-exchange";
         assert_eq!((response.header(METADATA), response.header(ID)), (Some(NATIVE_SERVER.trim()), Some("server")));
         let asked = proxy.upstream_requests();
         assert_eq!((asked[0].header(METADATA), asked[0].header(ID)), (None, None), "the workload sees nothing of it");
-        assert_eq!(workloads(seen(&mut proxy, "request", "downstream_peer")), [Some("productpage-v1".to_owned())]);
+        assert_eq!(names(seen(&mut proxy, "request", "downstream_peer")), [Some("productpage-v1".to_owned())]);
         assert_eq!(seen(&mut proxy, "request", "downstream_peer_id"), [text("client")]);
         assert_eq!(seen(&mut proxy, "log", "filter_state|wasm.downstream_peer|workload"), [text("productpage-v1")]);
         Ok(())
@@ -227,7 +192,7 @@ on_every_engine! { metadata_exchange as "metadata-exchange";
             assert_eq!(request.send()?.status(), 200);
         }
         let known = |name: &str| Some(name.to_owned());
-        let peers = workloads(seen(&mut proxy, "request", "downstream_peer"));
+        let peers = names(seen(&mut proxy, "request", "downstream_peer"));
         assert_eq!(peers, [known("first"), known("second"), known("first"), None, None, None, None, None]);
         let ids = seen(&mut proxy, "request", "downstream_peer_id");
         assert_eq!((&ids[0], &ids[7]), (&text("a"), &None));
@@ -244,7 +209,7 @@ on_every_engine! { metadata_exchange as "metadata-exchange";
             assert!(proxy.get("/").header(METADATA, sent).send()?.header(METADATA).is_some());
         }
         let expected: Vec<_> = (0..peers).map(|number| Some(format!("w{}", number % 37))).collect();
-        assert_eq!(workloads(seen(&mut proxy, "request", "downstream_peer")), expected);
+        assert_eq!(names(seen(&mut proxy, "request", "downstream_peer")), expected);
         Ok(())
     }
 
@@ -313,13 +278,6 @@ on_every_engine! { metadata_exchange as "metadata-exchange";
     }
 }
 
-const ADA: &str = "spiffe://cluster.local/ns/default/sa/client";
-const BOB: &str = "spiffe://cluster.local/ns/default/sa/server";
-
-fn mutual(local: &str, peer: &str) -> Tls {
-    Tls { mutual: true, local_uris: vec![local.to_owned()], peer_uris: vec![peer.to_owned()], ..Tls::default() }
-}
-
 /// Two real Envoys, plain and with mutual TLS: each knows the other.
 #[test]
 fn two_sidecars_know_each_other() -> Outcome {
@@ -327,15 +285,16 @@ fn two_sidecars_know_each_other() -> Outcome {
         let mut inner = probed(inbound(PLUGIN.on(Engine::Envoy)).config(json!({})), &["downstream_peer"])?;
         let mut outer = probed(outbound(PLUGIN.on(Engine::Envoy)).config(json!({})), &["upstream_peer"])?;
         if tls {
-            (inner, outer) = (inner.tls(mutual(BOB, ADA)), outer.upstream_tls(mutual(ADA, BOB)));
+            (inner, outer) =
+                (inner.tls(mutual(SERVER_URI, CLIENT_URI)), outer.upstream_tls(mutual(CLIENT_URI, SERVER_URI)));
         }
         let mut inner = inner.start()?;
         let mut outer = outer.upstream_at(inner.address().ok_or("no address")?).start()?;
         let response = outer.get("/").send()?;
         assert_eq!((response.status(), response.header(METADATA)), (200, None));
         assert_eq!(inner.upstream_requests()[0].header(METADATA), None);
-        assert_eq!(workloads(seen(&mut inner, "request", "downstream_peer")), [Some("productpage-v1".to_owned())]);
-        assert_eq!(workloads(seen(&mut outer, "log", "upstream_peer")), [Some("ratings-v1".to_owned())]);
+        assert_eq!(names(seen(&mut inner, "request", "downstream_peer")), [Some("productpage-v1".to_owned())]);
+        assert_eq!(names(seen(&mut outer, "log", "upstream_peer")), [Some("ratings-v1".to_owned())]);
     }
     Ok(())
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use istio_core::peer::Peer;
 use serde_json::{Value, json};
 use wasmplugin_host::module::Module;
-use wasmplugin_host::test::{Answer, Builder, Engine, Proxy, Tls, TrafficDirection};
+use wasmplugin_host::test::{Builder, Proxy, TrafficDirection};
 
 use crate::engines::{Outcome, Plugin, on_every_engine};
 use crate::stats_labels::{
-    SERVICE, UNKNOWN_SOURCE, assert_exact, inbound, labels, line, message, more_tags, series, service, tags, tcp, with,
+    SERVICE, UNKNOWN_SOURCE, around, assert_exact, inbound, labels, line, more_tags, series, service, tags, with,
     without,
 };
-use crate::workloads::{self, client, server, twelve_for_six};
+use crate::workloads::{self, SERVER_URI, client, server};
 
 /// Says who the peer is, in place of metadata exchange.
 const PEER_STATE: Plugin = Plugin { package: "peer-state", register: peer_state::register };
@@ -39,7 +39,7 @@ fn outbound_to(cluster: Value, stats: Builder) -> Builder {
 }
 
 /// The server's sidecar, which knows its client.
-fn inbound_of(stats: Builder) -> Builder {
+pub(crate) fn inbound_of(stats: Builder) -> Builder {
     inbound_to(service(), stats)
 }
 
@@ -116,59 +116,6 @@ on_every_engine! { stats as "stats";
         Ok(())
     }
 
-    /// S3.
-    fn grpc_has_a_status_of_its_own(proxy) {
-        let mut proxy = outbound(proxy)
-            .upstream(|_| Answer::new(200).header("content-type", "application/grpc").header("grpc-status", "7"))
-            .start()?;
-        for _ in 0..10 {
-            proxy.post("/s/m").header("content-type", "application/grpc").body(&b"\0\0\0\0\x01m"[..]).send()?;
-        }
-        let grpc = with(labels(), &[("request_protocol", "grpc"), ("grpc_response_status", "7")]);
-        assert_exact(&mut proxy, "istio_requests_total", &grpc, 10);
-        assert_exact(&mut proxy, "istio_request_messages_total", &message(labels()), 10);
-        assert_exact(&mut proxy, "istio_response_messages_total", &message(labels()), 0);
-        Ok(())
-    }
-
-    /// S4, with messages counted in what passes.
-    fn messages_are_counted_while_a_stream_is_open(proxy) {
-        let config = json!({
-            "tcp_reporting_duration": "1s",
-            "metrics": [{"dimensions": {"configurable_metric_a": "xds.node.metadata.LABELS.version"}}],
-        });
-        let mut proxy = inbound_of(proxy.config(config))
-            .stats_tags(more_tags(&["configurable_metric_a"]))
-            .upstream(|_| Answer::new(200).header("content-type", "application/grpc").body(&b"\0\0\0\0\x01r\0\0\0\0\0"[..]))
-            .start()?;
-        let headers = [("content-type", "application/grpc"), ("transfer-encoding", "chunked")];
-        let stream = headers.into_iter().fold(proxy.post("/s/m"), |request, (name, value)| request.header(name, value)).open()?;
-        // Three messages, cut where it suits nobody.
-        for piece in [&b"\0\0\0"[..], b"\0\x03one\0\0\0\0\x03t", b"wo\0\0\0\0\0"] {
-            proxy.send_data(&stream, piece, false)?;
-        }
-        proxy.advance(Duration::from_millis(1_200));
-        let expected = with(message(inbound()), &[("configurable_metric_a", "v1")]);
-        assert_exact(&mut proxy, "istio_request_messages_total", &expected, 3);
-        assert_eq!(series(&mut proxy, "istio_requests_total"), [""; 0]);
-        proxy.send_data(&stream, &b"\0\0\0\0\x01x"[..], true)?;
-        proxy.finish(stream)?;
-        assert_exact(&mut proxy, "istio_request_messages_total", &expected, 4);
-        assert_exact(&mut proxy, "istio_response_messages_total", &expected, 2);
-        Ok(())
-    }
-
-    fn messages_that_grpc_stats_counts_are_not_counted_again(proxy) {
-        let mut proxy = inbound_of(proxy)
-            .filter_state("envoy.filters.http.grpc_stats", "3,13")
-            .upstream(|_| Answer::new(200).header("content-type", "application/grpc").body(&b"\0\0\0\0\x01r"[..]))
-            .start()?;
-        proxy.post("/s/m").header("content-type", "application/grpc").body(&b"\0\0\0\0\x01m"[..]).send()?;
-        assert_exact(&mut proxy, "istio_request_messages_total", &message(inbound()), 3);
-        assert_exact(&mut proxy, "istio_response_messages_total", &message(inbound()), 13);
-        Ok(())
-    }
-
     /// S8.
     fn labels_are_the_configurations(proxy) {
         let mut proxy = outbound(proxy.config(customized()))
@@ -228,13 +175,8 @@ on_every_engine! { stats as "stats";
     /// S13.
     fn an_endpoint_speaks_for_a_silent_server(proxy) {
         let workload = json!({"istio": {"workload": "ratings-v1;default;ratings;version-1;server-cluster"}});
-        let mut proxy = proxy
-            .stats_tags(tags())
-            .node(client())
-            .direction(TrafficDirection::Outbound)
-            .cluster_metadata("upstream", service())
-            .host_metadata("upstream", workload)
-            .start()?;
+        let sidecar = around(proxy, client(), TrafficDirection::Outbound);
+        let mut proxy = sidecar.host_metadata("upstream", workload).start()?;
         ten_times(&mut proxy)?;
         let expected = with(labels(), &[("destination_app", "unknown"), ("destination_version", "unknown")]);
         assert_exact(&mut proxy, "istio_requests_total", &expected, 10);
@@ -266,12 +208,7 @@ on_every_engine! { stats as "stats";
 
     /// S16.
     fn a_client_that_does_not_say_who_it_is_is_unknown(proxy) {
-        let mut proxy = proxy
-            .stats_tags(tags())
-            .node(server())
-            .direction(TrafficDirection::Inbound)
-            .cluster_metadata("upstream", service())
-            .start()?;
+        let mut proxy = around(proxy, server(), TrafficDirection::Inbound).start()?;
         ten_times(&mut proxy)?;
         assert_exact(&mut proxy, "istio_requests_total", &with(inbound(), UNKNOWN_SOURCE), 10);
         Ok(())
@@ -304,13 +241,13 @@ on_every_engine! { stats as "stats";
 
     /// S18, as far as the peers are known without asking the control plane.
     fn a_waypoint_stands_between_both(proxy) {
-        let upstream = Peer { identity: SERVER.to_owned(), ..workloads::peer(&server()) };
+        let upstream = Peer { identity: SERVER_URI.to_owned(), ..workloads::peer(&server()) };
         let peers = PEER_STATE.on(proxy.chosen_engine()).name("server");
         let peers = peers.config(json!({"name": "upstream_peer", "state": upstream.to_state()}));
         let stats = proxy.config(json!({"reporter": "SERVER_GATEWAY"}));
         let mut proxy = inbound_to(service(), peers.then(stats)).start()?;
         ten_times(&mut proxy)?;
-        let expected = with(inbound(), &[("reporter", "waypoint"), ("destination_principal", SERVER)]);
+        let expected = with(inbound(), &[("reporter", "waypoint"), ("destination_principal", SERVER_URI)]);
         assert_exact(&mut proxy, "istio_requests_total", &expected, 10);
         Ok(())
     }
@@ -354,45 +291,6 @@ on_every_engine! { stats as "stats";
         Ok(())
     }
 
-    fn a_connection_is_counted_while_it_is_open(proxy) {
-        let proxy = proxy.config(json!({"tcp_reporting_duration": "1s"}));
-        let mut proxy = proxy
-            .stats_tags(tags())
-            .node(server())
-            .direction(TrafficDirection::Inbound)
-            .cluster_metadata("upstream", service())
-            .tcp(twelve_for_six)
-            .start()?;
-        let mut client = proxy.connect()?;
-        client.send("client")?;
-        client.read_exact(12)?;
-        // Nobody will say who the peer is: after three reports that waited for it, it is unknown.
-        proxy.advance(Duration::from_millis(4_500));
-        let expected = tcp(with(inbound(), UNKNOWN_SOURCE));
-        for (metric, value) in [
-            ("istio_tcp_connections_opened_total", 1),
-            ("istio_tcp_connections_closed_total", 0),
-            ("istio_tcp_received_bytes_total", 6),
-            ("istio_tcp_sent_bytes_total", 12),
-        ] {
-            assert_exact(&mut proxy, metric, &expected, value);
-        }
-        client.send("client")?;
-        client.read_exact(12)?;
-        client.finish()?;
-        client.read_to_end()?;
-        proxy.advance(Duration::from_millis(200));
-        for (metric, value) in [
-            ("istio_tcp_connections_opened_total", 1),
-            ("istio_tcp_connections_closed_total", 1),
-            ("istio_tcp_received_bytes_total", 12),
-            ("istio_tcp_sent_bytes_total", 24),
-        ] {
-            assert_exact(&mut proxy, metric, &expected, value);
-        }
-        Ok(())
-    }
-
     fn workers_and_requests_lose_nothing(proxy) {
         let mut proxy = outbound(proxy).workers(4).start()?;
         for _ in 0..40 {
@@ -413,52 +311,6 @@ on_every_engine! { stats as "stats";
             assert!(error.contains("invalid plugin configuration") && error.contains(expected), "{error}");
         }
         Ok(())
-    }
-}
-
-const CLIENT: &str = "spiffe://cluster.local/ns/default/sa/client";
-const SERVER: &str = "spiffe://cluster.local/ns/default/sa/server";
-
-/// S7: what certificates say where the peer does not speak for itself.
-#[test]
-fn a_certificate_names_a_silent_client() {
-    let tls = Tls { mutual: true, peer_uris: vec![CLIENT.into()], local_uris: vec![SERVER.into()], ..Tls::default() };
-    for engine in [Engine::Native, Engine::Wasm] {
-        let sidecar = || {
-            let proxy = PLUGIN.on(engine).config(json!({"disableHostHeaderFallback": true})).stats_tags(tags());
-            let proxy =
-                proxy.node(server()).direction(TrafficDirection::Inbound).cluster_metadata("upstream", service());
-            proxy.tls(tls.clone())
-        };
-        let expected = with(
-            with(inbound(), UNKNOWN_SOURCE),
-            &[
-                ("source_workload_namespace", "default"),
-                ("source_principal", CLIENT),
-                ("destination_principal", SERVER),
-                ("connection_security_policy", "mutual_tls"),
-            ],
-        );
-        let mut proxy = sidecar().start().unwrap();
-        ten_times(&mut proxy).unwrap();
-        assert_exact(&mut proxy, "istio_requests_total", &expected, 10);
-
-        let mut proxy = sidecar().tcp(twelve_for_six).start().unwrap();
-        for _ in 0..10 {
-            let mut client = proxy.connect().unwrap();
-            client.send("client").unwrap();
-            client.read_exact(12).unwrap();
-            client.finish().unwrap();
-            client.read_to_end().unwrap();
-        }
-        for (metric, value) in [
-            ("istio_tcp_connections_opened_total", 10),
-            ("istio_tcp_connections_closed_total", 10),
-            ("istio_tcp_received_bytes_total", 60),
-            ("istio_tcp_sent_bytes_total", 120),
-        ] {
-            assert_exact(&mut proxy, metric, &tcp(expected.clone()), value);
-        }
     }
 }
 

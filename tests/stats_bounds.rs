@@ -14,16 +14,31 @@ use wasmplugin_host::native::Linked;
 use wasmplugin_host::services::Services;
 use wasmplugin_host::surroundings::{Cluster, Listener, Node, Route, Routing, TrafficDirection, UpstreamHost};
 use wasmplugin_host::test::Engine;
+use wasmplugin_host::wasm::Module;
 use wasmplugin_host::worker::{Code, Connection, FailPolicy, Options, Plugin, Worker};
 
+use crate::engines;
 use crate::stats::{PLUGIN, customized, outbound};
-use crate::stats_labels::{more_tags, series as lines};
+use crate::stats_labels::{more_tags, series as lines, total};
+use crate::stats_sidecars::{EXCHANGE, STATS};
 use crate::workloads;
 
 /// How many sets of labels may be counted one by one.
 const BUDGET: usize = 500;
 
-fn plugin(register: fn(), name: &str, configuration: &serde_json::Value) -> Plugin {
+/// What runs the plugins.
+type CodeOf = fn(&engines::Plugin) -> Code;
+
+fn native(plugin: &engines::Plugin) -> Code {
+    Code::Native(Linked::new(plugin.register))
+}
+
+fn in_wasmtime(plugin: &engines::Plugin) -> Code {
+    Code::Wasm(Arc::new(Module::read(plugin.module()).unwrap()))
+}
+
+fn in_chain(plugin: &engines::Plugin, code: CodeOf, configuration: &serde_json::Value) -> Plugin {
+    let name = plugin.package;
     Plugin {
         name: name.to_owned(),
         root_id: String::new(),
@@ -33,12 +48,12 @@ fn plugin(register: fn(), name: &str, configuration: &serde_json::Value) -> Plug
         environment: Default::default(),
         fail: FailPolicy::Closed,
         allow_on_headers_stop_iteration: false,
-        code: Code::Native(Linked::new(register)),
+        code: code(plugin),
     }
 }
 
 /// The server's sidecar, before a service that the proxy does not know.
-fn sidecar() -> (Worker, Arc<Services>) {
+fn sidecar(code: CodeOf) -> (Worker, Arc<Services>) {
     let node = workloads::server();
     let node = Node { id: node.id, metadata: node.metadata, ..Node::default() };
     let cluster = Arc::new(Cluster { name: "upstream".to_owned(), metadata: Default::default(), endpoints: 1 });
@@ -48,10 +63,7 @@ fn sidecar() -> (Worker, Arc<Services>) {
         .with_listener(Listener { direction: TrafficDirection::Inbound, ..Listener::default() })
         .with_router(move |_| Routing { virtual_host: None, route: Some(Arc::clone(&route)) });
     let services = Arc::new(services);
-    let plugins = [
-        plugin(metadata_exchange::register, "metadata-exchange", &json!({})),
-        plugin(stats::register, "stats", &json!({"maxDimensionSets": BUDGET})),
-    ];
+    let plugins = [in_chain(&EXCHANGE, code, &json!({})), in_chain(&STATS, code, &json!({"maxDimensionSets": BUDGET}))];
     let worker = Worker::start(&plugins, Arc::clone(&services), Options::default());
     (worker.unwrap_or_else(|error| panic!("{error}")), services)
 }
@@ -84,32 +96,42 @@ fn series(services: &Services) -> Vec<(String, u64)> {
 }
 
 /// Peers and hosts that nobody has seen before, all the time: the first have series of their own, the others one together,
-/// and all are counted.
-#[test]
-fn strangers_without_end_are_counted_within_the_budget() {
-    const STRANGERS: u64 = 20_000;
-    let (mut worker, services) = sidecar();
-    for number in 0..STRANGERS {
+/// and all are counted. `STRANGERS=100000 cargo test -p scenarios -- strangers` sends more of them.
+fn strangers(code: CodeOf, by_default: u64) {
+    let strangers = std::env::var("STRANGERS").map_or(by_default, |number| number.parse().unwrap());
+    let (mut worker, services) = sidecar(code);
+    for number in 0..strangers {
         let peer = Peer { workload: format!("w{number}"), namespace: "n".to_owned(), ..Peer::default() };
         let id = (ID, Bytes::from(format!("id-{number}")));
         ask(&mut worker, &format!("host-{number}.test"), [(METADATA, Bytes::from(peer.to_header())), id]);
     }
     let series = series(&services);
-    assert_eq!(series.iter().map(|(_, count)| count).sum::<u64>(), STRANGERS, "nothing is lost");
+    assert_eq!(series.iter().map(|(_, count)| count).sum::<u64>(), strangers, "nothing is lost");
     assert_eq!(series.len(), BUDGET + 1);
     let (others, own): (Vec<_>, Vec<_>) =
         series.iter().partition(|(name, _)| name.contains("source_workload=.=other;"));
     assert!(own.iter().all(|(_, count)| *count == 1));
     let [(name, count)] = others[..] else { panic!("{} sets of others", others.len()) };
-    assert_eq!(*count, STRANGERS - BUDGET as u64);
+    assert_eq!(*count, strangers - BUDGET as u64);
     assert!(name.contains("destination_workload=.=ratings-v1;") && name.contains("response_code=.=200;"), "{name}");
     assert!(services.metrics().snapshot().len() < 5 * (BUDGET + 2), "no other metric grows either");
+}
+
+#[test]
+fn strangers_without_end_are_counted_within_the_budget() {
+    strangers(native, 20_000);
+}
+
+/// The same in the module, whose memory has a limit.
+#[test]
+fn strangers_without_end_fit_into_the_module() {
+    strangers(in_wasmtime, 10_000);
 }
 
 /// What hostile peers send is counted as a request of somebody unknown, and has no label.
 #[test]
 fn what_nobody_believes_has_no_label() {
-    let (mut worker, services) = sidecar();
+    let (mut worker, services) = sidecar(native);
     let named = |workload: &str| Peer { workload: workload.to_owned(), ..Peer::default() }.to_header();
     let good = named("good");
     let lines = |lines: &[(&'static str, &str)]| -> Vec<(&'static str, Bytes)> {
@@ -169,7 +191,6 @@ fn configurations_come_and_go_and_every_request_is_counted() {
             proxy.finish(open).unwrap();
         }
         let lines = lines(&mut proxy, "istio_requests_total");
-        let counts = lines.iter().map(|line| line.rsplit_once(' ').unwrap().1.parse::<usize>().unwrap());
-        assert_eq!(counts.sum::<usize>(), 2 * TURNS, "{lines:#?}");
+        assert_eq!(total(&lines), 2 * TURNS as u64, "{lines:#?}");
     }
 }

@@ -1,8 +1,11 @@
 //! The labels that the specification of `stats` expects, and what a proxy's page for Prometheus shows of them.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use wasmplugin::metrics::StatsTag;
-use wasmplugin_host::test::Proxy;
+use wasmplugin_host::test::{Builder, Node, Proxy, TrafficDirection};
 
 /// Labels with their values, in the order of the page.
 pub(crate) type Labels = Vec<(String, String)>;
@@ -91,8 +94,34 @@ pub(crate) fn line(metric: &str, labels: &Labels, value: u64) -> String {
 
 /// All series of a metric.
 pub(crate) fn series(proxy: &mut Proxy, metric: &str) -> Vec<String> {
+    series_in(&proxy.prometheus(), metric)
+}
+
+/// The same on a page that is there.
+pub(crate) fn series_in(page: &str, metric: &str) -> Vec<String> {
     let start = format!("{metric}{{");
-    proxy.prometheus().lines().filter(|line| line.starts_with(&start)).map(str::to_owned).collect()
+    page.lines().filter(|line| line.starts_with(&start)).map(str::to_owned).collect()
+}
+
+/// What series count together.
+pub(crate) fn total(series: &[String]) -> u64 {
+    let value = |line: &String| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<u64>().ok());
+    series.iter().map(|line| value(line).unwrap_or_else(|| panic!("no number: {line}"))).sum()
+}
+
+/// How long a page may take to show what has happened: a real Envoy on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks at pages until one is as it has to be; the last one, if none is.
+pub(crate) fn settled<T>(mut look: impl FnMut() -> T, is_right: impl Fn(&T) -> bool) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let seen = look();
+        if is_right(&seen) || Instant::now() > deadline {
+            return seen;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// The metric has this series and no other.
@@ -119,4 +148,9 @@ pub(crate) const SERVICE: &str = "server.default.svc.cluster.local";
 /// What a cluster says of it.
 pub(crate) fn service() -> Value {
     json!({"istio": {"services": [{"host": SERVICE, "name": "server", "namespace": "default"}]}})
+}
+
+/// The sidecar of a workload in front of that service.
+pub(crate) fn around(plugins: Builder, node: Node, direction: TrafficDirection) -> Builder {
+    plugins.stats_tags(tags()).node(node).direction(direction).cluster_metadata("upstream", service())
 }

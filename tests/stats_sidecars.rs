@@ -4,24 +4,21 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wasmplugin_host::test::{Answer, Builder, Engine, Node, Proxy, Request, Tls, TrafficDirection};
+use wasmplugin_host::test::{Answer, Builder, Engine, Node, Proxy, Request, TcpEvent, TcpTurn, TrafficDirection};
 
 use crate::engines::{Outcome, Plugin};
 use crate::stats_labels::{
-    Labels, UNKNOWN_SOURCE, assert_exact, inbound, labels, message, more_tags, series, service, tags, tcp, with,
+    Labels, UNKNOWN_SOURCE, around, assert_exact, inbound, labels, line, message, more_tags, series, settled, tcp, with,
 };
-use crate::workloads::{client, server, twelve_for_six};
+use crate::workloads::{self, CLIENT_URI, SERVER_URI, client, server, twelve_for_six};
 
-const STATS: Plugin = Plugin { package: "stats", register: stats::register };
-const EXCHANGE: Plugin = Plugin { package: "metadata-exchange", register: metadata_exchange::register };
+pub(crate) const STATS: Plugin = Plugin { package: "stats", register: stats::register };
+pub(crate) const EXCHANGE: Plugin = Plugin { package: "metadata-exchange", register: metadata_exchange::register };
 const RBAC: Plugin = Plugin { package: "rbac", register: rbac::register };
 const ATTRIBUTES: Plugin = Plugin { package: "attributegen", register: attributegen::register };
 
-const CLIENT: &str = "spiffe://cluster.local/ns/default/sa/client";
-const SERVER: &str = "spiffe://cluster.local/ns/default/sa/server";
-
 /// What certificates say of both.
-const PRINCIPALS: &[(&str, &str)] = &[("source_principal", CLIENT), ("destination_principal", SERVER)];
+const PRINCIPALS: &[(&str, &str)] = &[("source_principal", CLIENT_URI), ("destination_principal", SERVER_URI)];
 
 fn stats(config: Value) -> Builder {
     STATS.on(Engine::Envoy).config(config)
@@ -32,7 +29,7 @@ fn exchange() -> Builder {
 }
 
 /// The client's sidecar.
-fn outer(plugins: Builder) -> Builder {
+pub(crate) fn outer(plugins: Builder) -> Builder {
     around(plugins, client(), TrafficDirection::Outbound)
 }
 
@@ -41,19 +38,10 @@ fn inner(plugins: Builder) -> Builder {
     around(plugins, server(), TrafficDirection::Inbound)
 }
 
-fn around(plugins: Builder, node: Node, direction: TrafficDirection) -> Builder {
-    plugins.stats_tags(tags()).node(node).direction(direction).cluster_metadata("upstream", service())
-}
-
 /// Mutual TLS between the two.
 fn mutual(inner: Builder, outer: Builder) -> (Builder, Builder) {
-    let tls = |local: &str, peer: &str| Tls {
-        mutual: true,
-        local_uris: vec![local.to_owned()],
-        peer_uris: vec![peer.to_owned()],
-        ..Tls::default()
-    };
-    (inner.tls(tls(SERVER, CLIENT)), outer.upstream_tls(tls(CLIENT, SERVER)))
+    let (of_inner, of_outer) = (workloads::mutual(SERVER_URI, CLIENT_URI), workloads::mutual(CLIENT_URI, SERVER_URI));
+    (inner.tls(of_inner), outer.upstream_tls(of_outer))
 }
 
 /// Both, the one before the other.
@@ -184,6 +172,32 @@ fn a_silent_client_is_counted_by_its_certificate() -> Outcome {
     let of_certificates = with(with(inbound(), UNKNOWN_SOURCE), PRINCIPALS);
     let changes = [("source_workload_namespace", "default"), ("connection_security_policy", "mutual_tls")];
     assert_connections(&mut inner, &tcp(with(of_certificates, &changes)), 60, 120);
+    Ok(())
+}
+
+/// A server that closes at once, before the client has said who it is.
+#[test]
+fn a_server_that_closes_at_once_is_counted() -> Outcome {
+    let closes = |event: TcpEvent<'_>, turn: &mut TcpTurn| {
+        if let TcpEvent::Connected = event {
+            turn.finish()
+        }
+    };
+    let inner = inner(tcp_exchange(json!({})).then(stats(json!({})))).tcp(closes);
+    let (inner, outer) = mutual(inner, outer(tcp_exchange(json!({"tell_upstream": true})).then(stats(json!({})))));
+    let mut inner = inner.start()?;
+    let mut outer = outer.tcp_upstream_at(inner.address().ok_or("no address")?).start()?;
+    for _ in 0..10 {
+        let mut client = outer.connect()?;
+        assert_eq!(client.read_to_end()?, b"");
+        client.finish()?;
+    }
+    let secured = [("source_workload_namespace", "default"), ("connection_security_policy", "mutual_tls")];
+    let silent = tcp(with(with(with(inbound(), UNKNOWN_SOURCE), PRINCIPALS), &secured));
+    for metric in ["istio_tcp_connections_opened_total", "istio_tcp_connections_closed_total"] {
+        let expected = [line(metric, &silent, 10)];
+        assert_eq!(settled(|| series(&mut inner, metric), |seen| *seen == expected), expected);
+    }
     Ok(())
 }
 

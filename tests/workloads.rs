@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use istio_core::peer::{Metadata, Peer};
 use serde_json::{Value, json};
-use wasmplugin_host::test::{Node, TcpEvent, TcpTurn};
+use wasmplugin_host::test::{Node, TcpEvent, TcpTurn, Tls};
 
 /// `productpage-v1`.
 pub(crate) fn client() -> Node {
@@ -78,4 +78,15 @@ pub(crate) fn twelve_for_six(event: TcpEvent<'_>, turn: &mut TcpTurn) {
         TcpEvent::Data(bytes) => turn.send(bytes.repeat(2)),
         TcpEvent::Finished => turn.finish(),
     }
+}
+
+/// The URI in the client's certificate.
+pub(crate) const CLIENT_URI: &str = "spiffe://cluster.local/ns/default/sa/client";
+
+/// The URI in the server's.
+pub(crate) const SERVER_URI: &str = "spiffe://cluster.local/ns/default/sa/server";
+
+/// Mutual TLS, as seen by the one with the first name.
+pub(crate) fn mutual(local: &str, peer: &str) -> Tls {
+    Tls { mutual: true, local_uris: vec![local.to_owned()], peer_uris: vec![peer.to_owned()], ..Tls::default() }
 }

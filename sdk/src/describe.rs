@@ -54,6 +54,10 @@ impl<P> ExportsOfOthers for &ExportsOf<P> {
     }
 }
 
+/// The exports that no [`Observer`](crate::observer::Observer) needs: the proxy does not enter the module for them.
+pub const UNUSED_BY_OBSERVERS: &[&str] =
+    &["proxy_on_request_trailers", "proxy_on_response_headers", "proxy_on_response_trailers"];
+
 /// One line of JSON: `metadata`, `schema` where the configuration has one, and `unused_exports` for the build.
 ///
 /// A plugin is made and dropped for the tags of the metrics in it: from an empty configuration, or from the first of

@@ -75,7 +75,9 @@ pub use tcp::Tcp;
 #[doc(hidden)]
 pub mod __private {
     #[cfg(not(target_arch = "wasm32"))]
-    pub use crate::describe::{About, ExportsOf, ExportsOfHttp, ExportsOfOthers, description, schemas};
+    pub use crate::describe::{
+        About, ExportsOf, ExportsOfHttp, ExportsOfOthers, UNUSED_BY_OBSERVERS, description, schemas,
+    };
     pub use crate::dispatch::census;
     pub use crate::plugin::Configured;
     pub use crate::registration::{

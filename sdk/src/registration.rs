@@ -135,6 +135,9 @@ macro_rules! __unused {
         // The first trait is found where the type is a plugin for HTTP, the second otherwise.
         (&$crate::__private::ExportsOf::<$plugin>::new()).unused()
     }};
+    ($plugin:ident $({$($fields:tt)*})? : Observer $(, $($rest:tt)*)?) => {
+        $crate::__private::UNUSED_BY_OBSERVERS
+    };
     ($($other_kind:tt)*) => {
         &[]
     };

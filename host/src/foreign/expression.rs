@@ -178,6 +178,15 @@ const TEXTS: &[&str] = &[
     "xds.virtual_host_name",
 ];
 
+/// The messages with metadata, for the same.
+const METADATA: &[&str] = &[
+    "xds.cluster_metadata",
+    "xds.listener_metadata",
+    "xds.route_metadata",
+    "xds.upstream_host_metadata",
+    "xds.virtual_host_metadata",
+];
+
 /// Roots that are maps of attributes, and have no value of their own.
 const ROOTS: &[&str] =
     &["connection", "destination", "filter_state", "request", "response", "source", "upstream", "xds"];
@@ -228,7 +237,12 @@ impl Attributes<'_> {
             let (have, field) = name.split_once('.')?;
             Some((field.to_owned(), self.attribute(name).filter(|_| have == root)?))
         });
-        Value::from(fields.collect::<HashMap<_, _>>())
+        let messages = METADATA.iter().filter_map(|name| {
+            let (_, field) = name.split_once('.').filter(|(have, _)| *have == root)?;
+            let (metadata, _) = self.0.fields(&format!("{name}.filter_metadata"))?;
+            Some((field.to_owned(), Value::from(HashMap::from([("filter_metadata".to_owned(), of_json(&metadata))]))))
+        });
+        Value::from(fields.chain(messages).collect::<HashMap<_, _>>())
     }
 }
 

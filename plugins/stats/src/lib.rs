@@ -6,6 +6,7 @@ mod live;
 mod local;
 mod reading;
 mod recorder;
+mod services;
 mod sheet;
 
 use std::cell::RefCell;
@@ -108,6 +109,7 @@ impl Observer for Stats {
 
     fn on_tick(&self) {
         let state = &mut *self.state.borrow_mut();
+        state.reader.forget_services();
         let mut due = std::mem::take(&mut state.due);
         state.streams.list_periodic(&mut due);
         for id in due.drain(..) {
@@ -126,7 +128,7 @@ impl State {
         if !reading.knows_peer && live.waits_for_peer() {
             return;
         }
-        let amounts = Amounts::of(&mut self.reader, stream, live, ended);
+        let amounts = Amounts::of(&self.reader, live, ended);
         let groups: &[Group] = match (live.protocol, ended) {
             (Protocol::Http, _) => &[Group::Requests],
             (Protocol::Grpc, true) => &[Group::Requests, Group::Messages],

@@ -28,8 +28,10 @@ pub(crate) struct Live {
     pub(crate) host: Vec<u8>,
     pub(crate) request: Frames,
     pub(crate) response: Frames,
-    /// Whether messages are counted here, once that is known: not where Envoy's `grpc_stats` does.
-    pub(crate) counts_messages: Option<bool>,
+    /// How often its bodies were looked into.
+    pub(crate) looks: u8,
+    /// Messages are no longer counted here, since Envoy's `grpc_stats` does.
+    pub(crate) is_counted_elsewhere: bool,
     /// What was reported of the two directions: bytes or messages, from the client and to it.
     pub(crate) told: [u64; 2],
     pub(crate) opened: bool,
@@ -44,7 +46,8 @@ impl Live {
             host: Vec::new(),
             request: Frames::default(),
             response: Frames::default(),
-            counts_messages: None,
+            looks: 0,
+            is_counted_elsewhere: false,
             told: [0; 2],
             opened: false,
             waited: 0,

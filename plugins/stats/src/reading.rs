@@ -1,25 +1,29 @@
 //! The facts about a stream, read from the proxy into memory that is kept.
 
+use std::rc::Rc;
+
 use istio_core::peer::Peer;
 use istio_core::stats::Config;
 use istio_core::stats::config::Reporter;
-use istio_core::stats::facts::{Facts, Local, Principals, Protocol, Role, Service};
+use istio_core::stats::facts::{Facts, Local, Principals, Protocol, Role};
 use istio_core::stats::host::{HostList, OTHER};
 use istio_core::wire;
 use wasmplugin::observer::{Part, Stream};
 use wasmplugin::sys::MapKind;
 
 use crate::live::{LONGEST_HOST, Live};
-use crate::sheet::{Filled, Item, Sheet, Subject, pairs};
-
-/// The service that a cluster is about.
-const SERVICE: &str = "xds\0cluster_metadata\0filter_metadata\0istio\0services\x000";
+use crate::services::{self, Services};
+use crate::sheet::{Filled, Item, Sheet, Subject};
 
 /// What the control plane says of an endpoint's workload.
-const ENDPOINT: &str = "xds\0upstream_host_metadata\0filter_metadata\0istio\0workload";
+pub(crate) const ENDPOINT: &str = "xds\0upstream_host_metadata\0filter_metadata\0istio\0workload";
 
 /// Where Envoy's `grpc_stats` leaves the number of messages, as `3,13`.
-const GRPC_STATS: &str = "filter_state\0envoy.filters.http.grpc_stats";
+pub(crate) const GRPC_STATS: &str = "filter_state\0envoy.filters.http.grpc_stats";
+
+/// How often bodies are looked into before Envoy is asked whether it counts: as often as the answer would cost in a call
+/// with a message each way.
+const LOOKS: u8 = 2;
 
 /// Reads facts, for one stream at a time.
 #[derive(Debug)]
@@ -32,19 +36,46 @@ pub(crate) struct Reader {
     /// Whether the last stream came in through an inbound listener; the next one mostly does so too.
     inbound: bool,
     sheet: Vec<u8>,
-    service: Vec<u8>,
+    services: Services,
+    /// The service of the stream's cluster, as a map.
+    service: Rc<[u8]>,
     downstream_peer: Vec<u8>,
     upstream_peer: Vec<u8>,
     endpoint: Vec<u8>,
     scratch: Vec<u8>,
 }
 
+/// One for each direction and protocol.
 #[derive(Debug)]
 struct Sheets {
-    inbound: Sheet,
-    outbound: Sheet,
-    inbound_tcp: Sheet,
-    outbound_tcp: Sheet,
+    inbound: SheetsOfDirection,
+    outbound: SheetsOfDirection,
+}
+
+#[derive(Debug)]
+struct SheetsOfDirection {
+    http: Sheet,
+    grpc: Sheet,
+    tcp: Sheet,
+}
+
+impl Sheets {
+    fn new(has_host: bool) -> Self {
+        let sheets = |is_inbound| {
+            let sheet = |protocol| Sheet::new(Subject { protocol, is_inbound, has_host });
+            SheetsOfDirection { http: sheet(Protocol::Http), grpc: sheet(Protocol::Grpc), tcp: sheet(Protocol::Tcp) }
+        };
+        Self { inbound: sheets(true), outbound: sheets(false) }
+    }
+
+    fn of(&self, is_inbound: bool, protocol: Protocol) -> &Sheet {
+        let sheets = if is_inbound { &self.inbound } else { &self.outbound };
+        match protocol {
+            Protocol::Http => &sheets.http,
+            Protocol::Grpc => &sheets.grpc,
+            Protocol::Tcp => &sheets.tcp,
+        }
+    }
 }
 
 /// What was read.
@@ -56,22 +87,16 @@ pub(crate) struct Reading {
 
 impl Reader {
     pub(crate) fn new(config: &Config, local: Local, hosts: Option<HostList>) -> Self {
-        let has_host = !config.disable_host_header_fallback;
-        let sheet = |is_inbound, is_tcp| Sheet::new(Subject { is_tcp, is_inbound, has_host });
         Self {
             local,
             hosts,
             is_waypoint: config.reporter == Reporter::ServerGateway,
             client_security_policy: config.client_security_policy,
-            sheets: Sheets {
-                inbound: sheet(true, false),
-                outbound: sheet(false, false),
-                inbound_tcp: sheet(true, true),
-                outbound_tcp: sheet(false, true),
-            },
+            sheets: Sheets::new(!config.disable_host_header_fallback),
             inbound: false,
             sheet: Vec::new(),
-            service: Vec::new(),
+            services: Services::new(!config.tcp_reporting_duration.is_zero()),
+            service: Rc::from([]),
             downstream_peer: Vec::new(),
             upstream_peer: Vec::new(),
             endpoint: Vec::new(),
@@ -104,7 +129,7 @@ impl Reader {
     /// Reads everything but the amounts; nothing where the stream is gone.
     pub(crate) fn read(&mut self, stream: Stream, live: &Live, ended: bool) -> Option<Reading> {
         self.read_sheet(stream, live.protocol)?;
-        stream.property_into(SERVICE, &mut self.service);
+        self.service = self.services.of(Filled(&self.sheet).bytes(Item::Cluster), stream, &mut self.scratch);
         let role = self.role();
         self.downstream_peer.clear();
         self.upstream_peer.clear();
@@ -116,7 +141,11 @@ impl Reader {
             stream.property_into(wire::UPSTREAM_PEER, &mut self.upstream_peer);
         }
         if role == Role::Source && self.upstream_peer.is_empty() {
-            stream.property_into(ENDPOINT, &mut self.endpoint);
+            if live.protocol == Protocol::Grpc {
+                self.endpoint.extend_from_slice(Filled(&self.sheet).bytes(Item::Endpoint));
+            } else {
+                stream.property_into(ENDPOINT, &mut self.endpoint);
+            }
         }
         let (peer, id) = match role {
             Role::Source => (&self.upstream_peer, wire::UPSTREAM_PEER_ID),
@@ -130,15 +159,14 @@ impl Reader {
         Some(Reading { knows_peer })
     }
 
+    /// Time has passed, in which clusters may have got other metadata.
+    pub(crate) fn forget_services(&mut self) {
+        self.services.forget();
+    }
+
     fn read_sheet(&mut self, stream: Stream, protocol: Protocol) -> Option<()> {
         for _ in 0..2 {
-            let inbound = self.inbound || self.is_waypoint;
-            let sheet = match (protocol == Protocol::Tcp, inbound) {
-                (false, true) => &self.sheets.inbound,
-                (false, false) => &self.sheets.outbound,
-                (true, true) => &self.sheets.inbound_tcp,
-                (true, false) => &self.sheets.outbound_tcp,
-            };
+            let sheet = self.sheets.of(self.inbound || self.is_waypoint, protocol);
             if !sheet.read(stream, &mut self.sheet) {
                 return None;
             }
@@ -165,40 +193,41 @@ impl Reader {
 
     /// Counts the messages in what passes, unless somebody else does.
     pub(crate) fn count_messages(&mut self, stream: Stream, live: &mut Live, part: Part, size: usize) {
-        let scratch = &mut self.scratch;
-        let counts = *live.counts_messages.get_or_insert_with(|| !stream.property_into(GRPC_STATS, scratch));
-        if counts {
-            let frames = match part {
-                Part::Request => &mut live.request,
-                Part::Response => &mut live.response,
-            };
-            frames.pass(size, |at, max, show| {
-                let shown = stream.body_into(part, at, max, scratch);
-                show(scratch);
-                shown
-            });
+        if live.is_counted_elsewhere {
+            return;
         }
+        let scratch = &mut self.scratch;
+        let (looks, is_counted_elsewhere) = (&mut live.looks, &mut live.is_counted_elsewhere);
+        let frames = match part {
+            Part::Request => &mut live.request,
+            Part::Response => &mut live.response,
+        };
+        frames.pass(size, |at, max, show| {
+            *looks = looks.saturating_add(1);
+            if *looks == LOOKS + 1 && stream.property_into(GRPC_STATS, scratch) {
+                *is_counted_elsewhere = true;
+                return false;
+            }
+            let shown = stream.body_into(part, at, max, scratch);
+            show(scratch);
+            shown
+        });
     }
 
     /// The messages of a gRPC stream so far, from the client and to it.
-    pub(crate) fn messages(&mut self, stream: Stream, live: &Live) -> [u64; 2] {
-        let counted_here = [live.request.messages(), live.response.messages()];
-        self.two(stream, GRPC_STATS).unwrap_or(counted_here)
+    pub(crate) fn messages(&self, live: &Live) -> [u64; 2] {
+        self.counted_elsewhere().unwrap_or_else(|| [live.request.messages(), live.response.messages()])
     }
 
     /// The bytes of a connection so far, from the client and to it, without what proxies have told each other.
-    pub(crate) fn bytes(&mut self, stream: Stream) -> [u64; 2] {
-        // Outbound the sizes are those of the application's connection, which has none.
-        let is_between_proxies = self.role() != Role::Source;
-        let prefaces = is_between_proxies.then(|| self.two(stream, wire::PREFACE_BYTES)).flatten();
-        let [taken_out, added] = prefaces.unwrap_or_default();
+    pub(crate) fn bytes(&self) -> [u64; 2] {
+        let [taken_out, added] = self.counted_elsewhere().unwrap_or_default();
         let size = |item| u64::try_from(self.filled().number(item)).unwrap_or_default();
         [size(Item::RequestSize).saturating_sub(taken_out), size(Item::ResponseSize).saturating_sub(added)]
     }
 
-    fn two(&mut self, stream: Stream, path: &str) -> Option<[u64; 2]> {
-        let is_there = stream.property_into(path, &mut self.scratch);
-        is_there.then(|| wire::read_two(&self.scratch)).flatten()
+    fn counted_elsewhere(&self) -> Option<[u64; 2]> {
+        wire::read_two(self.filled().bytes(Item::Counted))
     }
 
     /// Appends what streams of the same labels have in common.
@@ -237,7 +266,7 @@ impl Reader {
             upstream,
             route: filled.text(Item::Route),
             cluster: filled.text(Item::Cluster),
-            service: service(&self.service),
+            service: services::read(&self.service),
             host: self.host(live),
             code: filled.number(Item::Code).cast_unsigned(),
             flags: filled.number(Item::Flags).cast_unsigned(),
@@ -262,19 +291,4 @@ impl Reader {
 pub(crate) fn write_part(key: &mut Vec<u8>, part: &[u8]) {
     key.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
     key.extend_from_slice(part);
-}
-
-/// A service of a cluster's metadata.
-fn service(map: &[u8]) -> Service<'_> {
-    let mut service = Service::default();
-    for (name, value) in pairs(map) {
-        let value = std::str::from_utf8(value).unwrap_or_default();
-        match name {
-            b"host" => service.host = value,
-            b"name" => service.name = value,
-            b"namespace" => service.namespace = value,
-            _ => {}
-        }
-    }
-    service
 }

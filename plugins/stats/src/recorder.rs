@@ -35,15 +35,15 @@ pub(crate) struct Amounts {
 }
 
 impl Amounts {
-    pub(crate) fn of(reader: &mut Reader, stream: Stream, live: &Live, ended: bool) -> Self {
+    pub(crate) fn of(reader: &Reader, live: &Live, ended: bool) -> Self {
         let filled = reader.filled();
         let size = |item| u64::try_from(filled.number(item)).unwrap_or_default();
         let duration = u64::try_from(filled.number(Item::Duration)).ok().map(|nanoseconds| nanoseconds / 1_000_000);
         let (request_bytes, response_bytes) = (size(Item::RequestSize), size(Item::ResponseSize));
         let [from_client, to_client] = match live.protocol {
             Protocol::Http => [0, 0],
-            Protocol::Grpc => reader.messages(stream, live),
-            Protocol::Tcp => reader.bytes(stream),
+            Protocol::Grpc => reader.messages(live),
+            Protocol::Tcp => reader.bytes(),
         };
         let [from_told, to_told] = live.told;
         Self {

@@ -1,12 +1,17 @@
 //! Many attributes in one call: an expression in CEL that lists them, evaluated by the host.
 //!
-//! Reading attributes one by one costs more than half of what a request may cost. Where the host has no CEL they are
-//! read so all the same, into the same form.
+//! Reading attributes one by one costs more than half of what a request may cost. An expression is the dearer the more it
+//! asks, so the first one takes for granted what a stream that ran its course has; where that fails the second asks for
+//! everything. Where the host has no CEL attributes are read one by one all the same, into the same form.
 
 use std::fmt::Write as _;
 
+use istio_core::stats::facts::Protocol;
+use istio_core::wire::PREFACE_BYTES;
 use wasmplugin::cel::Expression;
 use wasmplugin::observer::Stream;
+
+use crate::reading::{ENDPOINT, GRPC_STATS};
 
 /// What is on a sheet, by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +30,23 @@ pub(crate) enum Item {
     Host,
     LocalPrincipal,
     PeerPrincipal,
+    /// What the control plane says of the endpoint's workload; of gRPC alone, others mostly do without.
+    Endpoint,
+    /// What others have counted of both directions: the messages of gRPC, or bytes of TCP that are not the peers'.
+    Counted,
 }
 
 /// How many items there are.
-const ITEMS: usize = 12;
+const ITEMS: usize = 14;
 
-/// The first items differ from stream to stream; the bytes from here on are the same for streams of the same labels.
+/// The first items differ from stream to stream, and the last; those between are the same for streams of the same labels.
 const FIRST_OF_LABELS: usize = 3;
 
-/// Bytes in front of the items: their number, and two lengths for each.
-const HEADER: usize = 4 + 8 * ITEMS;
+/// Bytes of an item's two lengths, which stand with those of the others in front of all items.
+const LENGTHS: usize = 8;
+
+/// Bytes in front of the items: their number, and their lengths.
+const HEADER: usize = 4 + LENGTHS * ITEMS;
 
 /// Bytes of a number with the two that end it.
 const NUMBER: usize = 10;
@@ -44,6 +56,8 @@ const NUMBER: usize = 10;
 struct Row {
     paths: &'static [&'static str],
     absent: Absent,
+    /// Whether a stream that ran its course has it, so that it need not be asked for.
+    is_sure: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,18 +68,22 @@ enum Absent {
 
 impl Row {
     const fn number(paths: &'static [&'static str], absent: i64) -> Self {
-        Self { paths, absent: Absent::Number(absent) }
+        Self { paths, absent: Absent::Number(absent), is_sure: false }
     }
 
     const fn text(paths: &'static [&'static str]) -> Self {
-        Self { paths, absent: Absent::Text }
+        Self { paths, absent: Absent::Text, is_sure: false }
+    }
+
+    const fn sure(self) -> Self {
+        Self { is_sure: true, ..self }
     }
 }
 
 /// What a sheet is about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject {
-    pub(crate) is_tcp: bool,
+    pub(crate) protocol: Protocol,
     /// Whether the principals are those of the connection to the client.
     pub(crate) is_inbound: bool,
     pub(crate) has_host: bool,
@@ -75,28 +93,26 @@ pub(crate) struct Subject {
 #[derive(Debug)]
 pub(crate) struct Sheet {
     rows: [Row; ITEMS],
-    expression: Option<Expression>,
+    /// What is evaluated, in this order, until one succeeds.
+    expressions: Vec<Expression>,
 }
 
 impl Sheet {
     pub(crate) fn new(subject: Subject) -> Self {
         let rows = rows(subject);
-        let expression = Expression::parse(&expression(&rows));
-        if let Err(error) = &expression {
+        let expressions: Result<Vec<_>, _> =
+            [true, false].into_iter().map(|trusts| Expression::parse(&expression(&rows, trusts))).collect();
+        if let Err(error) = &expressions {
             log::info!("attributes are read one by one: {error}");
         }
-        Self { rows, expression: expression.ok() }
+        Self { rows, expressions: expressions.unwrap_or_default() }
     }
 
     /// Fills in the sheet for a stream; whether that was possible.
     pub(crate) fn read(&self, stream: Stream, out: &mut Vec<u8>) -> bool {
-        if let Some(expression) = &self.expression
-            && expression.evaluate_into(&stream, out).is_ok()
-            && Filled(out).is_whole()
-        {
-            return true;
-        }
-        self.read_one_by_one(stream, out)
+        let mut evaluate =
+            |expression: &Expression| expression.evaluate_into(&stream, out).is_ok() && Filled(out).is_whole();
+        self.expressions.iter().any(&mut evaluate) || self.read_one_by_one(stream, out)
     }
 
     /// A stream has at least flags.
@@ -129,8 +145,14 @@ impl Sheet {
 }
 
 fn rows(subject: Subject) -> [Row; ITEMS] {
-    let http = |row: Row| if subject.is_tcp { Row { paths: &[], ..row } } else { row };
-    let host = Row { paths: if subject.has_host { &["request\0host"] } else { &[] }, absent: Absent::Text };
+    let only = |is_wanted: bool, row: Row| if is_wanted { row } else { Row { paths: &[], ..row } };
+    let (is_http, is_grpc) = (subject.protocol != Protocol::Tcp, subject.protocol == Protocol::Grpc);
+    let counted: &[&str] = match (subject.protocol, subject.is_inbound) {
+        (Protocol::Grpc, _) => &[GRPC_STATS],
+        // Outbound the sizes are those of the application's connection, to which no proxy adds anything.
+        (Protocol::Tcp, true) => &[PREFACE_BYTES],
+        (Protocol::Http, _) | (Protocol::Tcp, false) => &[],
+    };
     let (local, peer): (&[&str], &[&str]) = if subject.is_inbound {
         (
             &["filter_state\0io.istio.local_principal", "connection\0uri_san_local_certificate"],
@@ -140,36 +162,39 @@ fn rows(subject: Subject) -> [Row; ITEMS] {
         (&["upstream\0uri_san_local_certificate"], &["upstream\0uri_san_peer_certificate"])
     };
     [
-        http(Row::number(&["request\0duration"], -1)),
-        Row::number(&["request\0total_size"], 0),
-        Row::number(&["response\0total_size"], 0),
-        Row::number(&["xds\0listener_direction", "listener_direction"], 0),
-        http(Row::number(&["response\0code"], 0)),
-        Row::number(&["response\0flags"], 0),
-        http(Row::number(&["response\0grpc_status"], -1)),
-        http(Row::text(&["xds\0route_name"])),
+        only(is_http, Row::number(&["request\0duration"], -1).sure()),
+        Row::number(&["request\0total_size"], 0).sure(),
+        Row::number(&["response\0total_size"], 0).sure(),
+        Row::number(&["xds\0listener_direction", "listener_direction"], 0).sure(),
+        only(is_http, Row::number(&["response\0code"], 0).sure()),
+        Row::number(&["response\0flags"], 0).sure(),
+        only(is_grpc, Row::number(&["response\0grpc_status"], -1)),
+        only(is_http, Row::text(&["xds\0route_name"]).sure()),
         Row::text(&["xds\0cluster_name"]),
-        http(host),
+        only(is_http && subject.has_host, Row::text(&["request\0host"]).sure()),
         Row::text(local),
         Row::text(peer),
+        only(is_grpc && !subject.is_inbound, Row::text(&[ENDPOINT])),
+        Row::text(counted),
     ]
 }
 
-/// The rows as a list in CEL: `[has(a.b) ? a.b : '', ..]`.
-fn expression(rows: &[Row]) -> String {
+/// The rows as a list in CEL: `[has(a.b) ? a.b : '', ..]`, or without the question what may be trusted to be there.
+fn expression(rows: &[Row], trusts: bool) -> String {
     let mut text = String::from("[");
     for row in rows {
         if text.len() > 1 {
             text.push(',');
         }
-        for path in row.paths {
-            // Names before Envoy 1.33 are for hosts without CEL alone: those with it have the newer ones as well.
-            let Some((root, field)) = path.split_once('\0') else { continue };
+        // Names before Envoy 1.33 are for hosts without CEL alone: those with it have the newer ones as well.
+        let mut places = row.paths.iter().filter_map(|path| in_cel(path)).peekable();
+        if let Some((_, value)) = places.next_if(|_| trusts && row.is_sure) {
+            text.push_str(&value);
+            continue;
+        }
+        for (condition, value) in places {
             // Writing to a string cannot fail.
-            let _ = match root {
-                "filter_state" => write!(text, "'{field}' in filter_state ? filter_state['{field}'] : "),
-                _ => write!(text, "has({root}.{field}) ? {root}.{field} : "),
-            };
+            let _ = write!(text, "{condition} ? {value} : ");
         }
         let _ = match row.absent {
             Absent::Number(number) => write!(text, "{number}"),
@@ -178,6 +203,23 @@ fn expression(rows: &[Row]) -> String {
     }
     text.push(']');
     text
+}
+
+/// An attribute in CEL: whether it is there, and itself.
+fn in_cel(path: &str) -> Option<(String, String)> {
+    let segments: Vec<_> = path.split('\0').collect();
+    Some(match *segments {
+        ["filter_state", object] => (format!("'{object}' in filter_state"), format!("filter_state['{object}']")),
+        // What plugins leave is in there under a name of Envoy's.
+        [object] => (format!("'wasm.{object}' in filter_state"), format!("filter_state['wasm.{object}']")),
+        [root, field] => (format!("has({root}.{field})"), format!("{root}.{field}")),
+        [root, message, "filter_metadata", namespace, field] => {
+            let metadata = format!("{root}.{message}.filter_metadata");
+            let field = format!("{metadata}['{namespace}'].{field}");
+            (format!("has({root}.{message}) && '{namespace}' in {metadata} && has({field})"), field)
+        }
+        _ => return None,
+    })
 }
 
 /// A sheet that was filled in: a list, in the encoding of the ABI.
@@ -207,7 +249,9 @@ impl<'a> Filled<'a> {
 
     /// The two parts that are the same for streams of the same labels.
     pub(crate) fn label_bytes(self) -> [&'a [u8]; 2] {
-        [self.0.get(..HEADER).unwrap_or_default(), self.0.get(HEADER + FIRST_OF_LABELS * NUMBER..).unwrap_or_default()]
+        let end = self.0.len().saturating_sub(self.bytes(Item::Counted).len() + 2);
+        let part = |from, to| self.0.get(from..to).unwrap_or_default();
+        [part(0, HEADER - LENGTHS), part(HEADER + FIRST_OF_LABELS * NUMBER, end)]
     }
 }
 
@@ -231,20 +275,60 @@ pub(crate) fn pairs(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 mod tests {
     use super::*;
 
-    const OUTBOUND: Subject = Subject { is_tcp: false, is_inbound: false, has_host: true };
+    fn subject(protocol: Protocol, is_inbound: bool, has_host: bool) -> Subject {
+        Subject { protocol, is_inbound, has_host }
+    }
 
     #[test]
     fn an_expression_lists_what_may_be_absent() {
-        let text = expression(&rows(OUTBOUND));
+        let text = expression(&rows(subject(Protocol::Http, false, true)), false);
         assert!(text.starts_with("[has(request.duration) ? request.duration : -1,has(request.total_size)"), "{text}");
         assert!(text.contains("has(xds.listener_direction) ? xds.listener_direction : 0,"), "{text}");
-        assert!(text.ends_with("has(upstream.uri_san_peer_certificate) ? upstream.uri_san_peer_certificate : '']"));
-        let inbound = expression(&rows(Subject { is_tcp: true, is_inbound: true, has_host: false }));
+        assert!(
+            text.ends_with("has(upstream.uri_san_peer_certificate) ? upstream.uri_san_peer_certificate : '','','']")
+        );
+        let inbound = expression(&rows(subject(Protocol::Tcp, true, false)), false);
         assert!(inbound.starts_with("[-1,"), "{inbound}");
         assert!(
             inbound
                 .contains("'io.istio.peer_principal' in filter_state ? filter_state['io.istio.peer_principal'] : has(")
         );
+        let preface = "'wasm.peer_preface_bytes' in filter_state ? filter_state['wasm.peer_preface_bytes'] : '']";
+        assert!(inbound.ends_with(preface), "{inbound}");
+        let call = expression(&rows(subject(Protocol::Grpc, false, false)), false);
+        let metadata = "xds.upstream_host_metadata.filter_metadata";
+        let endpoint = format!(
+            "has(xds.upstream_host_metadata) && 'istio' in {metadata} && has({metadata}['istio'].workload) \
+            ? {metadata}['istio'].workload : '','envoy.filters.http.grpc_stats' in filter_state ?"
+        );
+        assert!(call.contains(&endpoint), "{call}");
+    }
+
+    #[test]
+    fn an_expression_that_trusts_asks_only_for_what_is_often_absent() {
+        let text = expression(&rows(subject(Protocol::Http, true, true)), true);
+        assert!(text.starts_with("[request.duration,request.total_size,response.total_size,xds.listener_direction,"));
+        assert!(text.contains(",xds.route_name,has(xds.cluster_name) ? xds.cluster_name : '',request.host,"), "{text}");
+        assert!(expression(&rows(subject(Protocol::Tcp, true, true)), true).starts_with("[-1,request.total_size,"));
+    }
+
+    #[test]
+    fn what_others_count_is_no_label() {
+        let filled = |amount: u64, route: &str, counted: &str| {
+            let mut items: Vec<Vec<u8>> = vec![Vec::new(); ITEMS];
+            items[..FIRST_OF_LABELS].fill(amount.to_le_bytes().to_vec());
+            items[Item::Route as usize] = route.into();
+            items[Item::Counted as usize] = counted.into();
+            let lengths = items.iter().flat_map(|item| [item.len() as u32, 0]).flat_map(u32::to_le_bytes);
+            let values = items.iter().flat_map(|item| item.iter().copied().chain([0, 0]));
+            let bytes: Vec<u8> = (ITEMS as u32).to_le_bytes().into_iter().chain(lengths).chain(values).collect();
+            assert!(Filled(&bytes).is_whole());
+            assert_eq!(Filled(&bytes).text(Item::Counted), counted);
+            Filled(&bytes).label_bytes().map(<[u8]>::to_vec)
+        };
+        assert_eq!(filled(1, "a", "3,13"), filled(2, "a", "30,131"));
+        assert_eq!(filled(1, "a", ""), filled(2, "a", "0,1"));
+        assert_ne!(filled(1, "a", "3,13"), filled(1, "b", "3,13"));
     }
 
     #[test]
