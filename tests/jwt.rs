@@ -228,13 +228,14 @@ on_every_engine! { jwt as "jwt";
     }
 
     fn without_keys_tokens_are_refused_and_nothing_hangs(proxy) {
-        let answers: [fn(u64) -> Answer; 9] = [
+        let answers: [fn(u64) -> Answer; 10] = [
             |_| Answer::new(500).body(keys(&["k"])),
             |_| Answer::new(302).header("location", "http://idp.test/other"),
             |_| Answer::new(200).body("<html>"),
             |_| Answer::new(200).body(r#"{"keys":[]}"#),
             |_| Answer::new(200).body(format!("{}{}", keys(&["k"]), " ".repeat(1024 * 1024))),
             |_| Answer::new(200).body("[".repeat(1024 * 1024)),
+            |_| Answer::new(200).body(vec![b' '; 100 * 1024 * 1024]),
             |_| Answer::malformed(),
             |_| Answer::reset_after_headers(),
             |_| Answer::never(),

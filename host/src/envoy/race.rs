@@ -37,7 +37,8 @@ use serde_json::Value;
 use super::binary;
 use super::config::{Bootstrap, Cluster, Plugin};
 use super::process::{Options, Process};
-use crate::test::{FailPolicy, Headers};
+use super::tls;
+use crate::test::{FailPolicy, Headers, Tls};
 
 mod load;
 
@@ -70,6 +71,7 @@ pub struct Contestant {
     bootstrap: Bootstrap,
     request: Headers,
     status: u16,
+    tls: Option<Tls>,
 }
 
 impl Contestant {
@@ -80,7 +82,7 @@ impl Contestant {
         let mut bootstrap = Bootstrap::new(Cluster { name: "upstream".to_owned(), address: nobody, http2: false });
         bootstrap.answers_itself = true;
         let request = [(":method", "GET"), (":path", "/"), (":authority", "race.example.com")].into_iter().collect();
-        Self { name: name.into(), bootstrap, request, status: 200 }
+        Self { name: name.into(), bootstrap, request, status: 200, tls: None }
     }
 
     /// Adds one of Envoy's own HTTP filters, with its `name` and `typed_config`. It stands before all plugins.
@@ -117,6 +119,12 @@ impl Contestant {
         for (name, value) in headers {
             self.request.set(name, value.to_owned());
         }
+        self
+    }
+
+    /// Has the requests come over TLS, on connections that are made once; both ends' names are those given here.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -217,12 +225,14 @@ impl Race {
     }
 
     fn start(&self, contestant: Contestant) -> Result<Runner, RaceError> {
-        let Contestant { name, bootstrap, request, status } = contestant;
-        let start = || {
+        let Contestant { name, mut bootstrap, request, status, tls } = contestant;
+        let mut start = || {
+            bootstrap.tls = tls.as_ref().map(tls::listener).transpose()?;
+            let client = tls.as_ref().map(tls::Client::new).transpose()?;
             let binary = binary::find().map_err(|error| error.to_string())?;
             let process = Process::start(&binary.path, &bootstrap, Options { workers: 1, trace: false });
             let process = process.map_err(|error| error.to_string())?;
-            let load = Load::connect(process.listener(), &request, status, self.connections)?;
+            let load = Load::connect(process.listener(), client.as_ref(), &request, status, self.connections)?;
             Ok((process, load))
         };
         match start() {

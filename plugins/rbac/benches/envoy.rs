@@ -1,5 +1,5 @@
 //! What authorization costs a request in a real Envoy: Envoy's own RBAC filter beside this module, with few policies and
-//! with many, none of which matches.
+//! with many, and with many names of peers over mTLS. Nothing matches, so everything has to be looked at.
 //!
 //! `cargo bench --profile dev -p rbac --bench envoy` prints the CPU time per request and fails when a budget is missed.
 
@@ -10,6 +10,10 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 use wasmplugin_host::envoy::race::{Contestant, Race, Standing, Standings};
 use wasmplugin_host::module::build::{self, Options};
+use wasmplugin_host::test::Tls;
+
+/// How many namespaces or principals a policy names.
+const NAMES: usize = 5_000;
 
 /// The baseline of each race.
 const NOTHING: &str = "no filter";
@@ -18,6 +22,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let module = module()?;
     let mut budgets = Budgets::default();
     paths(&module, &mut budgets)?;
+    peers(&module, &mut budgets)?;
     Ok(if budgets.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -54,6 +59,47 @@ fn paths(module: &Path, budgets: &mut Budgets) -> Result<(), Box<dyn Error>> {
     budgets.at_most("1,000 policies, of native", over("rbac, 1000")? / over("native, 1000")?, 1.0);
     budgets.at_most("10,000 policies, of native", over("rbac, 10000")? / over("native, 10000")?, 0.02);
     budgets.at_most("10,000 policies, of one policy", over("rbac, 10000")? / over("rbac, 1")?, 1.5);
+    Ok(())
+}
+
+/// One policy with many namespaces, or many principals, asked by a peer that is none of them.
+fn peers(module: &Path, budgets: &mut Budgets) -> Result<(), Box<dyn Error>> {
+    let tls = Tls {
+        mutual: true,
+        peer_uris: vec!["spiffe://cluster.local/ns/elsewhere/sa/client".to_owned()],
+        local_uris: vec!["spiffe://cluster.local/ns/foo/sa/server".to_owned()],
+        ..Tls::default()
+    };
+    let namespaces: Vec<_> = (0..NAMES).map(|index| format!("team-{index}")).collect();
+    let principals: Vec<_> = (0..NAMES).map(|index| format!("cluster.local/ns/team-{index}/sa/default")).collect();
+    let in_namespace = |name: &String| json!({"safe_regex": {"regex": format!(".*/ns/{name}/.*")}});
+    let is_principal = |name: &String| json!({"exact": format!("spiffe://{name}")});
+    let native = |matchers: Vec<Value>| {
+        let ids: Vec<_> =
+            matchers.iter().map(|matcher| json!({"authenticated": {"principal_name": matcher}})).collect();
+        native_filter(1, |_| {
+            json!({
+                "permissions": [{"and_rules": {"rules": [{"any": true}]}}],
+                "principals": [{"and_ids": {"ids": [{"or_ids": {"ids": ids}}]}}],
+            })
+        })
+    };
+    let ours = |field: &str, names: &[String]| configuration(1, |_| json!({"from": [{"source": {field: names}}]}));
+    let contestants = [
+        Contestant::new(NOTHING),
+        Contestant::new("native, namespaces").filter(native(namespaces.iter().map(in_namespace).collect())),
+        Contestant::new("rbac, namespaces").plugin(module, &ours("namespaces", &namespaces)),
+        Contestant::new("native, principals").filter(native(principals.iter().map(is_principal).collect())),
+        Contestant::new("rbac, principals").plugin(module, &ours("principals", &principals)),
+    ];
+    println!("{NAMES} names of peers over mTLS");
+    let standings = Race::default().run(contestants.into_iter().map(|one| one.tls(tls.clone())).collect())?;
+    print!("{standings}");
+    let over = |name: &str| over(&standings, name);
+    for what in ["namespaces", "principals"] {
+        let ratio = over(&format!("rbac, {what}"))? / over(&format!("native, {what}"))?;
+        budgets.at_most(&format!("{NAMES} {what}, of native"), ratio, 0.05);
+    }
     Ok(())
 }
 

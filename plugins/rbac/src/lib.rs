@@ -56,6 +56,7 @@ impl Http for Rbac {
             Custom::Pass => {}
             Custom::Refuse { policy } => {
                 self.metrics.count_refusal();
+                log::debug!("denied, matched policy {policy}");
                 return request.reply(refusal(details(Some(policy))));
             }
             Custom::Ask { .. } => {

@@ -1,11 +1,13 @@
 //! Load on one Envoy: a few connections that each send the same request again as soon as it was answered.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::super::codec::{Codec, Part};
 use super::super::http1::Http1;
+use super::super::stream::Stream;
+use super::super::tls;
 use crate::test::Headers;
 
 /// How long one answer may take.
@@ -14,21 +16,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Some connections and what they send.
 #[derive(Debug)]
 pub(super) struct Load {
-    connections: Vec<TcpStream>,
+    connections: Vec<Stream>,
     request: Headers,
     bytes: Vec<u8>,
     status: String,
 }
 
 impl Load {
-    /// Connects that many times.
-    pub(super) fn connect(to: SocketAddr, request: &Headers, status: u16, count: usize) -> Result<Self, String> {
-        let connect = |_| {
-            let connection = TcpStream::connect(to)?;
-            connection.set_nodelay(true)?;
-            connection.set_read_timeout(Some(PATIENCE))?;
-            Ok(connection)
-        };
+    /// Connects that many times, with TLS if a client of it is given.
+    pub(super) fn connect(
+        to: SocketAddr,
+        tls: Option<&tls::Client>,
+        request: &Headers,
+        status: u16,
+        count: usize,
+    ) -> Result<Self, String> {
+        let connect = |_| Stream::open(to, &[], tls, PATIENCE);
         let connections: std::io::Result<Vec<_>> = (0..count.max(1)).map(connect).collect();
         let mut codec = Http1::new(request);
         codec.head(request, true);
@@ -58,7 +61,7 @@ impl Load {
 }
 
 /// Reads one whole answer, which must have that status.
-fn answer(connection: &mut TcpStream, request: &Headers, status: &str) -> Result<(), String> {
+fn answer(connection: &mut Stream, request: &Headers, status: &str) -> Result<(), String> {
     let mut codec = Http1::new(request);
     let mut bytes = [0; 4096];
     loop {
@@ -71,6 +74,9 @@ fn answer(connection: &mut TcpStream, request: &Headers, status: &str) -> Result
             Ok(Some(_)) => {}
             Ok(None) => {
                 let length = connection.read(&mut bytes).map_err(|error| format!("no answer: {error}"))?;
+                if length == 0 {
+                    return Err("no answer: the connection was closed".to_owned());
+                }
                 codec.feed(bytes.get(..length).unwrap_or_default());
             }
             Err(stop) => return Err(format!("an answer is not whole: {stop:?}")),
