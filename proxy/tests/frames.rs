@@ -267,8 +267,21 @@ fn floods() {
     ]);
 }
 
+/// In a process of its own: here other tests take memory as well.
 #[test]
 fn what_is_repeated_costs_no_memory() {
+    const ALONE: &str = "WASMPLUGIN_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return repeat_everything();
+    }
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    alone.args(["--exact", "frames::what_is_repeated_costs_no_memory", "--nocapture"]).env(ALONE, "1");
+    let output = alone.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+}
+
+fn repeat_everything() {
     let (_server, proxy) = start();
     let mut raw = Raw::connect(&proxy);
     raw.send(post(&[]));

@@ -133,8 +133,8 @@ fn dropping_a_proxy_ends_it() {
 fn slow_and_idle_connections_are_closed() {
     let server = Server::http1();
     let mut settings = settings(server.address);
-    settings.timeouts.request_headers = Duration::from_millis(100);
-    settings.timeouts.connection_idle = Duration::from_millis(300);
+    settings.timeouts.request_headers = Duration::from_millis(500);
+    settings.timeouts.connection_idle = Duration::from_secs(1);
     let proxy = Proxy::start(settings).unwrap();
     let mut slow = Client::connect(proxy.address());
     slow.send("GET / HT");

@@ -12,10 +12,17 @@ use crate::servers::{Server, nowhere, proxy, read_head, scripted, settings};
 
 const BEFORE: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
 
-/// A proxy in front of that server that has little patience with it.
-fn impatient(server: SocketAddr) -> Proxy {
+/// A time that is meant to run out.
+const SOON: Duration = Duration::from_millis(200);
+/// One in which a busy machine gets done what comes first.
+const LATER: Duration = Duration::from_secs(2);
+/// One that nothing here takes.
+const NEVER: Duration = Duration::from_secs(60);
+
+/// A proxy in front of that server that waits so long for it.
+fn patient(server: SocketAddr, patience: Duration) -> Proxy {
     let mut settings = settings(server);
-    settings.timeouts.route = Some(Duration::from_millis(200));
+    settings.timeouts.route = Some(patience);
     settings.listeners[0].plugins.push(plugin("adds", &modules::adds_header()));
     Proxy::start(settings).unwrap()
 }
@@ -52,7 +59,7 @@ fn nothing_is_left(proxy: &Proxy) {
 #[test]
 fn headers_byte_by_byte() {
     let mut settings = settings(nowhere());
-    settings.timeouts.request_headers = Duration::from_millis(200);
+    settings.timeouts.request_headers = SOON;
     let proxy = Proxy::start(settings).unwrap();
     for words in ["GET / HTTP/1.1\r\nhost: test\r\nx: ", "PRI * HTTP/2.0\r\n\r\nS"] {
         let socket = TcpStream::connect(proxy.address()).unwrap();
@@ -77,7 +84,7 @@ fn headers_byte_by_byte() {
 fn a_body_that_stops() {
     let server = Server::http1();
     let mut settings = settings(server.address);
-    settings.timeouts.stream_idle = Duration::from_millis(200);
+    settings.timeouts.stream_idle = SOON;
     let proxy = Proxy::start(settings).unwrap();
     for framing in [
         "content-length: 5\r\n\r\nhe",
@@ -95,7 +102,7 @@ fn a_body_that_stops() {
 #[test]
 fn a_handshake_that_stops() {
     let mut settings = settings(nowhere());
-    settings.timeouts.request_headers = Duration::from_millis(200);
+    settings.timeouts.request_headers = SOON;
     let identity = Authority::new("cluster.local").unwrap().identity("spiffe://cluster.local/ns/a/sa/b", []).unwrap();
     settings.listeners[0].tls = Some(ServerTls::new(&identity, ClientCertificates::Required).unwrap());
     let proxy = Proxy::start(settings).unwrap();
@@ -112,7 +119,7 @@ fn a_handshake_that_stops() {
 fn a_client_that_does_not_read() {
     let server = Server::http1();
     let mut settings = settings(server.address);
-    settings.timeouts.stream_idle = Duration::from_millis(300);
+    settings.timeouts.stream_idle = LATER;
     let proxy = Proxy::start(settings).unwrap();
     let mut client = Client::connect(proxy.address());
     client.send("GET /bytes/50000000 HTTP/1.1\r\nhost: test\r\n\r\n");
@@ -128,7 +135,7 @@ fn a_server_that_never_answers() {
         let mut cluster = Cluster::new("upstream", [server]);
         cluster.http2 = http2;
         let mut settings = Settings::new(cluster);
-        settings.timeouts.route = Some(Duration::from_millis(200));
+        settings.timeouts.route = Some(SOON);
         settings.listeners[0].plugins.push(plugin("adds", &modules::adds_header()));
         let proxy = Proxy::start(settings).unwrap();
         let mut client = Client::connect(proxy.address());
@@ -148,7 +155,7 @@ fn a_response_that_stops() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n",
         "HTTP/1.1 200 OK\r\n\r\nab",
     ] {
-        let proxy = impatient(stalls_after(words));
+        let proxy = patient(stalls_after(words), LATER);
         let mut client = Client::connect(proxy.address());
         client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
         assert_eq!(client.head().unwrap().status, 200);
@@ -159,7 +166,7 @@ fn a_response_that_stops() {
         nothing_is_left(&proxy);
     }
     for words in ["", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\ncontent-length: 1\r\nx", "HTTP/1.1 100 Continue\r\n\r\n"] {
-        let proxy = impatient(stalls_after(words));
+        let proxy = patient(stalls_after(words), SOON);
         let answer = Client::connect(proxy.address()).get("/");
         assert_eq!((answer.status, answer.body.as_str()), (504, "upstream request timeout"), "{words:?}");
         nothing_is_left(&proxy);
@@ -168,8 +175,8 @@ fn a_response_that_stops() {
 
 #[test]
 fn a_response_that_never_ends() {
-    let error = (502, format!("{BEFORE}protocol error"));
-    let late = (504, "upstream request timeout".to_owned());
+    let error = (NEVER, 502, format!("{BEFORE}protocol error"));
+    let late = (SOON, 504, "upstream request timeout".to_owned());
     for (start, rest, expected) in [
         ("HTTP/1.1 200 OK\r\n", "x: y\r\n", &error),
         ("HTTP/1.1 200 OK\r\nx: ", "yyyyyyyyyyyyyyyy", &error),
@@ -177,12 +184,13 @@ fn a_response_that_never_ends() {
         ("", "HTTP/1.1 100 Continue\r\n\r\n", &late),
         ("", "HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n", &late),
     ] {
-        let proxy = impatient(never_ends(start, rest));
+        let (patience, status, body) = expected;
+        let proxy = patient(never_ends(start, rest), *patience);
         // Whoever shares the worker with it is served meanwhile.
         let mut other = Client::connect(proxy.address());
         other.send("GET / HTTP/1.0\r\n\r\n");
         let answer = Client::connect(proxy.address()).get("/");
-        assert_eq!((answer.status, answer.body), *expected, "{start:?} {rest:?}");
+        assert_eq!((answer.status, &answer.body), (*status, body), "{start:?} {rest:?}");
         assert_eq!(other.exactly(12).unwrap(), "HTTP/1.0 426");
         nothing_is_left(&proxy);
     }

@@ -61,7 +61,7 @@ fn a_response_without_a_length_ends_with_its_connection() {
 fn a_slow_upstream_is_given_up() {
     let server = Server::http1();
     let mut settings = settings(server.address);
-    settings.timeouts.route = Some(Duration::from_millis(100));
+    settings.timeouts.route = Some(Duration::from_secs(1));
     let proxy = Proxy::start(settings).unwrap();
     let mut client = Client::connect(proxy.address());
     let answer = client.get("/never");

@@ -23,6 +23,8 @@ const START: Duration = Duration::from_secs(60);
 const GLANCE: Duration = Duration::from_millis(10);
 /// How long it takes until a dying Envoy has closed its log.
 const DYING: Duration = Duration::from_millis(300);
+/// How long it may be busy with what it was asked to do.
+const SETTLING: Duration = Duration::from_secs(5);
 /// How long one question to the admin interface may take.
 const ADMIN: Duration = Duration::from_secs(5);
 
@@ -135,6 +137,27 @@ impl Process {
     /// What Envoy says.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Waits until it has said nothing for that long and has nothing to do; not much longer than a few seconds.
+    pub(super) fn settle(&self, quiet: Duration) {
+        let deadline = Instant::now() + SETTLING;
+        self.log.settle(quiet);
+        while self.is_busy() && Instant::now() < deadline {
+            self.log.settle(quiet);
+        }
+    }
+
+    /// Whether a thread that takes requests runs, or waits for its turn to; false where there is no `/proc`.
+    pub(super) fn is_busy(&self) -> bool {
+        let Ok(threads) = self.id().and_then(|id| fs::read_dir(format!("/proc/{id}/task"))) else { return false };
+        threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok()).any(|stat| {
+            // `7 (wrk:worker_0) R ..`
+            let Some((name, state)) = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") ")) else {
+                return false;
+            };
+            (name.starts_with("wrk:") || name.starts_with("envoy")) && state.starts_with('R')
+        })
     }
 
     /// Whether it has not ended by itself; takes a moment, as a dying Envoy closes one thing after the other.
