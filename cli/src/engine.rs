@@ -54,6 +54,14 @@ pub(crate) struct Chain {
     pub(crate) workers: usize,
 }
 
+impl Chain {
+    /// Its plugins in a word, for tables.
+    pub(crate) fn name(&self) -> String {
+        let names: Vec<&str> = self.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+        if names.is_empty() { "no plugin".to_owned() } else { names.join("+") }
+    }
+}
+
 /// One plugin of a chain.
 #[derive(Debug, Clone)]
 pub(crate) struct Plugin {
@@ -221,7 +229,8 @@ fn loudness(level: LogLevel) -> log::Level {
     }
 }
 
-fn settings(chain: &Chain) -> Result<Settings> {
+/// What the embedded proxy has to be told for a chain.
+pub(crate) fn settings(chain: &Chain) -> Result<Settings> {
     let cluster = |name: &str, address| wasmplugin_proxy::Cluster::new(name, [address]);
     let mut settings = Settings::new(cluster(UPSTREAM, chain.upstream));
     let mut listener = Listener::new("listener", Routes::all(UPSTREAM));
@@ -235,7 +244,8 @@ fn settings(chain: &Chain) -> Result<Settings> {
     Ok(settings)
 }
 
-fn compiled(plugin: &Plugin) -> Result<wasmplugin_host::worker::Plugin> {
+/// A plugin with its module, compiled anew.
+pub(crate) fn compiled(plugin: &Plugin) -> Result<wasmplugin_host::worker::Plugin> {
     Ok(wasmplugin_host::worker::Plugin {
         name: plugin.name.clone(),
         root_id: String::new(),

@@ -33,8 +33,40 @@ fn a_module_is_measured_in_both_proxies() {
 }
 
 #[test]
+fn a_proxy_under_load_stays_as_it_is() {
+    let hello = build::wasm(workspace().join("examples/hello")).unwrap();
+    let hello = hello.to_str().unwrap();
+    for more in [&["--idle", "300"][..], &["--reload"]] {
+        let chain = ["bench", hello, hello, "--soak", "--seconds", "5", "--connections", "4"];
+        let run = wasmplugin(&[&chain[..], more].concat());
+        assert_eq!(run.code, Some(0), "{run:#?}");
+        assert!(run.out.contains(" requests, ") && run.out.contains(" 0 refused, 0 failed; "), "{}", run.out);
+        assert_eq!(run.out.contains("300 idle connections: "), more.len() == 2, "{}", run.out);
+    }
+    let run = wasmplugin(&[
+        "bench",
+        hello,
+        "--soak",
+        "--seconds",
+        "1",
+        "--path",
+        "/x",
+        "--header",
+        "upgrade: x",
+        "--header",
+        "connection: upgrade",
+    ]);
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    assert!(run.out.contains("not fine: answers are neither 2xx nor 3xx"), "{}", run.out);
+}
+
+#[test]
 fn what_cannot_be_measured_is_said_at_once() {
     let run = wasmplugin(&["bench", "/nowhere/a.wasm"]);
     assert!(run.message().contains("/nowhere/a.wasm"), "{run:#?}");
-    assert_eq!(wasmplugin(&["bench"]).code, Some(2));
+    for arguments in
+        [&["bench"][..], &["bench", "a.wasm", "--reload"], &["bench", "a.wasm", "--config", "{}", "--config", "{}"]]
+    {
+        assert_eq!(wasmplugin(arguments).code, Some(2), "{arguments:?}");
+    }
 }

@@ -79,11 +79,17 @@ impl Going {
     }
 
     /// Presses Ctrl-C and waits for the end.
-    pub(crate) fn interrupt(mut self) -> Option<i32> {
+    pub(crate) fn interrupt(self) -> Option<i32> {
+        self.interrupt_and_read().0
+    }
+
+    /// The same, and all that it has said.
+    pub(crate) fn interrupt_and_read(mut self) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         self.out.read_to_string(&mut self.seen).unwrap();
-        self.child.wait().unwrap().code()
+        let code = self.child.wait().unwrap().code();
+        (code, std::mem::take(&mut self.seen))
     }
 }
 

@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod command;
+mod compare;
 mod completions;
 mod demo;
 mod deploy;

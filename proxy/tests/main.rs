@@ -13,6 +13,7 @@ mod bodies;
 mod browser;
 mod callouts;
 mod clients;
+mod elders;
 mod exchanges;
 mod frames;
 mod grpc;

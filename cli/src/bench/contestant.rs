@@ -4,7 +4,6 @@ use std::any::Any;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -50,17 +49,15 @@ pub(super) struct Contestant {
 struct Server(Child);
 
 impl Contestant {
-    /// The embedded proxy, in a process of its own so that its time and memory can be told from ours.
-    pub(super) fn embedded<'a>(
-        what: &str,
-        module: Option<&Path>,
-        configuration: &str,
-        clusters: impl Iterator<Item = (&'a str, SocketAddr)>,
-        upstream: SocketAddr,
-    ) -> Result<Self> {
+    /// The embedded proxy, in a process of its own so that its time and memory can be told from ours. With `restless`, its
+    /// chain changes all the time.
+    pub(super) fn embedded(what: &str, chain: &Chain, restless: bool) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe().context("this program does not find itself")?);
-        command.args(["bench", "--serve", &upstream.to_string(), "--config", configuration]);
-        command.args(module).args(clusters.map(|(name, address)| format!("--cluster={name}={address}")));
+        command.args(["bench", "--serve", &chain.upstream.to_string()]).args(restless.then_some("--reload"));
+        for plugin in &chain.plugins {
+            command.arg(&plugin.module).arg(format!("--config={}", plugin.configuration));
+        }
+        command.args(chain.clusters.iter().map(|(name, address)| format!("--cluster={name}={address}")));
         let mut server = Server(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
         let output = server.0.stdout.take().context("the proxy has no output")?;
         let mut line = String::new();
@@ -120,6 +117,17 @@ impl Contestant {
             }
         }
         Ok(Some(seen))
+    }
+
+    /// Where clients connect.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Files and sockets that the process has open.
+    pub(super) fn descriptors(&self) -> Result<usize> {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.pid)).context("the kernel does not tell open files")?;
+        Ok(folder.count())
     }
 
     /// What the process has in memory, in KiB.

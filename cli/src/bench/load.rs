@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 /// What is sent.
 #[derive(Debug)]
 pub(super) struct Load {
-    connections: String,
+    connections: u16,
     path: String,
     headers: Vec<String>,
 }
@@ -39,13 +39,23 @@ impl Load {
     }
 
     pub(super) fn new(connections: u16, path: &str, headers: &[String]) -> Self {
-        Self { connections: connections.to_string(), path: path.to_owned(), headers: headers.to_vec() }
+        Self { connections, path: path.to_owned(), headers: headers.to_vec() }
+    }
+
+    /// How many requests are under way at the same time.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.into()
     }
 
     /// A second of it.
     pub(super) fn run(&self, to: SocketAddr) -> Result<Slice> {
+        self.run_for(to, 1)
+    }
+
+    /// As many seconds of it.
+    pub(super) fn run_for(&self, to: SocketAddr, seconds: u32) -> Result<Slice> {
         let mut command = Command::new("wrk");
-        command.args(["-t1", "-d1s", "--latency", "-c", &self.connections]);
+        command.args(["-t1", "--latency", "-c", &self.connections.to_string(), "-d", &format!("{seconds}s")]);
         for header in &self.headers {
             command.args(["-H", header]);
         }

@@ -2,11 +2,14 @@
 //!
 //! All contestants are started first and then measured in turn, in short slices, so that a machine that becomes slower does so
 //! for all of them. [`contestant`] is one proxy in a process of its own, [`load`] is one slice, [`standings`] what came of
-//! all of them, [`plot`] the same as a picture.
+//! all of them, [`plot`] the same as a picture. [`endurance`] is another question, whether a proxy stays as it is for as long as it is
+//! asked, while its chain changes ([`restless`]) or thousands of clients say nothing.
 
 mod contestant;
+mod endurance;
 mod load;
 mod plot;
+mod restless;
 mod standings;
 mod upstream;
 
@@ -20,8 +23,8 @@ use wasmplugin_host::worker::FailPolicy;
 
 use crate::address::{Address, NamedAddress};
 use crate::configuration::Configuration;
-use crate::engine::{Chain, Engine, Plugin};
-use crate::exit::Exit;
+use crate::engine::{Chain, Engine, Plugin, Running};
+use crate::exit::{self, Exit};
 use crate::logger;
 use crate::output;
 use contestant::Contestant;
@@ -37,17 +40,28 @@ use upstream::Upstream;
 #[command(after_help = "Examples:
   cargo wasmplugin bench target/modules/hello.wasm
   cargo wasmplugin bench new.wasm --compare old.wasm --seconds 60 --plot new.svg
-  cargo wasmplugin bench auth.wasm --config auth.json --header 'authorization: Bearer x' --path /api")]
+  cargo wasmplugin bench auth.wasm --config auth.json --header 'authorization: Bearer x' --path /api
+  cargo wasmplugin bench jwt.wasm rbac.wasm --config jwt.json --config rbac.json --soak --seconds 600 --idle 10000")]
 pub(crate) struct Arguments {
-    /// The module.
-    #[arg(value_name = "FILE", required_unless_present = "serve")]
-    module: Option<PathBuf>,
-    /// Its configuration: JSON, or a file of it.
-    #[arg(long, value_name = "FILE|JSON")]
-    config: Option<String>,
-    /// Another module to measure beside it, with the same configuration.
+    /// The module; several are measured as one chain, in the order in which a request meets them.
+    #[arg(value_name = "FILES", required_unless_present = "serve")]
+    modules: Vec<PathBuf>,
+    /// A module's configuration: JSON, or a file of it; once per module, '' for none.
+    #[arg(long = "config", value_name = "FILE|JSON")]
+    configurations: Vec<String>,
+    /// Another module to measure beside the first one, in its place and with its configuration.
     #[arg(long, value_name = "OTHER.wasm")]
     compare: Option<PathBuf>,
+    /// Keep the embedded proxy under load all the time, instead of comparing: prints its memory and its open files, and fails
+    /// if they go on growing, or if a request fails or is refused.
+    #[arg(long, conflicts_with_all = ["compare", "engine", "plot"])]
+    soak: bool,
+    /// Change the chain every second meanwhile: modules are loaded again, leave and come back, configurations change.
+    #[arg(long)]
+    reload: bool,
+    /// Connections that ask once before and once after the load, and keep still meanwhile.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "soak")]
+    idle: usize,
     /// How long to measure, all contestants together.
     #[arg(long, value_name = "N", default_value_t = 30)]
     seconds: u32,
@@ -76,18 +90,25 @@ pub(crate) struct Arguments {
 
 /// Measures, and prints a table.
 pub(crate) fn bench(arguments: &Arguments) -> Result<Exit> {
+    let configurations = configurations(arguments)?;
     if let Some(upstream) = &arguments.serve {
-        return serve(&chain(arguments, arguments.module.as_deref(), upstream.socket())?);
+        return serve(&chain(arguments, &arguments.modules, &configurations, upstream.socket()), arguments.reload);
+    }
+    if arguments.reload && !arguments.soak {
+        exit::usage("`--reload` goes with `--soak`: what changes all the time cannot be compared".to_owned());
     }
     Load::check()?;
-    let configuration = arguments.config.as_deref().map(Configuration::read).transpose()?;
-    for module in arguments.module.iter().chain(&arguments.compare) {
+    for module in arguments.modules.iter().chain(&arguments.compare) {
         Module::read(module)?;
     }
     let upstream = Upstream::start()?;
     let load = Load::new(arguments.connections, &arguments.path, &arguments.headers);
-    let configuration = configuration.map(|configuration| configuration.text).unwrap_or_default();
-    let mut contestants = contestants(arguments, &configuration, upstream.address())?;
+    if arguments.soak {
+        let chain = chain(arguments, &arguments.modules, &configurations, upstream.address());
+        let proxy = Contestant::embedded(&chain.name(), &chain, arguments.reload)?;
+        return endurance::soak(proxy, &load, arguments.seconds, arguments.idle);
+    }
+    let mut contestants = contestants(arguments, &configurations, upstream.address())?;
     eprintln!("warming up {} contestants", contestants.len());
     for contestant in &mut contestants {
         contestant.warm_up(&load)?;
@@ -108,47 +129,50 @@ pub(crate) fn bench(arguments: &Arguments) -> Result<Exit> {
     Ok(if standings.errors() == 0 { Exit::Success } else { Exit::Failure })
 }
 
-/// Each engine, without a module and with each of them.
-fn contestants(arguments: &Arguments, configuration: &str, upstream: SocketAddr) -> Result<Vec<Contestant>> {
+/// The configurations, one for each module or none.
+fn configurations(arguments: &Arguments) -> Result<Vec<String>> {
+    let (modules, given) = (arguments.modules.len(), arguments.configurations.len());
+    if given > 0 && given != modules {
+        exit::usage(format!(
+            "there are {modules} modules and {given} configurations; give none, or one for each module in the same order, '' where it has none"
+        ));
+    }
+    arguments.configurations.iter().map(|text| Ok(Configuration::read(text)?.text)).collect()
+}
+
+/// Each engine, without a module, with the chain, and with the other module in the first one's place.
+fn contestants(arguments: &Arguments, configurations: &[String], upstream: SocketAddr) -> Result<Vec<Contestant>> {
     let engines = arguments.engine.map_or_else(|| vec![Engine::Embedded, Engine::Envoy], |engine| vec![engine]);
-    let modules = arguments.module.iter().chain(&arguments.compare);
-    let modules: Vec<Option<&Path>> = std::iter::once(None).chain(modules.map(|path| Some(path.as_path()))).collect();
+    let rest = arguments.modules.iter().skip(1);
+    let other = arguments.compare.iter().map(|other| std::iter::once(other).chain(rest.clone()).cloned().collect());
+    let chains: Vec<Vec<PathBuf>> = [Vec::new(), arguments.modules.clone()].into_iter().chain(other).collect();
     let mut contestants = Vec::new();
     for engine in engines {
-        for module in &modules {
-            let what = module.map_or_else(|| "no plugin".to_owned(), Plugin::named_after);
+        for modules in &chains {
+            let chain = chain(arguments, modules, configurations, upstream);
             let contestant = match engine {
-                Engine::Embedded => {
-                    let clusters =
-                        arguments.clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.address.socket()));
-                    Contestant::embedded(&what, *module, configuration, clusters, upstream)
-                }
-                Engine::Envoy => Contestant::envoy(&what, &chain_of(arguments, *module, configuration, upstream)),
+                Engine::Embedded => Contestant::embedded(&chain.name(), &chain, false),
+                Engine::Envoy => Contestant::envoy(&chain.name(), &chain),
             };
-            contestants.push(contestant.with_context(|| format!("{}, {what}", engine.name()))?);
+            contestants.push(contestant.with_context(|| format!("{}, {}", engine.name(), chain.name()))?);
         }
     }
     Ok(contestants)
 }
 
-fn chain(arguments: &Arguments, module: Option<&Path>, upstream: SocketAddr) -> Result<Chain> {
-    let configuration = arguments.config.as_deref().map(Configuration::read).transpose()?;
-    let configuration = configuration.map(|configuration| configuration.text).unwrap_or_default();
-    Ok(chain_of(arguments, module, &configuration, upstream))
-}
-
-fn chain_of(arguments: &Arguments, module: Option<&Path>, configuration: &str, upstream: SocketAddr) -> Chain {
+fn chain(arguments: &Arguments, modules: &[PathBuf], configurations: &[String], upstream: SocketAddr) -> Chain {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
-    let plugin = |module: &Path| Plugin {
+    let configurations = configurations.iter().cloned().chain(std::iter::repeat_with(String::new));
+    let plugin = |(module, configuration): (&PathBuf, String)| Plugin {
         name: Plugin::named_after(module),
-        module: module.to_owned(),
-        configuration: configuration.to_owned(),
+        module: module.clone(),
+        configuration,
         fail: FailPolicy::Closed,
     };
     Chain {
         listen: free,
         admin: free,
-        plugins: module.map(plugin).into_iter().collect(),
+        plugins: modules.iter().zip(configurations).map(plugin).collect(),
         upstream,
         clusters: arguments.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.address.socket())).collect(),
         workers: 1,
@@ -156,11 +180,18 @@ fn chain_of(arguments: &Arguments, module: Option<&Path>, configuration: &str, u
 }
 
 /// Is the embedded proxy until whoever started it has ended.
-fn serve(chain: &Chain) -> Result<Exit> {
+fn serve(chain: &Chain, restless: bool) -> Result<Exit> {
     logger::show_warnings();
     let proxy = Engine::Embedded.prepare(Path::new("."))?.start(chain)?;
     output::print(&format!("{} {}\n", proxy.address(), proxy.admin()))?;
     std::io::stdout().flush()?;
-    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).context("the input cannot be read")?;
+    let wait = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).context("the input cannot be read");
+    match proxy {
+        Running::Embedded(proxy) if restless => restless::change(proxy, chain, wait)?,
+        proxy => {
+            wait()?;
+            drop(proxy);
+        }
+    }
     Ok(Exit::Success)
 }
