@@ -18,7 +18,7 @@ use crate::output;
 /// How long one proxy may take for its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long counters may take until they agree: plugins count when an exchange is over, which is after its answer.
-const SETTLING: Duration = Duration::from_secs(1);
+const SETTLING: Duration = Duration::from_secs(5);
 /// How often counters are looked at meanwhile.
 const GLANCE: Duration = Duration::from_millis(20);
 /// Bytes of a body that are shown on either side of where bodies part.
