@@ -9,6 +9,7 @@ use istio_core::peer::header::{ID, MAX_ID_BYTES, MAX_METADATA_BYTES, METADATA};
 use wasmplugin::attributes::{self, Attribute, Phases};
 use wasmplugin::config::ConfigError;
 use wasmplugin::headers::Headers;
+use wasmplugin::sys::{self, MapKind, Status};
 use wasmplugin::{Done, Http, Request, RequestHead, ResponseHead, Result};
 
 use crate::node;
@@ -79,7 +80,8 @@ impl Http for HttpExchange {
 impl HttpExchange {
     /// Learns who sent the request, and tells the upstream who sends it on.
     fn meet_request(&self, rules: Rules, request: &mut RequestHead) -> Result<Asked> {
-        let told = find(request.headers()?);
+        let from_peer = rules.tell_upstream == Audience::Nobody;
+        let told = told(MapKind::RequestHeaders, from_peer, || request.headers())?;
         let asked = Asked { id: told.id.asks(), metadata: told.metadata.asks() };
         let (has_id, has_metadata) = (told.id.is_present(), told.metadata.is_present());
         if rules.read_request {
@@ -110,7 +112,8 @@ impl HttpExchange {
     /// Learns who answered, and tells the client who passes the answer on.
     fn meet_response(&self, rules: Rules, asked: Asked, response: &mut ResponseHead) -> Result<()> {
         if rules.read_response {
-            let told = find(response.headers()?);
+            let from_peer = rules.tell_upstream != Audience::Nobody;
+            let told = told(MapKind::ResponseHeaders, from_peer, || response.headers())?;
             let present = [(ID, told.id.is_present()), (METADATA, told.metadata.is_present())];
             if let Some(id) = told.id.value(MAX_ID_BYTES) {
                 response.set_filter_state(&UPSTREAM.id, id)?;
@@ -160,8 +163,18 @@ fn is_told(audience: Audience, request: &RequestHead) -> Result<bool> {
     Ok(audience.includes(&cluster))
 }
 
-fn find(headers: &Headers) -> Told<'_> {
-    Told::find(headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+/// What a message's headers say. Reading all of them costs as much as all else, so those of somebody who hardly is a peer
+/// are read only if they have one of the two.
+fn told<'a>(kind: MapKind, from_peer: bool, headers: impl FnOnce() -> Result<&'a Headers>) -> Result<Told<'a>> {
+    let mut value = Vec::new();
+    let mut is_absent = |name: &&str| {
+        let read = sys::header_map_value_into(kind, name, &mut value);
+        read.is_err_and(|error| error.status == Status::NOT_FOUND)
+    };
+    if !from_peer && [METADATA, ID].iter().all(&mut is_absent) {
+        return Ok(Told::default());
+    }
+    Ok(Told::find(headers()?.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))))
 }
 
 /// Telemetry is no reason to fail a request: it passes, and the log says what was wrong.
