@@ -186,7 +186,6 @@ fn expression(rows: &[Row], trusts: bool) -> String {
         if text.len() > 1 {
             text.push(',');
         }
-        // Names before Envoy 1.33 are for hosts without CEL alone: those with it have the newer ones as well.
         let mut places = row.paths.iter().filter_map(|path| in_cel(path)).peekable();
         if let Some((_, value)) = places.next_if(|_| trusts && row.is_sure) {
             text.push_str(&value);
@@ -209,6 +208,8 @@ fn expression(rows: &[Row], trusts: bool) -> String {
 fn in_cel(path: &str) -> Option<(String, String)> {
     let segments: Vec<_> = path.split('\0').collect();
     Some(match *segments {
+        // A name before Envoy 1.33, for hosts without CEL alone: those with it have the newer one as well.
+        ["listener_direction"] => return None,
         ["filter_state", object] => (format!("'{object}' in filter_state"), format!("filter_state['{object}']")),
         // What plugins leave is in there under a name of Envoy's.
         [object] => (format!("'wasm.{object}' in filter_state"), format!("filter_state['wasm.{object}']")),
