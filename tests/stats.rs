@@ -1,16 +1,18 @@
 //! `stats` counts what Istio counts, under exactly its labels: the scenarios S1 to S19 of the specification.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use istio_core::peer::Peer;
 use serde_json::{Value, json};
 use wasmplugin_host::module::Module;
-use wasmplugin_host::test::{Builder, Proxy, TrafficDirection};
+use wasmplugin_host::test::{Builder, Engine, Proxy, TrafficDirection};
 
 use crate::engines::{Outcome, Plugin, on_every_engine};
 use crate::stats_labels::{
-    SERVICE, UNKNOWN_SOURCE, around, assert_exact, inbound, labels, line, more_tags, series, service, tags, with,
-    without,
+    SERVICE, UNKNOWN_SOURCE, around, assert_exact, inbound, labels, line, more_tags, series, service, settled, tags,
+    with, without,
 };
 use crate::workloads::{self, SERVER_URI, client, server};
 
@@ -317,4 +319,22 @@ on_every_engine! { stats as "stats";
 #[test]
 fn the_module_asks_for_the_same() {
     assert_eq!(Module::read(PLUGIN.module()).unwrap().info().stats_tags(), Some(tags()));
+}
+
+/// What Envoy itself refuses is a request all the same, of which nothing is known but the answer.
+#[test]
+fn what_is_no_http_is_counted_as_a_request() {
+    let proxy = PLUGIN.on(Engine::Envoy).config(json!({}));
+    let mut proxy = around(proxy, server(), TrafficDirection::Inbound).start().unwrap();
+    let mut client = TcpStream::connect(proxy.address().unwrap()).unwrap();
+    client.write_all(b"this is no HTTP\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let counted = settled(|| series(&mut proxy, "istio_requests_total"), |series| !series.is_empty());
+    assert!(
+        matches!(&counted[..], [line] if line.contains("response_code=\"400\"") && line.ends_with(" 1")),
+        "{counted:?}"
+    );
+    assert_eq!(series(&mut proxy, "istio_tcp_connections_opened_total"), Vec::<String>::new());
 }

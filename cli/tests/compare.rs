@@ -17,8 +17,9 @@ const STRANGER: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.e
 /// A method, a path, who asks (a token, or nobody), further lines, a body, and the status.
 type Case = (&'static str, &'static str, &'static str, &'static str, &'static str, u16);
 
-/// Nothing of these is different in a real Envoy, counters of plugins included: the list of differences is empty.
-const CASES: [Case; 36] = [
+/// Nothing of these is different in a real Envoy, counters of plugins included: the list of differences is empty. What is refused
+/// before the plugins is not in it (`/orders%00` gets a 400 from both): here they are told less of it, as the proxy's README says.
+const CASES: [Case; 40] = [
     ("GET", "/", "", "", "", 200),
     ("GET", "/?a=b&c=%20", "", "", "", 200),
     ("DELETE", "/", "", "", "", 403),
@@ -36,8 +37,12 @@ const CASES: [Case; 36] = [
     ("GET", "/orders/admin", ALICE, "", "", 403),
     ("GET", "//orders", ALICE, "", "", 403),
     ("GET", "/ORDERS", ALICE, "", "", 403),
-    ("GET", "/orders/../cellar", ALICE, "", "", 200),
-    ("GET", "/orders/%2e%2e/cellar", ALICE, "", "", 200),
+    ("GET", "/orders/../cellar", ALICE, "", "", 403),
+    ("GET", "/orders/%2e%2e/cellar", ALICE, "", "", 403),
+    ("GET", "/orders\\..\\cellar", ALICE, "", "", 403),
+    ("GET", "/orders/..;a=b/cellar", ALICE, "", "", 403),
+    ("GET", "/cellar/../%6frders?a=/../b", ALICE, "", "", 200),
+    ("GET", "/orders#/../cellar", ALICE, "", "", 200),
     ("GET", "/cellar", ALICE, "", "", 403),
     ("GET", "/orders;a=b", ALICE, "", "", 403),
     ("GET", "/", "", "te: trailers\r\n", "", 200),

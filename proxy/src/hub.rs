@@ -20,6 +20,7 @@ use wasmplugin_host::worker::{
 
 use crate::error::StartError;
 use crate::lane::{Lane, Outgoing};
+use crate::path::PathNormalization;
 use crate::settings::{self, Serves};
 use crate::stats::ListenerStats;
 use crate::tcp_lane::TcpLane;
@@ -42,6 +43,8 @@ pub(crate) struct Hub {
     pub(crate) stats: Arc<ListenerStats>,
     /// What is behind the chain, where that is a cluster for all.
     pub(crate) serves: Serves,
+    /// What is done to paths before the chain.
+    pub(crate) path_normalization: PathNormalization,
     /// Whether its listener is the workload's own door, where what the peer's certificate says is passed on.
     pub(crate) inbound: bool,
     worker: RefCell<Worker>,
@@ -102,6 +105,7 @@ impl Hub {
             services,
             stats: thread.stats.listener(&settings.stat_prefix),
             serves: settings.serves.clone(),
+            path_normalization: settings.path_normalization,
             inbound: settings.facts.direction == surroundings::TrafficDirection::Inbound,
             worker: RefCell::new(worker),
             plugins: settings.plugins.iter().map(|plugin| plugin.name.clone()).collect(),

@@ -10,6 +10,7 @@ use wasmplugin_host::headers::HeaderMap;
 
 use crate::client::Arrival;
 use crate::headers::Block;
+use crate::path::PathNormalization;
 
 /// The protocol of the client before the proxies.
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -72,7 +73,7 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// What Envoy's codec says of bytes that it does not take for HTTP.
     const BAD: Self = Self { status: StatusCode::BAD_REQUEST, text: "Bad Request" };
-    /// What Envoy says of a request that nobody could route.
+    /// What Envoy says of a request that nobody could route, or whose path cannot be normalised.
     const INCOMPLETE: Self = Self { status: StatusCode::BAD_REQUEST, text: "" };
     const OLD: Self = Self { status: StatusCode::UPGRADE_REQUIRED, text: "Upgrade Required" };
     const UPGRADE: Self = Self { status: StatusCode::FORBIDDEN, text: "" };
@@ -86,6 +87,7 @@ impl Refusal {
 pub(crate) fn request_head(
     parts: &request::Parts,
     arrival: Arrival,
+    path_normalization: PathNormalization,
     request_id: impl FnOnce() -> String,
 ) -> Result<HeaderMap, Refusal> {
     let own = ConnectionsOwn::of(parts)?;
@@ -94,7 +96,8 @@ pub(crate) fn request_head(
     let mut block = Block::with_capacity(parts.headers.len() + 6);
     block.add(b":authority", authority);
     if parts.method != Method::CONNECT {
-        block.add(b":path", parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).as_bytes());
+        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        block.add(b":path", &path_normalization.apply(path).ok_or(Refusal::INCOMPLETE)?);
     }
     block.add(b":method", parts.method.as_str().as_bytes());
     let forwarded = parts.headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
@@ -256,7 +259,8 @@ mod tests {
             .header("te", "gzip")
             .body(())
             .unwrap();
-        let head = request_head(&parts(request), Arrival::default(), || "id".to_owned()).unwrap();
+        let head =
+            request_head(&parts(request), Arrival::default(), PathNormalization::Base, || "id".to_owned()).unwrap();
         assert_eq!(
             text(&head),
             [
@@ -279,7 +283,8 @@ mod tests {
             .header("x-forwarded-proto", "https")
             .body(())
             .unwrap();
-        let head = request_head(&parts(request), Arrival::default(), || "id".to_owned()).unwrap();
+        let head =
+            request_head(&parts(request), Arrival::default(), PathNormalization::Base, || "id".to_owned()).unwrap();
         let expected = [
             ":authority=other",
             ":path=/",
@@ -293,13 +298,22 @@ mod tests {
 
     #[test]
     fn some_requests_never_reach_a_plugin() {
-        let refused =
-            |request: Request<()>| request_head(&parts(request), Arrival::default(), String::new).unwrap_err().status;
+        let refused = |request: Request<()>| {
+            request_head(&parts(request), Arrival::default(), PathNormalization::Base, String::new).unwrap_err().status
+        };
         assert_eq!(refused(Request::get("/").body(()).unwrap()), 400);
         assert_eq!(refused(Request::get("/").version(Version::HTTP_10).header("host", "h").body(()).unwrap()), 426);
         let upgrade = |to| Request::get("/").header("host", "h").header("connection", "Upgrade").header("upgrade", to);
         assert_eq!(refused(upgrade("websocket").body(()).unwrap()), 403);
-        assert!(request_head(&parts(upgrade("h2c").body(()).unwrap()), Arrival::default(), String::new).is_ok());
+        assert!(
+            request_head(
+                &parts(upgrade("h2c").body(()).unwrap()),
+                Arrival::default(),
+                PathNormalization::Base,
+                String::new
+            )
+            .is_ok()
+        );
     }
 
     #[test]
@@ -308,7 +322,7 @@ mod tests {
             let request =
                 Request::get("/").header("host", "h").header("connection", connection).header("te", "a, trailers");
             let request = request.header("x-a", "1").header("content-length", "0").body(()).unwrap();
-            let head = request_head(&parts(request), Arrival::default(), String::new)?;
+            let head = request_head(&parts(request), Arrival::default(), PathNormalization::Base, String::new)?;
             Ok(head.iter().skip(4).map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>())
         };
         let rest = ["x-forwarded-proto", "x-request-id"];

@@ -30,7 +30,8 @@ pub(crate) async fn serve(
     let (parts, body) = request.into_parts();
     let connection = client.facts(parts.version);
     let http1 = parts.version != Version::HTTP_2;
-    match request_head(&parts, client.arrival(hub.inbound), || hub.thread.request_ids.next()) {
+    let arrival = client.arrival(hub.inbound);
+    match request_head(&parts, arrival, hub.path_normalization, || hub.thread.request_ids.next()) {
         Ok(head) => {
             drop(parts);
             let mut exchange = Exchange::open(Rc::clone(&hub), client, connection);

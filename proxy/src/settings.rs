@@ -11,6 +11,7 @@ use wasmplugin_host::surroundings::{self, Node};
 use wasmplugin_host::worker::Plugin;
 
 use crate::error::StartError;
+use crate::path::PathNormalization;
 use crate::routes::Routes;
 use crate::tls::{ClientTls, ServerTls};
 
@@ -77,6 +78,8 @@ pub struct Listener {
     pub facts: surroundings::Listener,
     /// Whether clients have to speak TLS.
     pub tls: Option<ServerTls>,
+    /// What is done to the paths of requests before the chain.
+    pub path_normalization: PathNormalization,
     /// The chain, in the order in which a request meets it.
     pub plugins: Vec<Plugin>,
     /// What is behind the chain.
@@ -182,6 +185,7 @@ impl Listener {
             stat_prefix: "ingress".to_owned(),
             facts: surroundings::Listener::default(),
             tls: None,
+            path_normalization: PathNormalization::default(),
             plugins: Vec::new(),
             serves: Serves::Http(routes),
         }
@@ -199,6 +203,7 @@ impl Listener {
     pub(crate) fn same_chain(&self, other: &Self) -> bool {
         self.serves == other.serves
             && self.facts == other.facts
+            && self.path_normalization == other.path_normalization
             && self.plugins.len() == other.plugins.len()
             && self.plugins.iter().zip(&other.plugins).all(|(one, other)| one.same(other))
     }

@@ -31,6 +31,9 @@ pub(crate) struct Mesh {
     /// Whether workloads speak mutual TLS with each other.
     #[serde(default)]
     pub(crate) mtls: Mtls,
+    /// What proxies do to paths before policies see them; shaped as in Istio's `meshConfig`.
+    #[serde(default)]
+    pub(crate) path_normalization: ProxyPathNormalization,
     /// The modules that stand in for Istio's own filters.
     #[serde(default)]
     pub(crate) istio: IstioModules,
@@ -54,6 +57,31 @@ pub(crate) struct Mesh {
     /// What becomes a label of a plugin's metric, besides Istio's own.
     #[serde(default)]
     pub(crate) stats_tags: Vec<Tag>,
+}
+
+/// What proxies do to paths.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ProxyPathNormalization {
+    /// How far they go.
+    #[serde(default)]
+    pub(crate) normalization: Normalization,
+}
+
+/// How far proxies go with the spellings of a path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum Normalization {
+    /// As the client sent it.
+    None,
+    /// Dot segments, escapes of letters, backslashes.
+    #[default]
+    #[serde(alias = "DEFAULT")]
+    Base,
+    /// And several slashes in a row.
+    MergeSlashes,
+    /// And slashes that are escaped.
+    DecodeAndMergeSlashes,
 }
 
 /// How workloads speak with each other.

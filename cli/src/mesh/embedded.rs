@@ -10,10 +10,11 @@ use wasmplugin_host::stand_in::StandIn;
 use wasmplugin_host::surroundings::{self, TrafficDirection};
 use wasmplugin_host::vm::VmState;
 use wasmplugin_proxy::{
-    ClientCertificates, ClientTls, Cluster, Code, FailPolicy, Listener, Plugin, Refused, Routes, ServerTls, Serves,
-    Settings, VirtualHost,
+    ClientCertificates, ClientTls, Cluster, Code, FailPolicy, Listener, PathNormalization, Plugin, Refused, Routes,
+    ServerTls, Serves, Settings, VirtualHost,
 };
 
+use super::description::Normalization;
 use super::modules::{Failure, Library};
 use super::plan::{self, Side, Tls};
 use super::plugin_config;
@@ -86,6 +87,12 @@ fn listener(proxy: &plan::Proxy, planned: &plan::Listener, plugins: Vec<Plugin>)
         stat_prefix: planned.stat_prefix.clone(),
         facts: surroundings::Listener { direction, ..surroundings::Listener::default() },
         tls,
+        path_normalization: match planned.path_normalization {
+            Normalization::None => PathNormalization::None,
+            Normalization::Base => PathNormalization::Base,
+            Normalization::MergeSlashes => PathNormalization::MergeSlashes,
+            Normalization::DecodeAndMergeSlashes => PathNormalization::DecodeAndMergeSlashes,
+        },
         plugins,
         serves,
     })

@@ -7,6 +7,7 @@ use wasmplugin_deploy::resource::{FailStrategy, PluginKind};
 use wasmplugin_host::envoy::config;
 use wasmplugin_host::test::FailPolicy;
 
+use super::description::Normalization;
 use super::modules::{Failure, Library};
 use super::plan::{Cluster, Listener, Proxy, Serves, Side, Tls};
 use super::plugin_config::Plugin;
@@ -26,6 +27,11 @@ pub(crate) fn bootstrap(proxy: &Proxy, library: &mut Library) -> Result<(Value, 
         "admin": {"address": config::address(proxy.admin)},
         "stats_config": {"stats_tags": tags.collect::<Vec<_>>()},
         "stats_flush_interval": "0.1s",
+        // As istiod says: what follows a `#` is cut off, in place of a 400.
+        "layered_runtime": {"layers": [{
+            "name": "istio",
+            "static_layer": {"envoy.reloadable_features.http_reject_path_with_fragment": false},
+        }]},
         "bootstrap_extensions": singletons,
         "static_resources": {
             "listeners": listeners,
@@ -138,6 +144,13 @@ fn connection_manager(listener: &Listener, mut filters: Vec<Value>) -> Value {
         "route_config": {"name": listener.name, "virtual_hosts": hosts.collect::<Vec<_>>()},
         "http_filters": filters,
     });
+    let normalization = listener.path_normalization;
+    config::put(&mut manager, "normalize_path", json!(normalization != Normalization::None));
+    let merges = matches!(normalization, Normalization::MergeSlashes | Normalization::DecodeAndMergeSlashes);
+    config::put(&mut manager, "merge_slashes", json!(merges));
+    if normalization == Normalization::DecodeAndMergeSlashes {
+        config::put(&mut manager, "path_with_escaped_slashes_action", json!("UNESCAPE_AND_FORWARD"));
+    }
     if listener.side == Side::Inbound {
         config::put(&mut manager, "forward_client_cert_details", json!("APPEND_FORWARD"));
         let details = json!({"subject": true, "uri": true, "dns": true});

@@ -95,9 +95,13 @@ impl Observer for Stats {
     fn on_log(&self, stream: Stream) {
         let state = &mut *self.state.borrow_mut();
         let mut live = state.streams.end(stream.id());
-        // A request that a filter before this one has answered was never seen.
+        // A request that the proxy or a filter before this one has answered was never seen, and what is not HTTP has no
+        // method either; a connection is seen to begin, unless there were too many.
         if live.is_new {
-            live.protocol = state.reader.protocol_at_end(stream);
+            live.protocol = match state.streams.has_missed() {
+                true => state.reader.protocol_at_end(stream),
+                false => state.reader.protocol(stream),
+            };
         }
         state.report(stream, &mut live, true);
         state.streams.recycle(live);

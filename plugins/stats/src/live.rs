@@ -80,18 +80,26 @@ impl Live {
 pub(crate) struct Streams {
     live: HashMap<u32, Live>,
     spare: Vec<Live>,
+    /// There were too many once, and some were not kept.
+    has_missed: bool,
 }
 
 impl Streams {
     /// A stream begins; nothing is returned for one too many.
     pub(crate) fn begin(&mut self, id: u32, protocol: Protocol) -> Option<&mut Live> {
         if self.live.len() >= MOST {
+            self.has_missed = true;
             return None;
         }
         let mut live = self.spare.pop().unwrap_or_else(Live::new);
         live.protocol = protocol;
         live.is_new = false;
         Some(self.live.entry(id).insert(live).into_mut())
+    }
+
+    /// Whether a stream that is not kept may have begun all the same.
+    pub(crate) fn has_missed(&self) -> bool {
+        self.has_missed
     }
 
     pub(crate) fn get(&mut self, id: u32) -> Option<&mut Live> {

@@ -38,7 +38,17 @@ impl Planner<'_> {
         };
         let address = self.ports.of(self.workload, "in", port.port)?;
         let plugins = self.plugins(side, port.port, matches!(serves, Serves::Tcp(_)))?;
-        Ok(Listener { name, address, stat_prefix, side, port: port.port, tls, serves, plugins })
+        Ok(Listener {
+            name,
+            address,
+            stat_prefix,
+            side,
+            port: port.port,
+            tls,
+            path_normalization: self.mesh.path_normalization.normalization,
+            serves,
+            plugins,
+        })
     }
 
     fn gateway_routes(&self, port: &Port) -> Serves {
@@ -66,7 +76,17 @@ impl Planner<'_> {
         let address = self.ports.of(self.workload, "out", port)?;
         let plugins = self.plugins(Side::Outbound, port, matches!(serves, Serves::Tcp(_)))?;
         let stat_prefix = format!("outbound_{name}");
-        Ok(Listener { name, address, stat_prefix, side: Side::Outbound, port, tls: Tls::Plain, serves, plugins })
+        Ok(Listener {
+            name,
+            address,
+            stat_prefix,
+            side: Side::Outbound,
+            port,
+            tls: Tls::Plain,
+            path_normalization: self.mesh.path_normalization.normalization,
+            serves,
+            plugins,
+        })
     }
 
     /// The names of a service, as far as they can be told apart from here.

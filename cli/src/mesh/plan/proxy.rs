@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Map, Value};
 use wasmplugin_proxy::Identity;
 
+use crate::mesh::description::Normalization;
 use crate::mesh::plugin_config::Plugin;
 
 /// One proxy.
@@ -57,6 +58,7 @@ pub(crate) struct Listener {
     /// The port that resources speak of.
     pub(crate) port: u16,
     pub(crate) tls: Tls,
+    pub(crate) path_normalization: Normalization,
     pub(crate) serves: Serves,
     /// In the order in which a request meets them.
     pub(crate) plugins: Vec<Plugin>,
