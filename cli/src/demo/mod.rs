@@ -80,8 +80,10 @@ pub(crate) fn demo(arguments: &Arguments) -> Result<Exit> {
     output::print(&text)?;
     output::print(&verdict(scenes.len(), wrong, miscounted))?;
     if arguments.keep {
+        // Whoever reads the invitation may stop it at once.
+        let stop = Stop::listen()?;
         output::print(&stage.invitation())?;
-        keep(&mesh)?;
+        keep(&mesh, stop)?;
     }
     mesh.stop();
     Ok(if wrong + miscounted == 0 { Exit::Success } else { Exit::Failure })
@@ -235,8 +237,7 @@ fn settled(admin: SocketAddr, requests: u64) -> Result<Counters> {
 }
 
 /// Waits for Ctrl-C.
-fn keep(mesh: &Mesh) -> Result<()> {
-    let mut stop = Stop::listen()?;
+fn keep(mesh: &Mesh, mut stop: Stop) -> Result<()> {
     loop {
         let stopping = stop.within(GLANCE);
         mesh.relay_log();
