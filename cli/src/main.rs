@@ -4,7 +4,7 @@
 //!
 //! One file or folder per verb; what verbs share is a file of its own: [`workspace`] knows what can be built, [`engine`]
 //! starts a proxy of either kind, [`image`] knows what a user may name as an image, [`registry`] how to reach one,
-//! [`documents`] reads Kubernetes objects, [`configuration`] what a plugin is to be configured with, [`address`] where a server is, [`table`] aligns what
+//! [`documents`] reads Kubernetes objects, [`configuration`] what a plugin is to be configured with, [`address`] where a server is, [`pair`] reads `NAME=VALUE`, [`table`] aligns what
 //! is printed. Results go to the standard output, everything else to the standard error.
 
 use std::ffi::OsString;
@@ -35,11 +35,13 @@ mod migrate;
 mod modules;
 mod new;
 mod output;
+mod pair;
 mod pull;
 mod push;
 mod registry;
 mod run;
 mod secrets;
+mod stats_tags;
 mod stop;
 mod table;
 mod test;
@@ -93,6 +95,7 @@ enum Verb {
     Pull(pull::Arguments),
     Push(push::Arguments),
     Run(run::Arguments),
+    StatsTags(stats_tags::Arguments),
     Test(test::Arguments),
     Token(token::Arguments),
     Verify(verify::Arguments),
@@ -118,6 +121,7 @@ fn main() -> Exit {
         Verb::Pull(arguments) => pull::pull(&arguments),
         Verb::Push(arguments) => push::push(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::StatsTags(arguments) => stats_tags::stats_tags(&arguments),
         Verb::Test(arguments) => test::test(&arguments),
         Verb::Token(arguments) => token::token(&arguments),
         Verb::Verify(arguments) => verify::verify(&arguments),

@@ -20,6 +20,7 @@ use wasmplugin_host::module::Module;
 use crate::exit::{self, Exit};
 use crate::image::{self, Blobs, Source};
 use crate::output::{self, Format};
+use crate::pair::pair;
 use crate::registry::{self, Meter, RegistryArguments};
 
 /// Push a module as an image that Istio, Envoy Gateway and Higress accept.
@@ -53,7 +54,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ID")]
     root_id: Vec<String>,
     /// A note for readers. May be repeated.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     annotation: Vec<(String, String)>,
     /// Signs the image with a key in PEM, of cosign or openssl; the password of cosign's is read from COSIGN_PASSWORD.
     #[arg(long, value_name = "KEY")]
@@ -90,13 +91,6 @@ impl From<Form> for build::Format {
             Form::Solo => Self::Solo,
             Form::Cncf => Self::Cncf,
         }
-    }
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("it must be written as `KEY=VALUE`".to_owned()),
     }
 }
 

@@ -20,4 +20,5 @@ mod new;
 mod registry;
 mod run;
 mod shipping;
+mod stats_tags;
 mod token;
