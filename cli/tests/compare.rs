@@ -19,9 +19,11 @@ type Case = (&'static str, &'static str, &'static str, &'static str, &'static st
 
 /// Nothing of these is different in a real Envoy, counters of plugins included: the list of differences is empty. What is refused
 /// before the plugins is not in it (`/orders%00` gets a 400 from both): here they are told less of it, as the proxy's README says.
-const CASES: [Case; 40] = [
+const CASES: [Case; 42] = [
     ("GET", "/", "", "", "", 200),
     ("GET", "/?a=b&c=%20", "", "", "", 200),
+    ("HEAD", "/", "", "", "", 403),
+    ("HEAD", "/orders", ALICE, "", "", 200),
     ("DELETE", "/", "", "", "", 403),
     ("OPTIONS", "/", "", "", "", 403),
     ("GET", "/orders", "", "", "", 403),

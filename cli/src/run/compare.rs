@@ -135,8 +135,7 @@ fn judge(pair: &Pair, witnesses: &[Witnesses], request: &Request, tally: &Mutex<
     }
     let answer = embedded.or(envoy).map_or_else(|error| Answer::new(502).body(error), answer);
     match request.header("connection") {
-        // The server of a test goes on unless it is told to end with its answer.
-        Some(wish) if wish.eq_ignore_ascii_case("close") => answer.header("connection", "close").cut(),
+        Some(wish) if wish.eq_ignore_ascii_case("close") => answer.header("connection", "close"),
         _ => answer,
     }
 }

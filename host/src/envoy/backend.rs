@@ -94,27 +94,45 @@ fn accept(listener: &TcpListener, cluster: &Cluster, shared: &Arc<Connections>) 
 fn serve(connection: &TcpStream, cluster: &Cluster, shared: &Connections) {
     let _unimportant = connection.set_nodelay(true);
     let mut reader = Reader::new(Side::Requests);
-    while let Some((arrival, trailers, to_head)) = receive(connection, cluster, &mut reader) {
+    while let Some((arrival, trailers, wishes)) = receive(connection, cluster, &mut reader) {
         let answer = arrival.end(trailers);
-        if !matches!(send(connection, &answer, to_head, shared), Ok(true)) {
+        if !matches!(send(connection, &answer, wishes.to_head, shared), Ok(true)) || wishes.closes {
             return;
         }
     }
 }
 
+/// What a request says about its answer.
+struct Wishes {
+    /// It has no body.
+    to_head: bool,
+    /// It is the last one of the connection.
+    closes: bool,
+}
+
+impl Wishes {
+    fn of(headers: &Headers) -> Self {
+        let connection = headers.get("connection").unwrap_or_default();
+        Self {
+            to_head: headers.get(":method") == Some("HEAD"),
+            closes: connection.split(',').any(|wish| wish.trim().eq_ignore_ascii_case("close")),
+        }
+    }
+}
+
 /// Reads one request; nothing when there will be no further one.
-fn receive(connection: &TcpStream, cluster: &Cluster, reader: &mut Reader) -> Option<(Arrival, Headers, bool)> {
-    let mut arrival: Option<(Arrival, bool)> = None;
+fn receive(connection: &TcpStream, cluster: &Cluster, reader: &mut Reader) -> Option<(Arrival, Headers, Wishes)> {
+    let mut arrival: Option<(Arrival, Wishes)> = None;
     let mut bytes = [0; 16 * 1024];
     loop {
         match (reader.next().ok()?, &mut arrival) {
             (Some(Part::Head(headers)), _) => {
-                let to_head = headers.get(":method") == Some("HEAD");
-                arrival = Some((cluster.arrived(headers), to_head));
+                let wishes = Wishes::of(&headers);
+                arrival = Some((cluster.arrived(headers), wishes));
             }
             (Some(Part::Data(data)), Some((arrival, _))) => arrival.data(&data),
             (Some(Part::End(trailers)), _) => {
-                return arrival.map(|(arrival, to_head)| (arrival, trailers, to_head));
+                return arrival.map(|(arrival, wishes)| (arrival, trailers, wishes));
             }
             (Some(Part::Data(_)), None) => return None,
             (None, _) => {
