@@ -215,7 +215,7 @@ on_every_engine! { tcp_probe as "tcp-probe";
     }
 
     fn a_client_that_says_nothing_can_be_given_up(proxy) {
-        let mut proxy = mode(proxy, "peek-deadline").tcp_echo().start()?;
+        let mut proxy = mode(proxy, "peek-patient").tcp_echo().start()?;
         let mut silent = proxy.connect()?;
         let mut client = proxy.connect()?;
         client.send("hello")?;

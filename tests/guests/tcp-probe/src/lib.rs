@@ -8,8 +8,8 @@ use wasmplugin::{Cluster, Done, Error, Result, Tcp, attributes, future, time};
 
 /// How long the probe waits, where it waits.
 const WAIT: Duration = Duration::from_millis(50);
-/// When the probe gives a silent client up: a client that talks does so by then, on a busy machine too.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// How long the probe waits where it is patient: a client that talks does so by then, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(serde::Deserialize)]
 struct Probe {
@@ -33,6 +33,7 @@ enum Mode {
     Peek,
     Collect,
     PeekDeadline,
+    PeekPatient,
     SlowUpstream,
     LateUpstream,
     VeryLateUpstream,
@@ -73,13 +74,8 @@ impl Tcp for Probe {
             Mode::SlowUpper => slow_upper(connection.into_downstream()?).await,
             Mode::Bytewise => bytewise(connection.into_downstream()?).await,
             Mode::Peek => peek(connection.into_downstream()?).await,
-            Mode::PeekDeadline => {
-                let mut client = connection.into_downstream()?;
-                match time::timeout(DEADLINE, client.peek(4)).await {
-                    Some(start) => start.and_then(|_| client.pass()),
-                    None => client.close(),
-                }
-            }
+            Mode::PeekDeadline => peek_within(WAIT, connection.into_downstream()?).await,
+            Mode::PeekPatient => peek_within(PATIENCE, connection.into_downstream()?).await,
             Mode::Collect => {
                 let mut client = connection.into_downstream()?;
                 let mut all = client.read_to_end(8).await?;
@@ -185,6 +181,14 @@ async fn peek(mut client: Downstream) -> Result<Done> {
             client.pass()
         }
         _ => client.close(),
+    }
+}
+
+/// Gives up a client that does not begin.
+async fn peek_within(time: Duration, mut client: Downstream) -> Result<Done> {
+    match time::timeout(time, client.peek(4)).await {
+        Some(start) => start.and_then(|_| client.pass()),
+        None => client.close(),
     }
 }
 
