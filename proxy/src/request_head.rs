@@ -155,15 +155,18 @@ fn check(parts: &request::Parts, authority: &[u8]) -> Result<(), Refusal> {
     if !authority.iter().all(|byte| allowed(byte) || http1 && *byte == b'@') {
         return Err(Refusal::BAD);
     }
+    // `*` asks about the server as a whole, and only `OPTIONS` does; no policy about paths would fit it.
+    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+        return Err(Refusal::BAD);
+    }
     if !http1 {
         return if parts.headers.len() > FIELDS { Err(Refusal::LARGE) } else { Ok(()) };
     }
     let (uri, connect) = (&parts.uri, parts.method == Method::CONNECT);
     // A name without a scheme where a path belongs, or the other way round.
     let misplaced = connect != (uri.scheme().is_none() && uri.authority().is_some());
-    let starless = uri.path() == "*" && parts.method != Method::OPTIONS;
     let foreign = uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https"));
-    if misplaced || starless || foreign || !METHODS.contains(&parts.method.as_str()) {
+    if misplaced || foreign || !METHODS.contains(&parts.method.as_str()) {
         return Err(Refusal::BAD);
     }
     // hyper has undone `chunked`; what lies below would be handed on without a word about it.

@@ -189,6 +189,8 @@ fn requests_that_are_none() {
         ("a pseudo header after others", frame(HEADERS, WHOLE, 1, late), stream),
         ("a method with a space", with(":method", "G T"), all),
         ("a path with a space", with(":path", "/a b"), stream),
+        ("a path without a slash", with(":path", "a/../b"), stream),
+        ("a star that is no OPTIONS", with(":path", "*"), End::Answer(400)),
         ("connection", malformed(&[("connection", "close")]), stream),
         ("keep-alive", malformed(&[("keep-alive", "1")]), stream),
         ("proxy-connection", malformed(&[("proxy-connection", "1")]), stream),
