@@ -36,6 +36,7 @@ mod rate_limit;
 mod rate_limit_plugin;
 mod rbac;
 mod rbac_cases;
+mod rbac_jwt_authn;
 mod rbac_memory;
 mod request_headers;
 mod request_log;

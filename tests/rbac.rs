@@ -7,7 +7,7 @@ use wasmplugin_host::test::{Answer, Builder, Request};
 
 use crate::engines::on_every_engine;
 
-fn policy(name: &str, spec: Value) -> Value {
+pub(crate) fn policy(name: &str, spec: Value) -> Value {
     json!({"metadata": {"name": name, "namespace": "foo"}, "spec": spec})
 }
 

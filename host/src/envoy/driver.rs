@@ -60,6 +60,9 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
     if setup.faults.is_some() {
         return Err(refusal("a real Envoy makes no mistakes on purpose: `faults` needs an engine in memory"));
     }
+    if setup.tcp.is_some() && !setup.envoy_filters.is_empty() {
+        return Err(refusal("Envoy's own HTTP filters see no TCP connection: leave out `envoy_filter` or `tcp`"));
+    }
     let tls = setup.surroundings.tls.as_ref().map(tls::Client::new).transpose().map_err(refusal)?;
     let binary = binary::find().map_err(|error| refusal(error.to_string()))?;
     if let Some(warning) = binary.warning() {
@@ -93,6 +96,7 @@ pub(crate) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
     bootstrap.plugins = setup.plugins.into_iter().map(plugin).collect::<Result<_, _>>()?;
     bootstrap.singletons = setup.singletons.into_iter().map(plugin).collect::<Result<_, _>>()?;
     bootstrap.buffer_limit = setup.buffer_limit;
+    bootstrap.filters = setup.envoy_filters;
     bootstrap.stats_tags = setup.stats_tags;
     let client = setup.surroundings.client;
     bootstrap.surroundings = setup.surroundings;

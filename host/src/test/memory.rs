@@ -46,6 +46,10 @@ pub(super) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError> {
         let message = "there are no sockets in memory: an upstream at an address needs a real Envoy";
         return Err(StartError::new(message, Vec::new()));
     }
+    if !setup.envoy_filters.is_empty() {
+        let message = "there is no Envoy in memory: one of its own filters needs a real one";
+        return Err(StartError::new(message, Vec::new()));
+    }
     let logs: Arc<Mutex<Vec<LogLine>>> = Arc::default();
     let sink = Arc::clone(&logs);
     let log = move |record: LogRecord<'_>| {

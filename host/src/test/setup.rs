@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 #[cfg(feature = "native")]
 use crate::native::Linked;
@@ -87,6 +88,8 @@ pub struct Setup {
     pub http2: bool,
     /// How much of a body the proxy buffers; Envoy's own 1 MiB if nothing is said.
     pub buffer_limit: Option<usize>,
+    /// Envoy's own HTTP filters before the plugins, in their order; a real Envoy only.
+    pub envoy_filters: Vec<Value>,
     /// What becomes a label of the plugins' metrics.
     pub stats_tags: Vec<StatsTag>,
     /// Whether the calls between proxy and plugins are recorded.
@@ -285,6 +288,7 @@ pub struct Builder {
     workers: usize,
     http2: bool,
     buffer_limit: Option<usize>,
+    envoy_filters: Vec<Value>,
     stats_tags: Vec<(String, String)>,
     trace: bool,
     patience: Duration,
@@ -320,6 +324,7 @@ impl Builder {
             workers: 1,
             http2: false,
             buffer_limit: None,
+            envoy_filters: Vec::new(),
             stats_tags: Vec::new(),
             trace: false,
             patience: Duration::from_secs(5),
@@ -371,8 +376,8 @@ impl Builder {
     }
 
     /// The plugin's configuration.
-    pub fn config(self, configuration: impl Into<serde_json::Value>) -> Self {
-        let configuration: serde_json::Value = configuration.into();
+    pub fn config(self, configuration: impl Into<Value>) -> Self {
+        let configuration: Value = configuration.into();
         self.raw_config(configuration.to_string())
     }
 
@@ -530,6 +535,16 @@ impl Builder {
         self
     }
 
+    /// Puts one of Envoy's own HTTP filters before the plugins, behind those that are there: an object with `name` and
+    /// `typed_config`, as Envoy reads it, such as `jwt_authn` before a plugin that looks at claims. Needs a real Envoy.
+    ///
+    /// The methods that stand for such a filter, [`dynamic_metadata`](Self::dynamic_metadata) and
+    /// [`filter_state`](Self::filter_state), work on every engine; what they set is there before this filter runs.
+    pub fn envoy_filter(mut self, filter: impl Into<Value>) -> Self {
+        self.envoy_filters.push(filter.into());
+        self
+    }
+
     /// Adds entries to the proxy's `stats_tags`, each the name of a label and its regex, for [`Proxy::prometheus`].
     pub fn stats_tags<N: Into<String>, R: Into<String>>(mut self, tags: impl IntoIterator<Item = (N, R)>) -> Self {
         self.stats_tags.extend(tags.into_iter().map(|(name, regex)| (name.into(), regex.into())));
@@ -592,6 +607,7 @@ impl Builder {
             workers: self.workers,
             http2: self.http2,
             buffer_limit: self.buffer_limit,
+            envoy_filters: self.envoy_filters,
             stats_tags: stats_tags.map_err(|error| StartError::new(error, Vec::new()))?,
             trace: self.trace,
             patience: self.patience,

@@ -59,3 +59,9 @@ fn a_cluster_records_what_arrives() {
     assert_eq!(seen[1].text(), "c");
     assert!(!seen[1].is_complete());
 }
+
+#[test]
+fn envoys_own_filters_need_a_real_envoy() {
+    let error = builder().envoy_filter(serde_json::json!({"name": "envoy.filters.http.cors"})).start().unwrap_err();
+    assert_eq!(error.to_string(), "there is no Envoy in memory: one of its own filters needs a real one");
+}
