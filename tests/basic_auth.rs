@@ -1,9 +1,10 @@
 //! `basic-auth` lets pass who shows the right credentials, and nobody around it.
 
 use serde_json::{Value, json};
-use wasmplugin_host::test::Builder;
+use wasmplugin_host::test::{Builder, Engine};
 
 use crate::engines::on_every_engine;
+use crate::hostile::{self, REFUSED_EARLY};
 
 const GOOD: &str = "Basic b2s6dGVzdA==";
 
@@ -39,6 +40,18 @@ on_every_engine! { basic_auth as "basic-auth";
         for path in ["/admin?x", "//admin", "/a/../admin", "/%61dmin", "/./admin"] {
             assert_eq!(proxy.get(path).send()?.status(), 401, "{path}");
         }
+        Ok(())
+    }
+
+    fn hostile_credentials_are_refused(proxy) {
+        let mut proxy = admin(proxy).start()?;
+        for request in hostile::requests("authorization") {
+            let status = hostile::send(&mut proxy, &request)?;
+            let expected: &[_] = if proxy.engine() == Engine::Envoy { REFUSED_EARLY } else { &[Some(401)] };
+            assert!(expected.contains(&status), "{}: {status:?}, {:?}", request.0, proxy.logs());
+        }
+        assert_eq!(proxy.get("/admin").header("authorization", GOOD).send()?.status(), 200, "it goes on");
+        assert_eq!(proxy.upstream_requests().len(), 1);
         Ok(())
     }
 

@@ -9,6 +9,8 @@
 
 mod drives;
 mod engines;
+mod hostile;
+mod keep_alive;
 mod stats_labels;
 mod tcp_drives;
 mod tokens;
@@ -51,6 +53,7 @@ mod stats_dashboards;
 mod stats_live;
 mod stats_messages;
 mod stats_sidecars;
+mod stats_strangers;
 mod stream_upper;
 mod tcp_allow_list;
 mod token_refresher;
@@ -83,6 +86,7 @@ mod faults;
 mod policies;
 mod proofs;
 mod random;
+mod several_workers;
 mod tcp_faults;
 mod tcp_traces;
 mod traces;

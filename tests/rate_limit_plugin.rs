@@ -1,9 +1,10 @@
 //! `rate-limit`, the plugin: each has a share, over all workers, and whoever asks too often hears when to come back.
 
 use serde_json::{Value, json};
-use wasmplugin_host::test::{Builder, Tls};
+use wasmplugin_host::test::{Builder, Engine, Tls};
 
 use crate::engines::on_every_engine;
+use crate::hostile;
 
 fn limits(proxy: Builder, limits: Value) -> Builder {
     proxy.config(json!({"limits": limits}))
@@ -46,6 +47,26 @@ on_every_engine! { rate_limit_plugin as "rate-limit-plugin";
         let refused = proxy.post("/a.B/C").header("content-type", "application/grpc").send()?;
         assert_eq!((refused.status(), refused.header("grpc-status")), (200, Some("8")));
         assert_eq!(refused.header("grpc-message"), Some("local_rate_limited"));
+        Ok(())
+    }
+
+    /// Each is somebody of their own at most, and takes nothing from the others.
+    fn hostile_values_use_up_no_share_but_their_own(proxy) {
+        let limit = json!({"name": "users", "requests": 2, "unit": "hour", "per": [{"header": "x-user"}]});
+        let mut proxy = limits(proxy, json!([limit])).workers(2).start()?;
+        for request in hostile::requests("x-user") {
+            let status = hostile::send(&mut proxy, &request)?;
+            let expected: &[_] = match (proxy.engine(), request.0) {
+                (Engine::Envoy, _) => &[None, Some(400), Some(431), Some(200)],
+                // It passes the plugin; the router sends no such value on.
+                (_, "NUL") => &[Some(503)],
+                _ => &[Some(200)],
+            };
+            assert!(expected.contains(&status), "{}: {status:?}, {:?}", request.0, proxy.logs());
+        }
+        let mut ask = |user: &'static str| proxy.get("/").header("x-user", user).send().map(|response| response.status());
+        assert_eq!([ask("ada")?, ask("ada")?, ask("ada")?, ask("bob")?], [200, 200, 429, 200]);
+        assert_eq!(proxy.metric("rate_limit.error").unwrap_or_default(), 0);
         Ok(())
     }
 

@@ -24,7 +24,7 @@ use crate::stats_sidecars::{EXCHANGE, STATS, outer};
 use crate::workloads::server;
 
 /// The server's sidecar with these plugins.
-fn inner(plugins: &[(&Plugin, &Value)], upstream: SocketAddr, more_labels: &[&str]) -> Bootstrap {
+pub(crate) fn inner(plugins: &[(&Plugin, &Value)], upstream: SocketAddr, more_labels: &[&str]) -> Bootstrap {
     let mut bootstrap = Bootstrap::new(config::Cluster { name: "upstream".to_owned(), address: upstream, http2: true });
     bootstrap.plugins = plugins.iter().map(|(plugin, configuration)| in_chain(plugin, configuration)).collect();
     let tags = tags().into_iter().chain(more_tags(more_labels));
