@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 use wasmplugin_host::module::{METADATA, Module, ModuleInfo, SCHEMA};
 use wasmplugin_host::test::Proxy;
 
+use crate::engines::Plugin;
+use crate::stats_sidecars::EXCHANGE;
+
 fn info(module: &std::path::Path) -> ModuleInfo {
     Module::read(module).unwrap().info().clone()
 }
@@ -28,6 +31,20 @@ fn each_plugin_of_a_module_has_its_schema() {
     assert_eq!(info.schema_of("refresher").unwrap()["required"], json!(["cluster", "path", "form"]));
     assert_eq!(info.schema_of("").unwrap()["maxProperties"], 0);
     assert_eq!(info.schema_of("other"), None);
+}
+
+#[test]
+fn a_module_has_no_callback_that_none_of_its_plugins_needs() {
+    let carries = |plugin: &Plugin, export: &str| info(&plugin.module()).exports.iter().any(|one| one.name == export);
+    for needed in ["proxy_on_request_headers", "proxy_on_response_headers", "proxy_on_downstream_data"] {
+        assert!(carries(&EXCHANGE, needed), "{needed}");
+    }
+    for unused in ["proxy_on_response_body", "proxy_on_response_trailers"] {
+        assert!(!carries(&EXCHANGE, unused), "{unused}");
+    }
+    let connections = Plugin { package: "tcp-allow-list", register: tcp_allow_list::register };
+    assert!(carries(&connections, "proxy_on_new_connection"));
+    assert!(!carries(&connections, "proxy_on_response_headers"));
 }
 
 #[test]

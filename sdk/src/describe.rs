@@ -58,6 +58,17 @@ impl<P> ExportsOfOthers for &ExportsOf<P> {
 pub const UNUSED_BY_OBSERVERS: &[&str] =
     &["proxy_on_request_trailers", "proxy_on_response_headers", "proxy_on_response_trailers"];
 
+/// The exports that no plugin needs which refuses requests, since it is not for HTTP: there will be no response.
+pub const UNUSED_BUT_FOR_HTTP: &[&str] =
+    &["proxy_on_response_headers", "proxy_on_response_body", "proxy_on_response_trailers"];
+
+/// The exports that none of a module's plugins needs.
+#[must_use]
+pub fn unused_by_all(plugins: &[&[&'static str]]) -> Vec<&'static str> {
+    let (first, others) = plugins.split_first().map_or((&[][..], &[][..]), |(first, others)| (*first, others));
+    first.iter().copied().filter(|export| others.iter().all(|unused| unused.contains(export))).collect()
+}
+
 /// One line of JSON: `metadata`, `schema` where the configuration has one, and `unused_exports` for the build.
 ///
 /// A plugin is made and dropped for the tags of the metrics in it: from an empty configuration, or from the first of

@@ -96,6 +96,14 @@ impl RequestHead {
 
     attribute_methods!(RequestHead, |head| runtime::focus(head.map.context));
 
+    /// The number that the proxy gives the exchange: the worker's other exchanges have others until this one was logged. By
+    /// it a plugin without a handler keeps what it wants to know again in
+    /// [`on_response`](crate::Http::on_response), and forgets it in [`on_log`](crate::Http::on_log).
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.map.context
+    }
+
     /// Has the proxy choose the route again, from the headers as they are then.
     ///
     /// Up to version 0.2.1 of the ABI, the newest that there is, Envoy does so after every change of a request header;
@@ -145,6 +153,12 @@ impl ResponseHead {
     map_methods!("response's head");
 
     attribute_methods!(ResponseHead, |head| runtime::focus(head.map.context));
+
+    /// The number of the exchange, as [`RequestHead::id`] has told it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.map.context
+    }
 
     /// The HTTP status.
     pub fn status(&self) -> Result<u16> {

@@ -76,7 +76,8 @@ pub use tcp::Tcp;
 pub mod __private {
     #[cfg(not(target_arch = "wasm32"))]
     pub use crate::describe::{
-        About, ExportsOf, ExportsOfHttp, ExportsOfOthers, UNUSED_BY_OBSERVERS, description, schemas,
+        About, ExportsOf, ExportsOfHttp, ExportsOfOthers, UNUSED_BUT_FOR_HTTP, UNUSED_BY_OBSERVERS, description,
+        schemas, unused_by_all,
     };
     pub use crate::dispatch::census;
     pub use crate::plugin::Configured;

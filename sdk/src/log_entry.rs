@@ -23,6 +23,12 @@ impl LogEntry {
 
     attribute_methods!(Log, |entry| runtime::focus(entry.context));
 
+    /// The number of the exchange, as [`RequestHead::id`](crate::RequestHead::id) has told it; now it may be used again.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.context
+    }
+
     /// The request's header lines; empty when the request was refused before they were read.
     pub fn request_headers(&self) -> Result<Headers> {
         Headers::read(MapKind::RequestHeaders)

@@ -48,7 +48,8 @@ macro_rules! plugin {
         #[cfg(not(target_arch = "wasm32"))]
         pub fn wasmplugin_description() -> ::std::string::String {
             let schema = $crate::__schemas!([] $root_id $($plugins)*);
-            $crate::__private::description($crate::__about!(), schema, &[], |configuration| {
+            let unused = $crate::__unused_by_all!([] $root_id $($plugins)*);
+            $crate::__private::description($crate::__about!(), schema, &unused, |configuration| {
                 $crate::__plugins!(configuration, [] $root_id $($plugins)*)
             })
         }
@@ -138,8 +139,32 @@ macro_rules! __unused {
     ($plugin:ident $({$($fields:tt)*})? : Observer $(, $($rest:tt)*)?) => {
         $crate::__private::UNUSED_BY_OBSERVERS
     };
+    ($plugin:ident $({$($fields:tt)*})? : Singleton $(, $($rest:tt)*)?) => {
+        $crate::__private::UNUSED_BUT_FOR_HTTP
+    };
+    ($plugin:ident $({$($fields:tt)*})? : Tcp $(, $($rest:tt)*)?) => {
+        $crate::__private::UNUSED_BUT_FOR_HTTP
+    };
     ($($other_kind:tt)*) => {
         &[]
+    };
+}
+
+/// The exports that none of several plugins needs.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __unused_by_all {
+    ([$($done:tt)*]) => {
+        $crate::__private::unused_by_all(&[$($done)*])
+    };
+    ([$($done:tt)*] $root_id:literal => $plugin:ident : $kind:ident, config = $config:ty $(; $($rest:tt)*)?) => {
+        $crate::__unused_by_all!([$($done)* $crate::__unused!($plugin: $kind),] $($($rest)*)?)
+    };
+    ([$($done:tt)*] $root_id:literal => $plugin:ident, config = $config:ty $(; $($rest:tt)*)?) => {
+        $crate::__unused_by_all!([$($done)* $crate::__unused!($plugin, config = $config),] $($($rest)*)?)
+    };
+    ([$($done:tt)*] $root_id:literal => $plugin:ident $({$($fields:tt)*})? $(: $kind:ident)? $(; $($rest:tt)*)?) => {
+        $crate::__unused_by_all!([$($done)* $crate::__unused!($plugin $(: $kind)?),] $($($rest)*)?)
     };
 }
 

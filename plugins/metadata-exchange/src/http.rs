@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use hashbrown::HashMap;
 use istio_core::peer::Peers;
 use istio_core::peer::exchange::{Audience, Cluster, Config, Direction, Rules, Told};
 use istio_core::peer::header::{ID, MAX_ID_BYTES, MAX_METADATA_BYTES, METADATA};
@@ -10,7 +11,7 @@ use wasmplugin::attributes::{self, Attribute, Phases};
 use wasmplugin::config::ConfigError;
 use wasmplugin::headers::Headers;
 use wasmplugin::sys::{self, MapKind, Status};
-use wasmplugin::{Done, Http, Request, RequestHead, ResponseHead, Result};
+use wasmplugin::{Flow, Http, LogEntry, RequestHead, ResponseHead, Result};
 
 use crate::node;
 use crate::place::{self, DOWNSTREAM, UPSTREAM};
@@ -32,6 +33,8 @@ pub(crate) struct HttpExchange {
     id: String,
     metadata: String,
     peers: RefCell<Peers>,
+    /// What is to be done with the responses to come, by exchange.
+    expected: RefCell<HashMap<u32, Expected>>,
 }
 
 impl TryFrom<Config> for HttpExchange {
@@ -48,6 +51,7 @@ impl TryFrom<Config> for HttpExchange {
             id,
             metadata: peer.to_header(),
             peers: RefCell::new(Peers::new(config.peers(), config.additional_labels.clone())),
+            expected: RefCell::default(),
             config,
         })
     }
@@ -60,24 +64,48 @@ struct Asked {
     metadata: bool,
 }
 
+/// What is to be done with the response to a request.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    rules: Rules,
+    asked: Asked,
+}
+
 impl Http for HttpExchange {
-    async fn handle(self: Rc<Self>, mut request: Request) -> Result<Done> {
-        let rules = match self.rules {
-            Some(rules) => rules,
-            None => Rules::of(direction(&request), &self.config),
-        };
-        let asked = or_log(self.meet_request(rules, &mut request)).unwrap_or_default();
+    fn on_request(&self, request: &mut RequestHead) -> Result<Flow> {
+        let rules = self.rules(request);
+        let asked = or_log(self.meet_request(rules, request)).unwrap_or_default();
         let answers = rules.tell_downstream && (asked.id || asked.metadata);
-        if !answers && !rules.read_response {
-            return request.pass();
+        if answers || rules.read_response {
+            self.expected.borrow_mut().insert(request.id(), Expected { rules, asked });
         }
-        let mut response = request.forward().await?;
-        or_log(self.meet_response(rules, asked, &mut response));
-        response.pass()
+        Ok(Flow::Continue)
+    }
+
+    fn on_response(&self, response: &mut ResponseHead) -> Result<Flow> {
+        let expected = self.expected.borrow_mut().remove(&response.id());
+        if let Some(Expected { rules, asked }) = expected {
+            or_log(self.meet_response(rules, asked, response));
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn on_log(&self, entry: &LogEntry) {
+        // There may have been no response.
+        self.expected.borrow_mut().remove(&entry.id());
     }
 }
 
 impl HttpExchange {
+    /// What is done with the headers of a request, and those of its response. Listeners of either direction may share the
+    /// plugin, so each request is asked for its own.
+    fn rules(&self, request: &RequestHead) -> Rules {
+        self.rules.unwrap_or_else(|| {
+            let number = or_log(request.attribute(attributes::LISTENER_DIRECTION)).flatten();
+            Rules::of(Direction::from_number(number.unwrap_or_default()), &self.config)
+        })
+    }
+
     /// Learns who sent the request, and tells the upstream who sends it on.
     fn meet_request(&self, rules: Rules, request: &mut RequestHead) -> Result<Asked> {
         let from_peer = rules.tell_upstream == Audience::Nobody;
@@ -143,12 +171,6 @@ impl HttpExchange {
         let value = told.metadata.value(MAX_METADATA_BYTES)?;
         self.peers.borrow_mut().state(value)
     }
-}
-
-/// Where the listener's traffic goes; unspecified if the proxy does not tell.
-fn direction(request: &RequestHead) -> Direction {
-    let number = or_log(request.attribute(attributes::LISTENER_DIRECTION));
-    Direction::from_number(number.flatten().unwrap_or_default())
 }
 
 /// Whether the cluster that the request goes to is to know who asks. What cannot be read is not told.

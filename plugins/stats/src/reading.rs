@@ -35,7 +35,7 @@ pub(crate) struct Reader {
     sheets: Sheets,
     /// Whether the last stream came in through an inbound listener; the next one mostly does so too.
     inbound: bool,
-    sheet: Vec<u8>,
+    filled: Filled,
     services: Services,
     /// The service of the stream's cluster, as a map.
     service: Rc<[u8]>,
@@ -94,7 +94,7 @@ impl Reader {
             client_security_policy: config.client_security_policy,
             sheets: Sheets::new(!config.disable_host_header_fallback),
             inbound: false,
-            sheet: Vec::new(),
+            filled: Filled::default(),
             services: Services::new(!config.tcp_reporting_duration.is_zero()),
             service: Rc::from([]),
             downstream_peer: Vec::new(),
@@ -104,16 +104,12 @@ impl Reader {
         }
     }
 
-    /// What a stream speaks whose beginning was not seen; at its end.
-    pub(crate) fn protocol_at_end(&mut self, stream: Stream) -> Protocol {
-        if stream.header_into(MapKind::RequestHeaders, ":method", &mut self.scratch) {
-            self.protocol(stream)
-        } else {
-            Protocol::Tcp
-        }
+    /// Whether a stream is a request, and no connection; at its end.
+    pub(crate) fn is_request(&mut self, stream: Stream) -> bool {
+        stream.header_into(MapKind::RequestHeaders, ":method", &mut self.scratch)
     }
 
-    /// What a request speaks; while its headers pass, and at its end.
+    /// What a request speaks; while its headers pass.
     pub(crate) fn protocol(&mut self, stream: Stream) -> Protocol {
         stream.header_into(MapKind::RequestHeaders, "content-type", &mut self.scratch);
         Protocol::of_content_type(&self.scratch)
@@ -127,9 +123,15 @@ impl Reader {
     }
 
     /// Reads everything but the amounts; nothing where the stream is gone.
-    pub(crate) fn read(&mut self, stream: Stream, live: &Live, ended: bool) -> Option<Reading> {
+    pub(crate) fn read(&mut self, stream: Stream, live: &mut Live, ended: bool) -> Option<Reading> {
         self.read_sheet(stream, live.protocol)?;
-        self.service = self.services.of(Filled(&self.sheet).bytes(Item::Cluster), stream, &mut self.scratch);
+        if live.is_new {
+            live.begins_with(Protocol::of_content_type(self.filled.bytes(Item::ContentType)));
+            if live.protocol == Protocol::Grpc {
+                self.read_sheet(stream, Protocol::Grpc)?;
+            }
+        }
+        self.service = self.services.of(self.filled.bytes(Item::Cluster), stream, &mut self.scratch);
         let role = self.role();
         self.downstream_peer.clear();
         self.upstream_peer.clear();
@@ -142,7 +144,7 @@ impl Reader {
         }
         if role == Role::Source && self.upstream_peer.is_empty() {
             if live.protocol == Protocol::Grpc {
-                self.endpoint.extend_from_slice(Filled(&self.sheet).bytes(Item::Endpoint));
+                self.endpoint.extend_from_slice(self.filled.bytes(Item::Endpoint));
             } else {
                 stream.property_into(ENDPOINT, &mut self.endpoint);
             }
@@ -167,10 +169,10 @@ impl Reader {
     fn read_sheet(&mut self, stream: Stream, protocol: Protocol) -> Option<()> {
         for _ in 0..2 {
             let sheet = self.sheets.of(self.inbound || self.is_waypoint, protocol);
-            if !sheet.read(stream, &mut self.sheet) {
+            if !sheet.read(stream, &mut self.filled) {
                 return None;
             }
-            let is_inbound = self.filled().number(Item::Direction) == 1;
+            let is_inbound = self.filled.number(Item::Direction) == 1;
             if is_inbound == self.inbound || self.is_waypoint {
                 return Some(());
             }
@@ -179,8 +181,8 @@ impl Reader {
         Some(())
     }
 
-    pub(crate) fn filled(&self) -> Filled<'_> {
-        Filled(&self.sheet)
+    pub(crate) fn filled(&self) -> &Filled {
+        &self.filled
     }
 
     fn role(&self) -> Role {
@@ -222,17 +224,17 @@ impl Reader {
     /// The bytes of a connection so far, from the client and to it, without what proxies have told each other.
     pub(crate) fn bytes(&self) -> [u64; 2] {
         let [taken_out, added] = self.counted_elsewhere().unwrap_or_default();
-        let size = |item| u64::try_from(self.filled().number(item)).unwrap_or_default();
+        let size = |item| u64::try_from(self.filled.number(item)).unwrap_or_default();
         [size(Item::RequestSize).saturating_sub(taken_out), size(Item::ResponseSize).saturating_sub(added)]
     }
 
     fn counted_elsewhere(&self) -> Option<[u64; 2]> {
-        wire::read_two(self.filled().bytes(Item::Counted))
+        wire::read_two(self.filled.bytes(Item::Counted))
     }
 
     /// Appends what streams of the same labels have in common.
     pub(crate) fn write_key(&self, live: &Live, key: &mut Vec<u8>) {
-        let [lengths, values] = self.filled().label_bytes();
+        let [lengths, values] = self.filled.label_bytes();
         key.extend_from_slice(&[self.role() as u8, live.protocol as u8]);
         let parts =
             [lengths, values, &self.service, &self.downstream_peer, &self.upstream_peer, &self.endpoint, &live.host];
@@ -277,7 +279,7 @@ impl Reader {
 
     fn host<'a>(&'a self, live: &'a Live) -> &'a str {
         let host = match live.host.as_slice() {
-            b"" => self.filled().text(Item::Host),
+            b"" => self.filled.text(Item::Host),
             host => std::str::from_utf8(host).unwrap_or_default(),
         };
         match &self.hosts {

@@ -32,15 +32,19 @@ pub(crate) enum Item {
     PeerPrincipal,
     /// What the control plane says of the endpoint's workload; of gRPC alone, others mostly do without.
     Endpoint,
+    /// What a request speaks; of those alone of which it may not be known yet.
+    ContentType,
     /// What others have counted of both directions: the messages of gRPC, or bytes of TCP that are not the peers'.
     Counted,
 }
 
 /// How many items there are.
-const ITEMS: usize = 14;
+const ITEMS: usize = 15;
 
-/// The first items differ from stream to stream, and the last; those between are the same for streams of the same labels.
+/// The first items differ from stream to stream, and the last two; those between are the same for streams of the same
+/// labels.
 const FIRST_OF_LABELS: usize = 3;
+const END_OF_LABELS: usize = Item::ContentType as usize;
 
 /// Bytes of an item's two lengths, which stand with those of the others in front of all items.
 const LENGTHS: usize = 8;
@@ -109,10 +113,10 @@ impl Sheet {
     }
 
     /// Fills in the sheet for a stream; whether that was possible.
-    pub(crate) fn read(&self, stream: Stream, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn read(&self, stream: Stream, out: &mut Filled) -> bool {
         let mut evaluate =
-            |expression: &Expression| expression.evaluate_into(&stream, out).is_ok() && Filled(out).is_whole();
-        self.expressions.iter().any(&mut evaluate) || self.read_one_by_one(stream, out)
+            |expression: &Expression| expression.evaluate_into(&stream, &mut out.bytes).is_ok() && out.find_items();
+        self.expressions.iter().any(&mut evaluate) || (self.read_one_by_one(stream, &mut out.bytes) && out.find_items())
     }
 
     /// A stream has at least flags.
@@ -140,7 +144,7 @@ impl Sheet {
             values.extend_from_slice(&[0, 0]);
         }
         out.extend_from_slice(&values);
-        Filled(out).is_whole()
+        true
     }
 }
 
@@ -175,6 +179,7 @@ fn rows(subject: Subject) -> [Row; ITEMS] {
         Row::text(local),
         Row::text(peer),
         only(is_grpc && !subject.is_inbound, Row::text(&[ENDPOINT])),
+        only(is_http && !is_grpc, Row::text(&["request\0headers\0content-type"])),
         Row::text(counted),
     ]
 }
@@ -214,6 +219,10 @@ fn in_cel(path: &str) -> Option<(String, String)> {
         // What plugins leave is in there under a name of Envoy's.
         [object] => (format!("'wasm.{object}' in filter_state"), format!("filter_state['wasm.{object}']")),
         [root, field] => (format!("has({root}.{field})"), format!("{root}.{field}")),
+        [root, "headers", name] => {
+            let headers = format!("{root}.headers");
+            (format!("has({headers}) && '{name}' in {headers}"), format!("{headers}['{name}']"))
+        }
         [root, message, "filter_metadata", namespace, field] => {
             let metadata = format!("{root}.{message}.filter_metadata");
             let field = format!("{metadata}['{namespace}'].{field}");
@@ -223,40 +232,65 @@ fn in_cel(path: &str) -> Option<(String, String)> {
     })
 }
 
-/// A sheet that was filled in: a list, in the encoding of the ABI.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Filled<'a>(pub(crate) &'a [u8]);
+/// A sheet that was filled in: a list, in the encoding of the ABI, and where each item lies in it.
+#[derive(Debug, Default)]
+pub(crate) struct Filled {
+    bytes: Vec<u8>,
+    /// Where the items end, each two bytes before the next one begins.
+    ends: [usize; ITEMS],
+}
 
-impl<'a> Filled<'a> {
-    fn is_whole(self) -> bool {
-        let count = self.0.first_chunk().map(|count| u32::from_le_bytes(*count) as usize);
-        let mut first = pairs(self.0).take(FIRST_OF_LABELS);
-        count == Some(ITEMS)
-            && pairs(self.0).count() == ITEMS
-            && first.all(|(value, rest)| value.len() + rest.len() + 2 == NUMBER)
+impl Filled {
+    /// Finds the items; whether all are there, with numbers in front.
+    fn find_items(&mut self) -> bool {
+        let Some((count, lengths)) = self.bytes.split_first_chunk() else { return false };
+        let (lengths, _) = lengths.as_chunks::<LENGTHS>();
+        if u32::from_le_bytes(*count) as usize != ITEMS || lengths.len() < ITEMS {
+            return false;
+        }
+        let mut at = HEADER;
+        for (end, [a, b, c, d, nothing @ ..]) in self.ends.iter_mut().zip(lengths) {
+            *end = at.saturating_add(u32::from_le_bytes([*a, *b, *c, *d]) as usize);
+            at = end.saturating_add(2);
+            if *nothing != [0; 4] || at > self.bytes.len() {
+                return false;
+            }
+        }
+        self.ends.get(FIRST_OF_LABELS - 1) == Some(&(HEADER + FIRST_OF_LABELS * NUMBER - 2))
     }
 
-    pub(crate) fn bytes(self, item: Item) -> &'a [u8] {
-        pairs(self.0).nth(item as usize).map(|(value, _)| value).unwrap_or_default()
+    pub(crate) fn bytes(&self, item: Item) -> &[u8] {
+        self.bytes.get(self.start(item as usize)..self.end(item as usize)).unwrap_or_default()
     }
 
-    pub(crate) fn text(self, item: Item) -> &'a str {
+    pub(crate) fn text(&self, item: Item) -> &str {
         std::str::from_utf8(self.bytes(item)).unwrap_or_default()
     }
 
-    pub(crate) fn number(self, item: Item) -> i64 {
+    pub(crate) fn number(&self, item: Item) -> i64 {
         self.bytes(item).try_into().map(i64::from_le_bytes).unwrap_or_default()
     }
 
-    /// The two parts that are the same for streams of the same labels.
-    pub(crate) fn label_bytes(self) -> [&'a [u8]; 2] {
-        let end = self.0.len().saturating_sub(self.bytes(Item::Counted).len() + 2);
-        let part = |from, to| self.0.get(from..to).unwrap_or_default();
-        [part(0, HEADER - LENGTHS), part(HEADER + FIRST_OF_LABELS * NUMBER, end)]
+    /// The two parts that are the same for streams of the same labels: lengths, and values.
+    pub(crate) fn label_bytes(&self) -> [&[u8]; 2] {
+        let part = |from, to| self.bytes.get(from..to).unwrap_or_default();
+        let lengths = |item| 4 + item * LENGTHS;
+        [
+            part(lengths(FIRST_OF_LABELS), lengths(END_OF_LABELS)),
+            part(self.start(FIRST_OF_LABELS), self.start(END_OF_LABELS)),
+        ]
+    }
+
+    fn start(&self, item: usize) -> usize {
+        item.checked_sub(1).map_or(HEADER, |before| self.end(before).saturating_add(2))
+    }
+
+    fn end(&self, item: usize) -> usize {
+        self.ends.get(item).copied().unwrap_or_default()
     }
 }
 
-/// The pairs of a map, or the items of a list each with nothing; it ends where the bytes do not fit.
+/// The pairs of a map; it ends where the bytes do not fit.
 pub(crate) fn pairs(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize);
     let count = number(0).unwrap_or_default();
@@ -285,9 +319,10 @@ mod tests {
         let text = expression(&rows(subject(Protocol::Http, false, true)), false);
         assert!(text.starts_with("[has(request.duration) ? request.duration : -1,has(request.total_size)"), "{text}");
         assert!(text.contains("has(xds.listener_direction) ? xds.listener_direction : 0,"), "{text}");
-        assert!(
-            text.ends_with("has(upstream.uri_san_peer_certificate) ? upstream.uri_san_peer_certificate : '','','']")
-        );
+        assert!(text.ends_with(
+            "has(upstream.uri_san_peer_certificate) ? upstream.uri_san_peer_certificate : '','',\
+                has(request.headers) && 'content-type' in request.headers ? request.headers['content-type'] : '','']"
+        ));
         let inbound = expression(&rows(subject(Protocol::Tcp, true, false)), false);
         assert!(inbound.starts_with("[-1,"), "{inbound}");
         assert!(
@@ -300,7 +335,7 @@ mod tests {
         let metadata = "xds.upstream_host_metadata.filter_metadata";
         let endpoint = format!(
             "has(xds.upstream_host_metadata) && 'istio' in {metadata} && has({metadata}['istio'].workload) \
-            ? {metadata}['istio'].workload : '','envoy.filters.http.grpc_stats' in filter_state ?"
+            ? {metadata}['istio'].workload : '','','envoy.filters.http.grpc_stats' in filter_state ?"
         );
         assert!(call.contains(&endpoint), "{call}");
     }
@@ -313,23 +348,49 @@ mod tests {
         assert!(expression(&rows(subject(Protocol::Tcp, true, true)), true).starts_with("[-1,request.total_size,"));
     }
 
+    /// A list of these items; the numbers in front are the amount, unless said otherwise.
+    fn filled(amount: u64, texts: &[(Item, &str)]) -> Filled {
+        let mut items: Vec<Vec<u8>> = vec![Vec::new(); ITEMS];
+        items[..FIRST_OF_LABELS].fill(amount.to_le_bytes().to_vec());
+        for (item, text) in texts {
+            items[*item as usize] = (*text).into();
+        }
+        let lengths = items.iter().flat_map(|item| [item.len() as u32, 0]).flat_map(u32::to_le_bytes);
+        let values = items.iter().flat_map(|item| item.iter().copied().chain([0, 0]));
+        let bytes = (ITEMS as u32).to_le_bytes().into_iter().chain(lengths).chain(values).collect();
+        Filled { bytes, ..Filled::default() }
+    }
+
     #[test]
-    fn what_others_count_is_no_label() {
-        let filled = |amount: u64, route: &str, counted: &str| {
-            let mut items: Vec<Vec<u8>> = vec![Vec::new(); ITEMS];
-            items[..FIRST_OF_LABELS].fill(amount.to_le_bytes().to_vec());
-            items[Item::Route as usize] = route.into();
-            items[Item::Counted as usize] = counted.into();
-            let lengths = items.iter().flat_map(|item| [item.len() as u32, 0]).flat_map(u32::to_le_bytes);
-            let values = items.iter().flat_map(|item| item.iter().copied().chain([0, 0]));
-            let bytes: Vec<u8> = (ITEMS as u32).to_le_bytes().into_iter().chain(lengths).chain(values).collect();
-            assert!(Filled(&bytes).is_whole());
-            assert_eq!(Filled(&bytes).text(Item::Counted), counted);
-            Filled(&bytes).label_bytes().map(<[u8]>::to_vec)
+    fn what_others_count_and_what_is_spoken_are_no_labels() {
+        let labels = |amount, route, kind, counted| {
+            let mut filled =
+                filled(amount, &[(Item::Route, route), (Item::ContentType, kind), (Item::Counted, counted)]);
+            assert!(filled.find_items());
+            assert_eq!((filled.text(Item::Route), filled.text(Item::ContentType)), (route, kind));
+            assert_eq!(filled.text(Item::Counted), counted);
+            assert_eq!(filled.number(Item::ResponseSize), i64::try_from(amount).unwrap());
+            filled.label_bytes().map(<[u8]>::to_vec)
         };
-        assert_eq!(filled(1, "a", "3,13"), filled(2, "a", "30,131"));
-        assert_eq!(filled(1, "a", ""), filled(2, "a", "0,1"));
-        assert_ne!(filled(1, "a", "3,13"), filled(1, "b", "3,13"));
+        assert_eq!(labels(1, "a", "", "3,13"), labels(2, "a", "text/plain", "30,131"));
+        assert_eq!(labels(1, "a", "", ""), labels(2, "a", "", "0,1"));
+        assert_ne!(labels(1, "a", "", "3,13"), labels(1, "b", "", "3,13"));
+        assert_ne!(labels(1, "a", "", ""), labels(1, "aa", "", ""));
+    }
+
+    #[test]
+    fn a_list_that_is_not_whole_is_no_sheet() {
+        let whole = filled(1, &[(Item::Counted, "3,13")]).bytes;
+        assert!(Filled { bytes: whole.clone(), ..Filled::default() }.find_items());
+        for len in 0..whole.len() {
+            assert!(!Filled { bytes: whole[..len].to_vec(), ..Filled::default() }.find_items(), "{len} bytes");
+        }
+        for (at, byte) in [(0, 14), (0, 16), (4, 7), (8, 1), (4 + LENGTHS * END_OF_LABELS, 255)] {
+            let mut bytes = whole.clone();
+            bytes[at] = byte;
+            assert!(!Filled { bytes, ..Filled::default() }.find_items(), "byte {at}");
+        }
+        assert!(!filled(1, &[(Item::Duration, "not a number")]).find_items());
     }
 
     #[test]
@@ -341,6 +402,5 @@ mod tests {
         assert_eq!(pairs(&one).collect::<Vec<_>>(), [(&b"a"[..], &b"bc"[..])]);
         one[8] = 200;
         assert_eq!(pairs(&one).count(), 0);
-        assert!(!Filled(&one).is_whole());
     }
 }
