@@ -18,14 +18,15 @@ fn a_module_is_measured_in_both_proxies() {
         let line = run.out.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {run:#?}"));
         let cells: Vec<&str> = line.trim_start_matches(name).split_whitespace().collect();
         assert!(cells[0].parse::<f64>().unwrap() > 0.0 && cells[4].parse::<f64>().unwrap() > 0.0, "{line}");
-        let calls = if name.starts_with("envoy") {
-            "-"
+        let [calls, allocations] = if name.starts_with("envoy") {
+            ["-", "-"]
         } else if name.contains("hello") {
-            "1.0"
+            ["1.0", "0.0"]
         } else {
-            "0.0"
+            ["0.0", "0.0"]
         };
-        assert_eq!(cells[5], calls, "{line}");
+        assert_eq!((cells[5], cells[6]), (calls, allocations), "{line}");
+        assert_eq!(cells[7].parse::<u64>().is_ok_and(|kib| kib > 0), name == "embedded, hello ", "{line}");
     }
     assert!(run.out.contains("embedded / Envoy, hello: "), "{}", run.out);
     let svg = std::fs::read_to_string(plot.path()).unwrap();

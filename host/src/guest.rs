@@ -44,4 +44,9 @@ pub trait Guest {
     fn abi(&self) -> AbiVersion {
         AbiVersion::V0_2_1
     }
+
+    /// Bytes of memory that the guest has taken for itself, and never gives back; 0 where it shares ours.
+    fn memory(&self) -> u64 {
+        0
+    }
 }

@@ -302,6 +302,12 @@ impl Worker {
         self.state.vms.iter().map(|vm| u64::from(vm.generation)).sum()
     }
 
+    /// Bytes of linear memory that the VMs have.
+    #[must_use]
+    pub fn guest_memory(&self) -> u64 {
+        self.vms.iter().filter_map(|vm| vm.guest.as_ref()).map(|guest| guest.memory()).sum()
+    }
+
     /// How often guests were entered and called back.
     #[must_use]
     pub fn counters(&self) -> Counters {

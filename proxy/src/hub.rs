@@ -73,6 +73,7 @@ struct Reported {
     counters: Counters,
     vms: u64,
     started: u64,
+    memory: u64,
 }
 
 impl Hub {
@@ -154,10 +155,13 @@ impl Hub {
             counters: worker.counters(),
             vms: if over { 0 } else { worker.running_vms() as u64 },
             started: worker.started_vms(),
+            memory: if over { 0 } else { worker.guest_memory() },
         };
         let (before, stats) = (self.reported.replace(now), &self.thread.stats);
         stats.traps.follow(before.counters.traps, now.counters.traps);
         stats.host_calls.follow(before.counters.host_calls, now.counters.host_calls);
+        stats.allocations.follow(before.counters.allocations, now.counters.allocations);
+        stats.guest_memory.follow(before.memory, now.memory);
         stats.vms.follow(before.vms, now.vms);
         stats.vms_started.follow(before.started, now.started);
         if self.retired.get() || over {

@@ -102,6 +102,8 @@ pub(crate) fn numbers(board: &Board) -> Vec<Number> {
     one(Scope::Own, "callouts_total", Kind::Counter, |stats| &stats.callouts);
     one(Scope::Own, "callouts_failed_total", Kind::Counter, |stats| &stats.callouts_failed);
     one(Scope::Own, "host_calls_total", Kind::Counter, |stats| &stats.host_calls);
+    one(Scope::Own, "guest_allocations_total", Kind::Counter, |stats| &stats.allocations);
+    one(Scope::Own, "guest_memory_bytes", Kind::Gauge, |stats| &stats.guest_memory);
     one(Scope::Own, "traps_total", Kind::Counter, |stats| &stats.traps);
     plugins(&mut all, &threads);
     all

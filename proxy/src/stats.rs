@@ -91,6 +91,10 @@ pub(crate) struct WorkerStats {
     pub(crate) vms: Count,
     pub(crate) vms_started: Count,
     pub(crate) host_calls: Count,
+    /// Blocks that host calls took from the plugins' allocators, to hand over bytes.
+    pub(crate) allocations: Count,
+    /// Bytes of linear memory.
+    pub(crate) guest_memory: Count,
     tables: Mutex<Tables>,
 }
 

@@ -26,7 +26,22 @@ const MOMENT: Duration = Duration::from_millis(600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Counted {
     host_calls: u64,
+    allocations: u64,
+    memory: u64,
     requests: u64,
+}
+
+/// What the guests of the embedded proxy did, over all slices that count.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GuestCost {
+    /// Per request.
+    pub(super) host_calls: f64,
+    /// Blocks per request that host calls took from the guests' allocators, to hand over bytes.
+    pub(super) allocations: f64,
+    /// Bytes of linear memory at the end.
+    pub(super) memory: u64,
+    /// By how many bytes that grew meanwhile.
+    pub(super) growth: u64,
 }
 
 /// One proxy that is measured.
@@ -34,7 +49,7 @@ pub(super) struct Contestant {
     pub(super) name: String,
     address: SocketAddr,
     pid: u32,
-    /// Where the embedded proxy tells its host calls; Envoy does not.
+    /// Where the embedded proxy tells what its guests do; Envoy does not.
     admin: Option<SocketAddr>,
     pub(super) slices: Vec<Slice>,
     /// CPU time per request of each slice.
@@ -98,11 +113,17 @@ impl Contestant {
         Ok(())
     }
 
-    /// Host calls per request over all slices that count, as far as the proxy tells them.
-    pub(super) fn host_calls_per_request(&self) -> Result<Option<f64>> {
+    /// What its guests did, as far as the proxy tells it.
+    pub(super) fn guest_cost(&self) -> Result<Option<GuestCost>> {
         let Some((before, now)) = self.before.zip(self.settled()?) else { return Ok(None) };
-        let requests = now.requests.saturating_sub(before.requests);
-        Ok(Some(now.host_calls.saturating_sub(before.host_calls) as f64 / requests.max(1) as f64))
+        let requests = now.requests.saturating_sub(before.requests).max(1) as f64;
+        let per_request = |count: fn(&Counted) -> u64| count(&now).saturating_sub(count(&before)) as f64 / requests;
+        Ok(Some(GuestCost {
+            host_calls: per_request(|counted| counted.host_calls),
+            allocations: per_request(|counted| counted.allocations),
+            memory: now.memory,
+            growth: now.memory.saturating_sub(before.memory),
+        }))
     }
 
     /// The counters once nothing is under way any more and all of it is counted, which takes the proxy a moment.
@@ -148,7 +169,12 @@ impl Counted {
             let found = page.lines().find_map(|line| line.strip_prefix(name)?.rsplit_once(' ')?.1.parse().ok());
             found.with_context(|| format!("the proxy does not tell `{name}`"))
         };
-        Ok(Self { host_calls: of("wasmplugin_host_calls_total")?, requests: of("envoy_http_downstream_rq_total")? })
+        Ok(Self {
+            host_calls: of("wasmplugin_host_calls_total")?,
+            allocations: of("wasmplugin_guest_allocations_total")?,
+            memory: of("wasmplugin_guest_memory_bytes")?,
+            requests: of("envoy_http_downstream_rq_total")?,
+        })
     }
 }
 

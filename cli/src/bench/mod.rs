@@ -32,7 +32,7 @@ use load::Load;
 use standings::Standings;
 use upstream::Upstream;
 
-/// Measure what a module costs: requests per second, latency, CPU time, host calls and memory.
+/// Measure what a module costs: requests per second, latency, CPU time, host calls, allocations and memory.
 ///
 /// The module runs in the embedded proxy and in a real Envoy, with one worker each, beside the same proxies without it.
 /// Slices of load alternate between them, so that a machine that becomes slower does so for all. Needs `wrk`.

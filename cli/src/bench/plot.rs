@@ -1,4 +1,4 @@
-//! Standings as a picture: bars of what a request costs, in time and in CPU time.
+//! Standings as a picture: bars of what a request costs, in time, in CPU time and in calls.
 
 use std::fmt::Write as _;
 
@@ -10,14 +10,15 @@ const LEFT: f64 = 230.0;
 const ROW: f64 = 26.0;
 const BAR: f64 = 16.0;
 
-/// A panel: what it shows, the values of a contestant with their colours (drawn over each other, the longest first), its unit.
+/// A panel: what it shows, the values of a contestant with their colours (drawn over each other, the longest first; none where the
+/// proxy does not tell), its unit.
 struct Panel {
     title: &'static str,
     unit: &'static str,
     values: fn(&Standing) -> Vec<(f64, &'static str)>,
 }
 
-const PANELS: [Panel; 3] = [
+const PANELS: [Panel; 4] = [
     Panel { title: "requests per second", unit: "/s", values: |one| vec![(one.rate, "#3a78c2")] },
     Panel {
         title: "latency: 50 %, 90 %, 99 %",
@@ -29,6 +30,14 @@ const PANELS: [Panel; 3] = [
     },
     Panel {
         title: "CPU time per request", unit: " µs", values: |one| vec![(one.cost.as_secs_f64() * 1e6, "#2f8f5b")]
+    },
+    Panel {
+        title: "allocations and host calls per request",
+        unit: "",
+        values: |one| {
+            let bars = one.guest.map(|guest| vec![(guest.host_calls, "#e3c49a"), (guest.allocations, "#b5762a")]);
+            bars.unwrap_or_default()
+        },
     },
 ];
 
@@ -63,9 +72,10 @@ fn draw(svg: &mut String, panel: &Panel, standings: &Standings, top: f64) {
             let _ =
                 writeln!(svg, "<rect x=\"{LEFT}\" y=\"{y}\" width=\"{width:.1}\" height=\"{BAR}\" fill=\"{colour}\"/>");
         }
-        let said = values(one).iter().rev().map(|(value, _)| figure(*value)).collect::<Vec<_>>().join(" / ");
+        let figures: Vec<_> = values(one).iter().rev().map(|(value, _)| figure(*value)).collect();
+        let said = if figures.is_empty() { "not told".to_owned() } else { figures.join(" / ") + unit };
         let x = LEFT + longest(one) * scale + 6.0;
-        let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{}\">{said}{unit}</text>", y + BAR - 3.0);
+        let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{}\">{said}</text>", y + BAR - 3.0);
     }
 }
 
@@ -92,7 +102,8 @@ mod tests {
     fn every_contestant_has_its_bars() {
         let svg = svg(&Standings(vec![standing("embedded, a<b", 4000.0), standing("envoy, a<b", 2000.0)]));
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
-        assert_eq!(svg.matches("<rect ").count(), 1 + 2 * 5);
+        assert_eq!(svg.matches("<rect ").count(), 1 + 2 * 5 + 2);
+        assert!(svg.contains("0.50 / 2.00<") && svg.contains("not told"), "{svg}");
         assert!(svg.contains("a&lt;b") && !svg.contains("a<b"));
         assert!(svg.contains("4000/s") && svg.contains("1.00 / 2.00 / 3.00 ms") && svg.contains("20.0 µs"), "{svg}");
         // The fastest fills the panel, the other one half of it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::contestant::Contestant;
+use super::contestant::{Contestant, GuestCost};
 use crate::table::Table;
 
 /// All contestants, in their order.
@@ -22,7 +22,7 @@ pub(super) struct Standing {
     /// CPU time per request in the best slice: noise only adds to it.
     pub(super) cost: Duration,
     /// As far as the proxy tells it.
-    pub(super) host_calls: Option<f64>,
+    pub(super) guest: Option<GuestCost>,
     /// KiB at the end.
     pub(super) memory: u64,
     refused: u64,
@@ -41,7 +41,7 @@ impl Standings {
                 rate: median(one.slices.iter().map(|slice| slice.rate).collect(), f64::total_cmp).unwrap_or_default(),
                 latency,
                 cost: one.costs.iter().min().copied().unwrap_or_default(),
-                host_calls: one.host_calls_per_request()?,
+                guest: one.guest_cost()?,
                 memory: one.memory()?,
                 refused: one.slices.iter().map(|slice| slice.refused).sum(),
                 errors: one.slices.iter().map(|slice| slice.errors).sum(),
@@ -58,8 +58,18 @@ impl Standings {
 
     /// The table, and what embedded and Envoy are to each other.
     pub(super) fn render(&self) -> String {
-        let mut table =
-            Table::new(["", "requests/s", "p50 ms", "p90 ms", "p99 ms", "CPU us", "host calls", "memory MiB"]);
+        let mut table = Table::new([
+            "",
+            "requests/s",
+            "p50 ms",
+            "p90 ms",
+            "p99 ms",
+            "CPU us",
+            "host calls",
+            "allocations",
+            "guest KiB",
+            "memory MiB",
+        ]);
         for one in &self.0 {
             let [median, ninety, most] = one.latency.map(|time| format!("{:.2}", time.as_secs_f64() * 1e3));
             let mut notes = Vec::new();
@@ -69,6 +79,10 @@ impl Standings {
             if one.errors > 0 {
                 notes.push(format!("{} requests failed", one.errors));
             }
+            if let Some(guest) = one.guest.filter(|guest| guest.growth > 0) {
+                notes.push(format!("the module's memory grew by {} KiB while it was measured", kib(guest.growth)));
+            }
+            let guest = |show: fn(GuestCost) -> String| one.guest.map_or_else(|| "-".to_owned(), show);
             let cells = [
                 one.name.clone(),
                 format!("{:.0}", one.rate),
@@ -76,7 +90,9 @@ impl Standings {
                 ninety,
                 most,
                 format!("{:.1}", one.cost.as_secs_f64() * 1e6),
-                one.host_calls.map_or_else(|| "-".to_owned(), |calls| format!("{calls:.1}")),
+                guest(|guest| format!("{:.1}", guest.host_calls)),
+                guest(|guest| format!("{:.1}", guest.allocations)),
+                guest(|guest| kib(guest.memory).to_string()),
                 format!("{:.1}", one.memory as f64 / 1024.0),
             ];
             table.row(cells, notes);
@@ -92,8 +108,15 @@ impl Standings {
             ));
         }
         text.push_str("requests/s and latency: median of slices of one second; CPU time per request: the best slice\n");
+        text.push_str(
+            "host calls and allocations (blocks that they take from the module, to hand over bytes): per request; guest: linear memory\n",
+        );
         text
     }
+}
+
+fn kib(bytes: u64) -> u64 {
+    bytes / 1024
 }
 
 fn same_chain(one: &Standing, other: &Standing) -> bool {
@@ -116,7 +139,12 @@ pub(super) mod tests {
             rate,
             latency: [1, 2, 3].map(Duration::from_millis),
             cost: Duration::from_micros(20),
-            host_calls: name.starts_with("embedded").then_some(2.0),
+            guest: name.starts_with("embedded").then_some(GuestCost {
+                host_calls: 2.0,
+                allocations: 0.5,
+                memory: 1024 * 1024,
+                growth: 0,
+            }),
             memory: 2048,
             refused: 0,
             errors: 0,
@@ -135,6 +163,11 @@ pub(super) mod tests {
         {
             assert!(text.contains(part), "no `{part}` in {text}");
         }
+        assert!(text.contains("2.0         0.5          1024       2.0") && !text.contains("grew"), "{text}");
+        let mut growing = standing("embedded, a", 1.0);
+        growing.guest = growing.guest.map(|guest| GuestCost { growth: 65_536, ..guest });
+        let text = Standings(vec![growing]).render();
+        assert!(text.contains("the module's memory grew by 64 KiB while it was measured"), "{text}");
         let alone = Standings(vec![standing("embedded, no plugin", 1.0), standing("embedded, a", 1.0)]);
         assert!(!alone.render().contains(" / "), "{}", alone.render());
     }

@@ -98,6 +98,10 @@ impl Guest for WasmGuest {
     fn abi(&self) -> AbiVersion {
         self.abi
     }
+
+    fn memory(&self) -> u64 {
+        self.store.data().memory.map_or(0, |memory| memory.data_size(&self.store) as u64)
+    }
 }
 
 fn refuel(store: &mut Store<Data>, fuel: Option<&(Arc<FuelMeter>, u64)>) -> Result<(), String> {
