@@ -204,8 +204,9 @@ on_every_engine! { metadata_exchange as "metadata-exchange";
 
     fn a_thousand_peers_come_and_go(proxy) {
         let mut proxy = probed(inbound(proxy).config(json!({"max_peer_cache_size": 10})), &["downstream_peer"])?.start()?;
-        // Three times each, and never while it is still known from before.
-        let order: Vec<_> = (0..3).flat_map(|_| 0..1000).map(|number| format!("w{number}")).collect();
+        // Each comes back when it has long been forgotten; in memory once is enough.
+        let rounds = if proxy.address().is_some() { 2 } else { 1 };
+        let order: Vec<_> = (0..rounds).flat_map(|_| 0..1000).map(|number| format!("w{number}")).collect();
         let header = |workload: &String| Peer { workload: workload.clone(), ..Peer::default() }.to_header();
         match proxy.address() {
             // A connection for each would take its time.

@@ -19,14 +19,14 @@ use crate::stats_sidecars::{EXCHANGE, STATS};
 use crate::workloads::server;
 
 /// How many sets of labels a worker may count one by one.
-const BUDGET: usize = 300;
+const BUDGET: usize = 100;
 
 /// How many requests there are, unless `STRANGERS` says so.
-const STRANGERS: u64 = 6_000;
+const STRANGERS: u64 = 3_000;
 
 /// What Envoy's memory may grow by while half of the strangers pass, in KiB: allocators give back late. A series of each of five
 /// metrics for each of them would take several times as much.
-const GROWTH: u64 = 12 * 1024;
+const GROWTH: u64 = 8 * 1024;
 
 /// The server's sidecar, which answers everything itself.
 fn sidecar(stats: &Value, workers: usize) -> Result<Process, Box<dyn std::error::Error>> {
