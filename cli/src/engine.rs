@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use wasmplugin_host::envoy::log::Log;
 use wasmplugin_host::envoy::{binary, config, process};
 use wasmplugin_host::recording::Recorder;
 use wasmplugin_host::test::LogLevel;
@@ -187,6 +188,14 @@ impl Running {
         }
     }
 
+    /// The log of a real Envoy.
+    pub(crate) fn log(&self) -> Option<&Log> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Envoy(process) => Some(process.log()),
+        }
+    }
+
     /// Takes no further connections, lets exchanges under way end, and stops.
     pub(crate) fn stop(self) {
         match self {
@@ -217,6 +226,12 @@ fn drain(process: &process::Process) {
     while process.stat(&active).is_some_and(|count| count > 0) && Instant::now() < deadline {
         thread::sleep(GLANCE);
     }
+}
+
+/// What the plugins of an Envoy have logged since this was last asked, as loud as it is shown, and as it is shown.
+pub(crate) fn plugin_lines(envoy: &Log) -> Vec<String> {
+    let lines = envoy.take_plugin_lines().into_iter().map(|line| (loudness(line.level), line.text));
+    lines.filter(|(level, _)| *level <= log::max_level()).map(|(level, text)| logger::line(level, text)).collect()
 }
 
 fn loudness(level: LogLevel) -> log::Level {

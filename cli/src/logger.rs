@@ -14,9 +14,11 @@ pub(crate) const PLUGINS: &str = "wasm";
 /// Writes lines, or keeps them while it is not clear whether anybody should see them.
 struct Logger {
     held: Mutex<Option<String>>,
+    /// Lines of plugins for whoever compares them.
+    copied: Mutex<Option<Vec<String>>>,
 }
 
-static LOGGER: Logger = Logger { held: Mutex::new(None) };
+static LOGGER: Logger = Logger { held: Mutex::new(None), copied: Mutex::new(None) };
 
 /// Shows nothing, or as much as the variable says: most verbs say themselves what is worth knowing.
 pub(crate) fn install() {
@@ -35,14 +37,29 @@ pub(crate) fn show_warnings() {
 /// start: the complaints of one that does not are part of its error.
 pub(crate) fn hold_plugins() {
     log::set_max_level(asked().unwrap_or(LevelFilter::Info));
-    *LOGGER.lock() = Some(String::new());
+    *lock(&LOGGER.held) = Some(String::new());
 }
 
 /// Shows what was held, and what comes.
 pub(crate) fn show_plugins() {
-    if let Some(text) = LOGGER.lock().take() {
+    if let Some(text) = lock(&LOGGER.held).take() {
         print(&text);
     }
+}
+
+/// Keeps a copy of what plugins say from now on, for [`take_copies`].
+pub(crate) fn copy_plugins() {
+    *lock(&LOGGER.copied) = Some(Vec::new());
+}
+
+/// What plugins have said since this was last asked, each line as it is shown.
+pub(crate) fn take_copies() -> Vec<String> {
+    lock(&LOGGER.copied).as_mut().map(std::mem::take).unwrap_or_default()
+}
+
+/// A line as it is shown.
+pub(crate) fn line(level: log::Level, text: impl std::fmt::Display) -> String {
+    format!("{}: {text}", level.as_str().to_ascii_lowercase())
 }
 
 fn asked() -> Option<LevelFilter> {
@@ -58,8 +75,14 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let line = format!("{}: {}\n", record.level().as_str().to_ascii_lowercase(), record.args());
-            match &mut *self.lock() {
+            let mut line = line(record.level(), record.args());
+            if record.target() == PLUGINS
+                && let Some(copied) = &mut *lock(&self.copied)
+            {
+                copied.push(line.clone());
+            }
+            line.push('\n');
+            match &mut *lock(&self.held) {
                 Some(held) => held.push_str(&line),
                 None => print(&line),
             }
@@ -69,10 +92,8 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-impl Logger {
-    fn lock(&self) -> MutexGuard<'_, Option<String>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn print(text: &str) {

@@ -1,9 +1,11 @@
 //! The command as a process: what it prints, and how it ends.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
 /// What is left of a run.
 #[derive(Debug)]
@@ -50,8 +52,9 @@ pub(crate) fn finish(command: &mut Command) -> Run {
 #[derive(Debug)]
 pub(crate) struct Going {
     child: Child,
-    out: BufReader<ChildStdout>,
-    /// What it has printed so far.
+    /// The lines that it prints, read at once: it never waits for its reader.
+    lines: Receiver<String>,
+    /// What of it has been looked at.
     pub(crate) seen: String,
 }
 
@@ -62,15 +65,22 @@ impl Going {
 
     pub(crate) fn of(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        Self { child, out, seen: String::new() }
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            while matches!(out.read_line(&mut line), Ok(length) if length > 0) {
+                // Whoever does not listen any more has seen enough.
+                let _unheard = sender.send(std::mem::take(&mut line));
+            }
+        });
+        Self { child, lines, seen: String::new() }
     }
 
     /// Reads up to a line with that text, and returns the line.
     pub(crate) fn line_with(&mut self, text: &str) -> String {
         loop {
-            let mut line = String::new();
-            assert!(self.out.read_line(&mut line).unwrap() > 0, "no line with `{text}` in {}", self.seen);
+            let line = self.lines.recv().unwrap_or_else(|_| panic!("no line with `{text}` in {}", self.seen));
             self.seen.push_str(&line);
             if line.contains(text) {
                 return line;
@@ -87,7 +97,7 @@ impl Going {
     pub(crate) fn interrupt_and_read(mut self) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        self.out.read_to_string(&mut self.seen).unwrap();
+        self.seen.extend(self.lines.iter());
         let code = self.child.wait().unwrap().code();
         (code, std::mem::take(&mut self.seen))
     }

@@ -6,13 +6,13 @@ use std::net::TcpStream;
 use crate::command::{Going, address, workspace};
 
 /// Alice, of the staff; from the demo.
-const ALICE: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN1YiI6ImFsaWNlIiwiYXVkIjoic2hvcCIsImV4cCI6NDEwMjQ0NDgwMCwiZ3JvdXBzIjpbInN0YWZmIl19.837zAGO9veEwx1i72BcT6KqW_tbYLTQSEjCtcMesJFdsqictEkhQ0FgFXxwsR80Nw6AluTQdLVDRX25vZBmIeg";
+pub(crate) const ALICE: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN1YiI6ImFsaWNlIiwiYXVkIjoic2hvcCIsImV4cCI6NDEwMjQ0NDgwMCwiZ3JvdXBzIjpbInN0YWZmIl19.837zAGO9veEwx1i72BcT6KqW_tbYLTQSEjCtcMesJFdsqictEkhQ0FgFXxwsR80Nw6AluTQdLVDRX25vZBmIeg";
 /// Mallory, a guest.
-const MALLORY: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN1YiI6Im1hbGxvcnkiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwLCJncm91cHMiOlsiZ3Vlc3RzIl19.ktiBwbCIDCtZSjt7xF9FUSuY5gviCBd_WpKfKRHLImIY9k7K-YEhGBE7m3IdEz8BwJAR_vWrxSdAGMF1AmRFqg";
+pub(crate) const MALLORY: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN1YiI6Im1hbGxvcnkiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwLCJncm91cHMiOlsiZ3Vlc3RzIl19.ktiBwbCIDCtZSjt7xF9FUSuY5gviCBd_WpKfKRHLImIY9k7K-YEhGBE7m3IdEz8BwJAR_vWrxSdAGMF1AmRFqg";
 /// Alice's, of long ago.
-const EXPIRED: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN1YiI6ImFsaWNlIiwiYXVkIjoic2hvcCIsImV4cCI6MTU3NzgzNjgwMCwiZ3JvdXBzIjpbInN0YWZmIl19.g_OKpzqJDEPaVv8OaBCGQtjPHt_Zv0HKD_dBPNcSaP33ZkODcaZRK4o-rwm5fkIg-QzY03X7Q_qIWUYeIvzJgQ";
+pub(crate) const EXPIRED: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN1YiI6ImFsaWNlIiwiYXVkIjoic2hvcCIsImV4cCI6MTU3NzgzNjgwMCwiZ3JvdXBzIjpbInN0YWZmIl19.g_OKpzqJDEPaVv8OaBCGQtjPHt_Zv0HKD_dBPNcSaP33ZkODcaZRK4o-rwm5fkIg-QzY03X7Q_qIWUYeIvzJgQ";
 /// Of an issuer that nobody here believes.
-const STRANGER: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL290aGVyLmV4YW1wbGUuY29tIiwic3ViIjoiYWxpY2UiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwLCJncm91cHMiOlsic3RhZmYiXX0.gBboaSqgnKClwFCQMHNQ4zG72ly24x_dCbb36lK-4CYGCL8bWkXbJTfGi6oTWVzQYEGFr5a3QDyGu-ek3Uok8Q";
+pub(crate) const STRANGER: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8iLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL290aGVyLmV4YW1wbGUuY29tIiwic3ViIjoiYWxpY2UiLCJhdWQiOiJzaG9wIiwiZXhwIjo0MTAyNDQ0ODAwLCJncm91cHMiOlsic3RhZmYiXX0.gBboaSqgnKClwFCQMHNQ4zG72ly24x_dCbb36lK-4CYGCL8bWkXbJTfGi6oTWVzQYEGFr5a3QDyGu-ek3Uok8Q";
 
 /// A method, a path, who asks (a token, or nobody), further lines, a body, and the status.
 type Case = (&'static str, &'static str, &'static str, &'static str, &'static str, u16);

@@ -15,6 +15,8 @@ mod lint;
 mod migrate;
 mod modules;
 mod new;
+mod parity;
+mod refusals;
 #[path = "../../deploy/tests/registry.rs"]
 #[expect(dead_code, reason = "the tests of `deploy` use more of it")]
 mod registry;

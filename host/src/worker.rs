@@ -154,6 +154,12 @@ impl Worker {
         self.router_reply(id, reply);
     }
 
+    /// Refuses a request in place of [`request_headers`](Self::request_headers): what a codec says of headers that it
+    /// cannot take. No filter sees it; their `proxy_on_log` is told of it, with the client's headers as far as they were read.
+    pub fn refused(&mut self, id: ExchangeId, headers: Option<HeaderMap>, reply: LocalReply) {
+        self.refuse(id, headers.map(|headers| headers.into_side(Side::Request)), reply);
+    }
+
     /// The exchange is over, whether it went well or not. Doing it twice does nothing.
     pub fn finished(&mut self, id: ExchangeId) {
         self.end(id);

@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use hyper::Version;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -12,7 +13,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::client::Client;
+use crate::exchange::Exchange;
 use crate::listener::Listener;
+use crate::refusal::Refusal;
+use crate::request_head::READ;
 use crate::settings::Serves;
 use crate::socket::{ClientSocket, Plug};
 use crate::stats::ListenerStats;
@@ -141,7 +145,8 @@ async fn serve(
         }
     } else {
         let mut builder = http1::Builder::new();
-        builder.auto_date_header(false).max_header_size(header_size).max_buf_size(header_size.max(16 * 1024) + 4096);
+        let read = header_size * READ;
+        builder.auto_date_header(false).max_header_size(read).max_buf_size(read.max(16 * 1024) + 4096);
         let mut connection = std::pin::pin!(builder.serve_connection(socket, service));
         tokio::select! {
             biased;
@@ -155,6 +160,12 @@ async fn serve(
     if let Err(error) = result {
         if error.is_parse() {
             stats.protocol_errors.up();
+            // hyper has answered already; plugins learn of it as of any other refusal.
+            let refusal = if error.is_parse_too_large() { Refusal::LARGE } else { Refusal::BAD };
+            let facts = client.facts(if http2 { Version::HTTP_2 } else { Version::HTTP_11 });
+            let mut exchange = Exchange::open(listener.hub(), Rc::clone(client), facts);
+            exchange.refuse(None, refusal.reply(true));
+            exchange.finish();
         }
         log::debug!("connection {}: {error}", client.id);
     }

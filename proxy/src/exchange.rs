@@ -14,7 +14,6 @@ use std::time::Instant;
 
 use hyper::Response;
 use hyper::body::{Body, Incoming};
-use hyper::header::HeaderName;
 use wasmplugin_host::surroundings::UpstreamHost;
 use wasmplugin_host::worker::{ExchangeId, Item, LocalReply, UpstreamFailure};
 
@@ -25,9 +24,6 @@ use crate::hub::Hub;
 use crate::lane::Lane;
 use crate::upload;
 use crate::upstream::{Cluster, Failure, Lease};
-
-/// Tells the upstream how long the proxy waits for it.
-const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
 
 /// One request with its response.
 pub(crate) struct Exchange {
@@ -73,6 +69,11 @@ impl Exchange {
         }
     }
 
+    /// Answers a request that no plugin sees, with what was read of its headers; they learn of it when it is over.
+    pub(crate) fn refuse(&mut self, head: Option<wasmplugin_host::headers::HeaderMap>, reply: LocalReply) {
+        self.hub.tell(|worker| worker.refused(self.id, head, reply));
+    }
+
     /// The next part of the response that may go to the client.
     pub(crate) fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Item, Cut>> {
         self.lane.driver.awake();
@@ -111,10 +112,7 @@ impl Exchange {
         };
         let body = if end { RequestBody::empty() } else { RequestBody::Lane(Rc::clone(&self.lane)) };
         match headers::to_server(head, cluster.http2(), end, body) {
-            Ok(mut request) => {
-                if let Some(timeout) = &self.hub.thread.route_timeout {
-                    request.headers_mut().insert(EXPECTED_TIMEOUT, timeout.clone());
-                }
+            Ok(request) => {
                 self.lane.asked.set(Some(Instant::now()));
                 *self.lane.cluster.borrow_mut() = Some(Rc::clone(&cluster));
                 let (hub, id) = (Rc::clone(&self.hub), self.id);
@@ -132,9 +130,9 @@ impl Exchange {
     /// Where the route says that the request goes.
     fn cluster(&self) -> Result<Rc<Cluster>, LocalReply> {
         let route = self.hub.ask(|worker| worker.route(self.id).cloned());
-        let Some(route) = route else { return Err(LocalReply::text(404, "", "route_not_found")) };
+        let Some(route) = route else { return Err(LocalReply::no_route()) };
         let cluster = route.cluster.as_ref().and_then(|cluster| self.hub.thread.cluster(&cluster.name));
-        cluster.ok_or_else(|| LocalReply::text(503, "", "cluster_not_found"))
+        cluster.ok_or_else(LocalReply::no_cluster)
     }
 
     /// Hears the upstream, if the worker has room for what it says.
@@ -209,7 +207,7 @@ impl Exchange {
         let id = self.id;
         let failure = match failure {
             Failure::NoServer => {
-                return self.reply(LocalReply::text(503, "no healthy upstream", "no_healthy_upstream"));
+                return self.reply(LocalReply::no_server());
             }
             Failure::ConnectTimeout => {
                 let details = "upstream_reset_before_response_started{connection_timeout}";

@@ -62,12 +62,21 @@ pub(crate) fn to_server<B>(headers: &HeaderMap, http2: bool, end: bool, body: B)
         map.insert(header::HOST, host);
     }
     copy(headers, map, |name| !is_hop_by_hop(name) && *name != header::HOST);
-    if !http2 && !end && !map.contains_key(header::CONTENT_LENGTH) {
-        map.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    if !http2 && !map.contains_key(header::CONTENT_LENGTH) {
+        match (end, has_no_body(&method)) {
+            (false, _) => drop(map.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+            (true, false) => drop(map.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"))),
+            (true, true) => {}
+        }
     }
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| bad(":path"))?;
     *request.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
     Ok(request)
+}
+
+/// Whether a request of this method says nothing about a body that it has not (RFC 9110, 8.6), as Envoy has it.
+fn has_no_body(method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD" | b"DELETE" | b"TRACE" | b"CONNECT")
 }
 
 /// The response as the client gets it.
@@ -163,6 +172,8 @@ mod tests {
             format!("{:?}", request.headers()),
             r#"{"host": "h", "a": "1", "a": "2", "transfer-encoding": "chunked"}"#
         );
+        let request = to_server(&headers, false, true, ()).unwrap();
+        assert_eq!(format!("{:?}", request.headers()), r#"{"host": "h", "a": "1", "a": "2", "content-length": "0"}"#);
         let request = to_server(&headers, true, true, ()).unwrap();
         assert_eq!(request.uri(), "http://h/x");
         assert_eq!(format!("{:?}", request.headers()), r#"{"a": "1", "a": "2"}"#);

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use wasmplugin_host::id_map::IdMap;
@@ -89,6 +90,8 @@ impl Hub {
             buffer_limit: thread.settings.buffer_limit,
             limits: thread.settings.limits.clone(),
             reload_backoff: thread.settings.reload_backoff,
+            route_timeout: thread.settings.timeouts.route,
+            server: Some(Bytes::from_static(b"envoy")),
             inbox: Inbox::waking(Arc::new(move || wake.notify_one())),
             ..Options::default()
         };

@@ -40,6 +40,7 @@ mod path;
 mod plugin_log;
 mod prometheus;
 mod proxy;
+mod refusal;
 mod replay;
 mod request_head;
 mod request_ids;

@@ -5,12 +5,13 @@
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request;
 use hyper::http::uri::PathAndQuery;
-use hyper::{HeaderMap as Fields, Method, StatusCode, Version};
+use hyper::{HeaderMap as Fields, Method, Version};
 use wasmplugin_host::headers::HeaderMap;
 
 use crate::client::Arrival;
 use crate::headers::Block;
 use crate::path::PathNormalization;
+use crate::refusal::Refusal;
 
 /// The protocol of the client before the proxies.
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -62,25 +63,8 @@ const METHODS: [&str; 33] = [
     "UNSUBSCRIBE",
 ];
 
-/// Why a request is refused before any plugin sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) status: StatusCode,
-    /// The body.
-    pub(crate) text: &'static str,
-}
-
-impl Refusal {
-    /// What Envoy's codec says of bytes that it does not take for HTTP.
-    const BAD: Self = Self { status: StatusCode::BAD_REQUEST, text: "Bad Request" };
-    /// What Envoy says of a request that nobody could route, or whose path cannot be normalised.
-    const INCOMPLETE: Self = Self { status: StatusCode::BAD_REQUEST, text: "" };
-    const OLD: Self = Self { status: StatusCode::UPGRADE_REQUIRED, text: "Upgrade Required" };
-    const UPGRADE: Self = Self { status: StatusCode::FORBIDDEN, text: "" };
-    const ENCODING: Self = Self { status: StatusCode::NOT_IMPLEMENTED, text: "Not Implemented" };
-    const LARGE: Self =
-        Self { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text: "Request Header Fields Too Large" };
-}
+/// How large a head hyper still reads, by the head that is allowed: so that the refusal can be told in Envoy's words.
+pub(crate) const READ: usize = 2;
 
 /// The request's headers as plugins see them: `:authority,:path,:method,:scheme`, the client's in their order,
 /// then what the proxy adds.
@@ -97,7 +81,7 @@ pub(crate) fn request_head(
     block.add(b":authority", authority);
     if parts.method != Method::CONNECT {
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        block.add(b":path", &path_normalization.apply(path).ok_or(Refusal::INCOMPLETE)?);
+        block.add(b":path", &path_normalization.apply(path).ok_or(Refusal::PATH)?);
     }
     block.add(b":method", parts.method.as_str().as_bytes());
     let forwarded = parts.headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
@@ -144,8 +128,15 @@ fn authority<'a>(parts: &'a request::Parts, own: &ConnectionsOwn) -> Result<&'a 
         (Some(host), None) if !own.nominates("host") => Ok(host),
         // Envoy joins two hosts with a comma; RFC 9112 (3.2) wants such a request refused.
         (Some(_), Some(_)) => Err(Refusal::BAD),
-        _ => Err(Refusal::INCOMPLETE),
+        _ => Err(Refusal::NO_HOST),
     }
+}
+
+/// Whether the head is larger than allowed, as Envoy counts: names, values and the target.
+pub(crate) fn is_too_large(parts: &request::Parts, limit: usize) -> bool {
+    let target = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    target + fields.sum::<usize>() > limit
 }
 
 /// Refuses what hyper lets pass and Envoy does not.
@@ -153,21 +144,26 @@ fn check(parts: &request::Parts, authority: &[u8]) -> Result<(), Refusal> {
     let http1 = parts.version != Version::HTTP_2;
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte);
     if !authority.iter().all(|byte| allowed(byte) || http1 && *byte == b'@') {
-        return Err(Refusal::BAD);
+        return Err(Refusal::AUTHORITY);
     }
     // `*` asks about the server as a whole, and only `OPTIONS` does; no policy about paths would fit it.
-    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
-        return Err(Refusal::BAD);
+    if parts.uri.path() == "*" {
+        return Err(if parts.method == Method::OPTIONS { Refusal::ASTERISK } else { Refusal::URL });
     }
     if !http1 {
-        return if parts.headers.len() > FIELDS { Err(Refusal::LARGE) } else { Ok(()) };
+        return if parts.headers.len() > FIELDS { Err(Refusal::TOO_MANY) } else { Ok(()) };
     }
     let (uri, connect) = (&parts.uri, parts.method == Method::CONNECT);
     // A name without a scheme where a path belongs, or the other way round.
     let misplaced = connect != (uri.scheme().is_none() && uri.authority().is_some());
-    let foreign = uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https"));
-    if misplaced || foreign || !METHODS.contains(&parts.method.as_str()) {
+    if !METHODS.contains(&parts.method.as_str()) {
         return Err(Refusal::BAD);
+    }
+    if misplaced {
+        return Err(if connect { Refusal::URL } else { Refusal::BAD });
+    }
+    if uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
+        return Err(Refusal::SCHEME);
     }
     // hyper has undone `chunked`; what lies below would be handed on without a word about it.
     let mut encodings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -197,7 +193,7 @@ impl ConnectionsOwn {
                 || text.contains(&b':')
                 || NOT_NOMINATED.iter().any(|name| name.as_bytes() == text.as_slice())
             {
-                return Err(Refusal::BAD);
+                return Err(Refusal::NOMINATED);
             }
             // What is no name is no header's name.
             own.nominated.extend(HeaderName::from_bytes(&text).ok());
@@ -332,10 +328,10 @@ mod tests {
         let kept = |names: &[&str]| Ok([names, &rest].concat().into_iter().map(str::to_owned).collect());
         assert_eq!(names("close"), kept(&["te", "x-a", "content-length"]));
         assert_eq!(names("close, X-A,te, content-length"), kept(&["te", "content-length"]));
-        assert_eq!(names("host"), Err(Refusal::INCOMPLETE));
-        assert_eq!(names("X-Forwarded-For"), Err(Refusal::BAD));
-        assert_eq!(names(":path"), Err(Refusal::BAD));
+        assert_eq!(names("host"), Err(Refusal::NO_HOST));
+        assert_eq!(names("X-Forwarded-For"), Err(Refusal::NOMINATED));
+        assert_eq!(names(":path"), Err(Refusal::NOMINATED));
         assert_eq!(names("a,b,c,d,e,f,g,h,i"), kept(&["te", "x-a", "content-length"]));
-        assert_eq!(names("a,b,c,d,e,f,g,h,i,j"), Err(Refusal::BAD));
+        assert_eq!(names("a,b,c,d,e,f,g,h,i,j"), Err(Refusal::NOMINATED));
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, Version};
 use wasmplugin_host::worker::Item;
@@ -17,7 +17,8 @@ use crate::exchange::Exchange;
 use crate::headers;
 use crate::hub::Hub;
 use crate::listener::Listener;
-use crate::request_head::{Refusal, request_head};
+use crate::refusal::Refusal;
+use crate::request_head::{is_too_large, request_head};
 
 /// Answers one request.
 pub(crate) async fn serve(
@@ -31,36 +32,25 @@ pub(crate) async fn serve(
     let connection = client.facts(parts.version);
     let http1 = parts.version != Version::HTTP_2;
     let arrival = client.arrival(hub.inbound);
-    match request_head(&parts, arrival, hub.path_normalization, || hub.thread.request_ids.next()) {
+    let head = match is_too_large(&parts, hub.thread.settings.max_header_size) {
+        true => Err(Refusal::LARGE),
+        false => request_head(&parts, arrival, hub.path_normalization, || hub.thread.request_ids.next()),
+    };
+    let mut exchange = Exchange::open(Rc::clone(&hub), client, connection);
+    let refused = head.is_err();
+    match head {
         Ok(head) => {
             drop(parts);
-            let mut exchange = Exchange::open(Rc::clone(&hub), client, connection);
             exchange.begin(head, body, http1);
-            let head = poll_fn(|cx| exchange.poll_item(cx)).await?;
-            Ok(respond(&hub, exchange, head))
         }
-        Err(refusal) => {
-            // The plugins learn of it when it is over, as in Envoy.
-            let mut exchange = Exchange::open(Rc::clone(&hub), client, connection);
-            hub.stats.responses.count(refusal.status.as_u16());
-            exchange.finish();
-            Ok(refused(&hub, refusal, http1))
-        }
+        Err(refusal) => exchange.refuse(refusal.head(&parts), refusal.reply(http1)),
     }
-}
-
-/// The response to a request that no plugin sees. Over HTTP/1.1 it is the last one: what follows may be anything.
-fn refused(hub: &Hub, refusal: Refusal, http1: bool) -> Response<ResponseBody> {
-    let mut response = headers::to_client(&Default::default(), &hub.thread.date, ResponseBody::Empty);
-    *response.status_mut() = refusal.status;
-    if !refusal.text.is_empty() {
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        *response.body_mut() = ResponseBody::Text(refusal.text);
-    }
-    if http1 {
+    let head = poll_fn(|cx| exchange.poll_item(cx)).await?;
+    let mut response = respond(&hub, exchange, head);
+    if refused && http1 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response
+    Ok(response)
 }
 
 /// The response that begins with these headers.
@@ -84,8 +74,6 @@ fn respond(hub: &Hub, mut exchange: Box<Exchange>, head: Item) -> Response<Respo
 pub(crate) enum ResponseBody {
     /// Nothing.
     Empty,
-    /// The proxy's own words.
-    Text(&'static str),
     /// As the worker lets it pass.
     Exchange(Box<Exchange>),
 }
@@ -98,11 +86,6 @@ impl Body for ResponseBody {
         let body = self.get_mut();
         let exchange = match body {
             Self::Empty => return Poll::Ready(None),
-            Self::Text(text) => {
-                let text = Bytes::from_static(text.as_bytes());
-                *body = Self::Empty;
-                return Poll::Ready(Some(Ok(Frame::data(text))));
-            }
             Self::Exchange(exchange) => exchange,
         };
         match exchange.poll_item(cx) {
@@ -124,12 +107,5 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         matches!(self, Self::Empty)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Text(text) => SizeHint::with_exact(text.len() as u64),
-            Self::Empty | Self::Exchange(_) => SizeHint::default(),
-        }
     }
 }

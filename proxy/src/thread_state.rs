@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hyper::header::HeaderValue;
 use tokio::sync::Notify;
 use wasmplugin_host::id_map::IdMap;
 use wasmplugin_host::services::Services;
@@ -28,8 +27,6 @@ pub(crate) struct ThreadState {
     pub(crate) clients: RefCell<IdMap<u64, Rc<Client>>>,
     pub(crate) listeners: RefCell<BTreeMap<String, Rc<Listener>>>,
     clusters: RefCell<Vec<Rc<Cluster>>>,
-    /// How long an upstream has, in milliseconds, as it is told.
-    pub(crate) route_timeout: Option<HeaderValue>,
     pub(crate) date: Date,
     pub(crate) request_ids: RequestIds,
     /// No new exchanges on the connections that there are.
@@ -41,9 +38,7 @@ pub(crate) struct ThreadState {
 
 impl ThreadState {
     pub(crate) fn new(settings: Arc<Settings>, services: Arc<Services>, stats: Arc<WorkerStats>) -> Self {
-        let route = settings.timeouts.route;
         let state = Self {
-            route_timeout: route.and_then(|timeout| timeout.as_millis().to_string().try_into().ok()),
             clients: RefCell::default(),
             listeners: RefCell::default(),
             clusters: RefCell::default(),

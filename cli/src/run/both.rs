@@ -39,11 +39,8 @@ pub(super) fn modules(chain: &Chain) -> Result<Exit> {
         envoy: envoy.address(),
     };
     let witnesses = Witnesses { name: String::new(), embedded: embedded.admin(), envoy: envoy.admin() };
-    let comparison = Comparison::start(vec![pair], vec![witnesses])?;
-    let exit = attend(comparison, &ready.title(), || {
-        envoy.relay_log();
-        envoy.end()
-    })?;
+    let comparison = Comparison::start(vec![pair], vec![witnesses], envoy.log().cloned().into_iter().collect())?;
+    let exit = attend(comparison, &ready.title(), || envoy.end())?;
     embedded.stop();
     envoy.stop();
     Ok(exit)
@@ -51,6 +48,7 @@ pub(super) fn modules(chain: &Chain) -> Result<Exit> {
 
 /// Compares how resources behave, until Ctrl-C.
 pub(super) fn resources(paths: &[PathBuf]) -> Result<Exit> {
+    logger::hold_plugins();
     let embedded = Mesh::start(paths, Engine::Embedded, &envoy_folder(), upstream::mirror)?;
     let envoy = embedded.beside(Engine::Envoy, &envoy_folder())?;
     logger::show_plugins();
@@ -70,11 +68,9 @@ pub(super) fn resources(paths: &[PathBuf]) -> Result<Exit> {
             }
         }
     }
-    let comparison = Comparison::start(pairs, witnesses)?;
-    let exit = attend(comparison, &envoy.title(), || {
-        envoy.relay_log();
-        envoy.end()
-    })?;
+    let logs = envoy.proxies().iter().filter_map(|started| started.running.log().cloned()).collect();
+    let comparison = Comparison::start(pairs, witnesses, logs)?;
+    let exit = attend(comparison, &envoy.title(), || envoy.end())?;
     embedded.stop();
     envoy.stop();
     Ok(exit)

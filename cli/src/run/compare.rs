@@ -1,5 +1,8 @@
 //! `run --compare`: each request goes through the embedded proxy and through a real Envoy, and what differs is told.
 
+mod counters;
+mod lines;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -8,18 +11,23 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use serde_json::Value;
 use wasmplugin_host::envoy::backend::Backend;
+use wasmplugin_host::envoy::log::Log;
 use wasmplugin_host::test::{Answer, Cluster, Request};
 
 use crate::client::{self, Response};
 use crate::output;
+use counters::Counters;
+use lines::Lines;
+
+pub(super) use counters::Witnesses;
 
 /// How long one proxy may take for its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long counters may take until they agree: plugins count when an exchange is over, which is after its answer.
+/// How long counters and logs may take until they agree: plugins count and log when an exchange is over, which is after its
+/// answer.
 const SETTLING: Duration = Duration::from_secs(5);
-/// How often counters are looked at meanwhile.
+/// How often they are looked at meanwhile.
 const GLANCE: Duration = Duration::from_millis(20);
 /// Bytes of a body that are shown on either side of where bodies part.
 const EXCERPT: usize = 40;
@@ -47,15 +55,6 @@ pub(super) struct Pair {
     pub(super) envoy: SocketAddr,
 }
 
-/// The admin ports of two proxies that should count the same.
-#[derive(Debug, Clone)]
-pub(super) struct Witnesses {
-    /// What to call the proxies; empty if there is only one of each kind.
-    pub(super) name: String,
-    pub(super) embedded: SocketAddr,
-    pub(super) envoy: SocketAddr,
-}
-
 /// Listeners in front of both sides; they end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Comparison {
@@ -64,24 +63,25 @@ pub(super) struct Comparison {
 }
 
 /// What has come of it so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tally {
     requests: usize,
     different: usize,
     known: BTreeMap<&'static str, usize>,
-    /// Counters that differed when they were last looked at; each is told once.
-    counters: Vec<String>,
+    counters: Vec<Counters>,
+    lines: Lines,
 }
 
 impl Comparison {
-    /// Begins to listen.
-    pub(super) fn start(pairs: Vec<Pair>, witnesses: Vec<Witnesses>) -> Result<Self> {
-        let tally = Arc::<Mutex<Tally>>::default();
-        let witnesses: Arc<[Witnesses]> = witnesses.into();
+    /// Begins to listen; `envoys` are the logs of all Envoys.
+    pub(super) fn start(pairs: Vec<Pair>, witnesses: Vec<Witnesses>, envoys: Vec<Log>) -> Result<Self> {
+        let counters = witnesses.into_iter().map(Counters::of).collect();
+        let tally = Tally { requests: 0, different: 0, known: BTreeMap::new(), counters, lines: Lines::of(envoys) };
+        let tally = Arc::new(Mutex::new(tally));
         let start = |pair: Pair| {
             let (name, listen) = (pair.name.clone(), pair.listen);
-            let (tally, witnesses) = (Arc::clone(&tally), Arc::clone(&witnesses));
-            let judge = move |request: &Request| judge(&pair, &witnesses, request, &tally);
+            let tally = Arc::clone(&tally);
+            let judge = move |request: &Request| judge(&pair, request, &tally);
             let front = Cluster::new("comparison", judge);
             let front = Backend::start_at(listen, front)
                 .with_context(|| format!("the comparison cannot listen on {listen}"))?;
@@ -108,12 +108,29 @@ impl Comparison {
     }
 }
 
+impl Tally {
+    /// What differs in counters and logs, once both sides agree or have had the time to.
+    fn settled(&mut self) -> Vec<String> {
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            // All of them look, whether or not one is content.
+            let agreed = [self.lines.agree()].into_iter().chain(self.counters.iter_mut().map(Counters::agree));
+            if agreed.filter(|agreed| !agreed).count() == 0 || Instant::now() >= deadline {
+                break;
+            }
+            thread::sleep(GLANCE);
+        }
+        let counted = self.counters.iter_mut().flat_map(Counters::differences);
+        counted.collect::<Vec<_>>().into_iter().chain(self.lines.differences()).collect()
+    }
+}
+
 fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sends a request through both, tells what differs, and answers as the embedded proxy did.
-fn judge(pair: &Pair, witnesses: &[Witnesses], request: &Request, tally: &Mutex<Tally>) -> Answer {
+fn judge(pair: &Pair, request: &Request, tally: &Mutex<Tally>) -> Answer {
     // One after the other, so that counters belong to this request.
     let mut tally = lock(tally);
     tally.requests += 1;
@@ -122,7 +139,7 @@ fn judge(pair: &Pair, witnesses: &[Witnesses], request: &Request, tally: &Mutex<
     let [embedded, envoy] =
         [pair.embedded, pair.envoy].map(|side| send(side, request, &id).map_err(|error| format!("{error:#}")));
     let mut found = differences(&embedded, &envoy, &mut tally.known);
-    found.extend(new_counters(witnesses, &mut tally.counters));
+    found.extend(tally.settled());
     if !found.is_empty() {
         tally.different += 1;
         let mut text =
@@ -232,50 +249,6 @@ fn body_difference(one: &[u8], other: &[u8]) -> String {
     )
 }
 
-/// Counters of plugins that differ now and did not before.
-fn new_counters(witnesses: &[Witnesses], before: &mut Vec<String>) -> Vec<String> {
-    let deadline = Instant::now() + SETTLING;
-    let found = loop {
-        let found: Vec<String> = witnesses.iter().flat_map(witnessed).collect();
-        if found.iter().all(|difference| before.contains(difference)) || Instant::now() > deadline {
-            break found;
-        }
-        thread::sleep(GLANCE);
-    };
-    let new = found.iter().filter(|difference| !before.contains(difference)).cloned().collect();
-    *before = found;
-    new
-}
-
-/// Counters that differ between two proxies.
-fn witnessed(Witnesses { name, embedded, envoy }: &Witnesses) -> Vec<String> {
-    let found = match (counters(*embedded), counters(*envoy)) {
-        (Ok(embedded), Ok(envoy)) => counter_differences(&embedded, &envoy),
-        (Err(error), _) | (_, Err(error)) => vec![format!("counters cannot be read: {error:#}")],
-    };
-    let prefix = if name.is_empty() { String::new() } else { format!("{name}, ") };
-    found.into_iter().map(|difference| prefix.clone() + &difference).collect()
-}
-
-/// The counters and gauges of plugins that are not zero.
-fn counters(admin: SocketAddr) -> Result<BTreeMap<String, u64>> {
-    let path = "/stats?format=json&filter=wasmcustom.";
-    let page = client::send(admin, &client::Request { method: "GET", path, ..client::Request::default() }, PATIENCE)?;
-    let page: Value = serde_json::from_slice(&page.body).context("the admin port does not answer with JSON")?;
-    let stats = page.get("stats").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let pair = |stat: &Value| Some((stat.get("name")?.as_str()?.to_owned(), stat.get("value")?.as_u64()?));
-    Ok(stats.iter().filter_map(pair).filter(|(_, value)| *value > 0).collect())
-}
-
-fn counter_differences(embedded: &BTreeMap<String, u64>, envoy: &BTreeMap<String, u64>) -> Vec<String> {
-    let mut names: Vec<&String> = embedded.keys().chain(envoy.keys()).collect();
-    names.sort_unstable();
-    names.dedup();
-    let of = |counters: &BTreeMap<String, u64>, name: &String| counters.get(name).copied().unwrap_or_default();
-    let differs = names.into_iter().filter(|name| of(embedded, name) != of(envoy, name));
-    differs.map(|name| format!("metric `{name}`: embedded {}, envoy {}", of(embedded, name), of(envoy, name))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,12 +283,5 @@ mod tests {
         let cut = Err("cut".to_owned());
         assert_eq!(differences(&cut, &Err("reset".to_owned()), &mut BTreeMap::new()), [""; 0]);
         assert_eq!(differences(&cut, &one, &mut BTreeMap::new()), ["embedded: cut; envoy answers 200"]);
-    }
-
-    #[test]
-    fn counters_that_differ_are_told() {
-        let of = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        let found = counter_differences(&of(&[("a", 1), ("b", 2)]), &of(&[("b", 2), ("c", 3)]));
-        assert_eq!(found, ["metric `a`: embedded 1, envoy 0", "metric `c`: embedded 0, envoy 3"]);
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn run(paths: &[PathBuf], engine: Engine, wishes: Wishes, envoy_folde
             "`--watch` is for the embedded proxy: a real Envoy would have to be stopped for each change".to_owned(),
         );
     }
+    logger::hold_plugins();
     let mut mesh = Mesh::start(paths, engine, envoy_folder, upstream::mirror)?;
     if wishes.trace {
         mesh.record();

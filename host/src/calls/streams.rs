@@ -80,6 +80,7 @@ pub(crate) fn send_local_response(state: &mut VmState, memory: &mut dyn Memory, 
         body: Bytes::copy_from_slice(body),
         details: String::from_utf8_lossy(details).replace(' ', "_"),
         grpc_status: Some(number(grpc)).filter(|status| *status <= 16),
+        flags: 0,
     };
     state.lint_reply(id, place);
     state.watch(|| Event::Reply((&reply).into()));

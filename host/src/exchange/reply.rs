@@ -19,6 +19,8 @@ pub struct LocalReply {
     pub details: String,
     /// The status for gRPC clients; derived from `status` if there is none.
     pub grpc_status: Option<u32>,
+    /// What went wrong, in the bits of `response.flags`.
+    pub flags: u64,
 }
 
 impl LocalReply {
@@ -26,6 +28,24 @@ impl LocalReply {
     #[must_use]
     pub fn text(status: u32, body: impl Into<Bytes>, details: impl Into<String>) -> Self {
         Self { status, body: body.into(), details: details.into(), ..Self::default() }
+    }
+
+    /// The router has no route (`NR`).
+    #[must_use]
+    pub fn no_route() -> Self {
+        Self { flags: 1 << 8, ..Self::text(404, "", "route_not_found") }
+    }
+
+    /// There is no cluster of the name that the route says (`NC`).
+    #[must_use]
+    pub fn no_cluster() -> Self {
+        Self { flags: 1 << 24, ..Self::text(503, "", "cluster_not_found") }
+    }
+
+    /// The cluster has no server (`UH`).
+    #[must_use]
+    pub fn no_server() -> Self {
+        Self { flags: 1 << 1, ..Self::text(503, "no healthy upstream", "no_healthy_upstream") }
     }
 
     pub(crate) fn failed_stream() -> Self {
@@ -83,6 +103,25 @@ pub(crate) const fn http_to_grpc(status: u64) -> u32 {
 }
 
 impl Exchange {
+    /// Takes the reply as its response, in the form that the client understands; what is left of the body.
+    pub(crate) fn answer(&mut self, reply: LocalReply) -> Bytes {
+        self.details.clone_from(&reply.details);
+        self.flags |= reply.flags;
+        self.local = true;
+        let (headers, body) = if self.is_grpc() {
+            (reply.grpc_headers(), Bytes::new())
+        } else if self.is_head() {
+            (reply.headers(), Bytes::new())
+        } else {
+            (reply.headers(), reply.body)
+        };
+        self.response.headers = Some(headers);
+        self.response.headers_end = body.is_empty();
+        self.response.came_end = true;
+        self.response.trailers = None;
+        body
+    }
+
     pub(crate) fn is_grpc(&self) -> bool {
         let kind = self.request.headers.as_ref().and_then(|headers| headers.get(b"content-type"));
         kind.and_then(|kind| kind.strip_prefix(b"application/grpc"))
@@ -95,7 +134,7 @@ impl Exchange {
         match direction {
             Direction::Request => {
                 if headers.get(b":path").is_none_or(Bytes::is_empty) {
-                    return Some(LocalReply::text(404, "", "route_not_found"));
+                    return Some(LocalReply::no_route());
                 }
                 let problem = if headers.get(b":method").is_none() {
                     "missing required header: :method".to_owned()

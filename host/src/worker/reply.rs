@@ -6,7 +6,9 @@ use super::parts::Worker;
 use crate::effect::{Effect, Item, UpstreamFailure};
 use crate::exchange::{ExchangeId, LocalReply};
 use crate::filter::{Buffer, Direction};
+use crate::headers::HeaderMap;
 use crate::recording::Leg;
+use crate::surroundings::Routing;
 
 impl Worker {
     /// Ends the exchange with a reply of the proxy's own.
@@ -19,28 +21,17 @@ impl Worker {
             return;
         }
         exchange.request.aborted = true;
-        exchange.details.clone_from(&reply.details);
         let drop_upstream = std::mem::take(&mut exchange.upstream_open);
         if exchange.response.passed {
+            exchange.details = reply.details;
             if drop_upstream {
                 self.state.effects.push_back(Effect::ResetUpstream { id });
             }
             return self.cut(id);
         }
-        let (headers, body) = if exchange.is_grpc() {
-            (reply.grpc_headers(), Bytes::new())
-        } else if exchange.is_head() {
-            (reply.headers(), Bytes::new())
-        } else {
-            (reply.headers(), reply.body)
-        };
-        let end = body.is_empty();
-        exchange.local = true;
         let through_filters = exchange.response.headers.is_none();
-        exchange.response.headers = Some(headers);
-        exchange.response.headers_end = end;
-        exchange.response.came_end = true;
-        exchange.response.trailers = None;
+        let body = exchange.answer(reply);
+        let end = body.is_empty();
         let last = exchange.first(Direction::Response);
         if drop_upstream {
             self.state.effects.push_back(Effect::ResetUpstream { id });
@@ -53,6 +44,21 @@ impl Worker {
         } else {
             self.send_directly(id, body);
         }
+    }
+
+    /// Refuses a request before any filter sees it: they only hear of it when it is over.
+    pub(crate) fn refuse(&mut self, id: ExchangeId, headers: Option<HeaderMap>, reply: LocalReply) {
+        let routing = headers.as_ref().and_then(|headers| self.state.services.route(headers));
+        let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
+        // A route is chosen later.
+        exchange.routing = Routing { route: None, ..routing.unwrap_or_default() };
+        exchange.request.headers = headers;
+        exchange.request.aborted = true;
+        self.state.watch_message(id, Leg::RequestIn);
+        self.state.watch_reply(id, &reply);
+        let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
+        let body = exchange.answer(reply);
+        self.send_directly(id, body);
     }
 
     /// The router's own reply, such as for a missing route.
@@ -104,6 +110,7 @@ impl Worker {
         half.aborted = true;
         half.passed = true;
         half.ended = true;
+        half.left = body.len() as u64;
         let headers = half.headers.clone().unwrap_or_default();
         let end = body.is_empty();
         self.send(id, Direction::Response, Item::Headers(headers, end));
@@ -120,7 +127,7 @@ impl UpstreamFailure {
             Self::Timeout => 1 << 2,
             Self::Connect => 1 << 5,
             Self::Reset => 1 << 6,
-            Self::Protocol => 1 << 24,
+            Self::Protocol => 1 << 23,
         }
     }
 }

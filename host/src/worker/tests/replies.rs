@@ -95,3 +95,34 @@ fn closing_cuts_both_sides() {
     );
     assert_eq!(bench.calls().last().unwrap(), "delete(2)");
 }
+
+#[test]
+fn a_request_that_is_refused_is_told_of_at_its_end() {
+    let mut bench = Bench::one(|callback, calls| {
+        if let Callback::Log { .. } = callback {
+            let told = ["request.path", "response.code_details"].map(|path| calls.property(path));
+            let told = told.map(|value| value.map(|value| String::from_utf8_lossy(&value).into_owned()));
+            let (path, status) = (calls.header(0, ":path"), calls.header(2, ":status"));
+            calls.log(&format!("{told:?} {path:?} {status:?}"));
+        }
+        pass(callback, calls)
+    });
+    let id = bench.open();
+    let reply = LocalReply { flags: 1 << 18, ..LocalReply::text(400, "Bad Request", "codec_error") };
+    bench.worker.refused(id, None, reply);
+    bench.run();
+    assert_eq!(bench.calls(), ["context_create(2, 1)", "log(2)", "done(2)=1", "delete(2)"]);
+    assert_eq!(bench.client, ["400", "Bad Request."]);
+    let id = bench.open();
+    bench.worker.refused(
+        id,
+        Some(request(&[("content-type", "application/grpc")])),
+        LocalReply::text(400, "", "bad_path"),
+    );
+    bench.run();
+    assert_eq!(bench.client[2..], ["200."], "gRPC clients get it in their way");
+    let logged = bench.logged();
+    assert!(logged[0].contains("Ok(\"codec_error\")") && logged[0].contains("Ok(b\"400\")"), "{logged:?}");
+    assert!(logged[1].contains("Ok(\"/p?q=1\")") && logged[1].contains("Ok(\"bad_path\")"), "{logged:?}");
+    assert_eq!(bench.upstream, [""; 0]);
+}

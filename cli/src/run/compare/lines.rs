@@ -1,0 +1,86 @@
+//! What plugins log on either side.
+
+use wasmplugin_host::envoy::log::Log;
+
+use crate::engine;
+use crate::logger;
+
+/// How both proxies begin to say in their own words that a plugin has trapped.
+const TRAP: &str = ": Function: ";
+
+/// Lines that one side has logged and the other one has not yet.
+#[derive(Debug)]
+pub(super) struct Lines {
+    envoys: Vec<Log>,
+    embedded: Vec<String>,
+    envoy: Vec<String>,
+}
+
+impl Lines {
+    /// Begins with what is logged from now on; `envoys` are the logs of all Envoys.
+    pub(super) fn of(envoys: Vec<Log>) -> Self {
+        for log in &envoys {
+            log.take_plugin_lines();
+        }
+        logger::copy_plugins();
+        Self { envoys, embedded: Vec::new(), envoy: Vec::new() }
+    }
+
+    /// Looks at what has been logged meanwhile; whether both sides have said the same. The order is left out of account: several
+    /// proxies do not wait for each other.
+    pub(super) fn agree(&mut self) -> bool {
+        let own = |line: &String| !line.contains(TRAP);
+        self.embedded.extend(logger::take_copies().iter().filter(|line| own(line)).map(|line| unnumbered(line)));
+        let envoy = self.envoys.iter().flat_map(engine::plugin_lines);
+        self.envoy.extend(envoy.filter(own).map(|line| unnumbered(&line)));
+        strike_out(&mut self.embedded, &mut self.envoy);
+        self.embedded.is_empty() && self.envoy.is_empty()
+    }
+
+    /// What only one side has said, for people; it is then forgotten.
+    pub(super) fn differences(&mut self) -> Vec<String> {
+        let embedded = self.embedded.drain(..).map(|line| ("embedded", line, "envoy"));
+        let all = embedded.chain(self.envoy.drain(..).map(|line| ("envoy", line, "embedded")));
+        all.map(|(one, line, other)| format!("log: {one} says `{}`, {other} does not", line.replace('\n', "\\n")))
+            .collect()
+    }
+}
+
+/// The line without the numbers by which plugins of our SDK name exchanges: they count all that a VM has seen, and which listeners
+/// share one is each proxy's own affair.
+fn unnumbered(line: &str) -> String {
+    const NAMED: &str = "exchange ";
+    let mut parts = line.split(NAMED);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |whole, part| whole + NAMED + part.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+}
+
+/// Takes out what is in both.
+fn strike_out(one: &mut Vec<String>, other: &mut Vec<String>) {
+    one.retain(|line| match other.iter().position(|candidate| candidate == line) {
+        Some(at) => {
+            other.remove(at);
+            false
+        }
+        None => true,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchanges_are_not_told_apart_by_their_numbers() {
+        assert_eq!(unnumbered("error: exchange 17 failed: exchange of 3"), "error: exchange  failed: exchange of 3");
+        assert_eq!(unnumbered("info: 17"), "info: 17");
+    }
+
+    #[test]
+    fn a_line_that_both_say_is_none_of_either() {
+        let lines = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let (mut one, mut other) = (lines("a b a c"), lines("c a d a a"));
+        strike_out(&mut one, &mut other);
+        assert_eq!((one, other), (lines("b"), lines("d a")));
+    }
+}

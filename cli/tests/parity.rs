@@ -1,0 +1,157 @@
+//! Every plugin and example of the workspace behaves in the embedded proxy as in a real Envoy: a table that
+//! `run --compare` goes through with one proxy of each kind.
+
+mod ask;
+mod guests;
+mod rows;
+mod runtime;
+mod servers;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::{Value, json};
+use wasmplugin_host::module::build;
+
+use crate::command::{Going, Scratch, address, workspace};
+use rows::{GROWS, PROBE, Plugin, Row, TRAPS};
+use servers::Servers;
+
+/// The port of the first row; each has its own.
+const FIRST: usize = 9000;
+
+/// Not in the table, and why.
+const ELSEWHERE: [(&str, &str); 4] = [
+    ("core", "a library"),
+    ("mesh", "the example mesh, which a test of its own compares"),
+    ("tcp-allow-list", "it is for bytes, and requests are compared"),
+    ("token-refresher", "it asks in its own time"),
+];
+
+#[test]
+fn every_plugin_and_example_is_in_the_table() {
+    let rows = rows::rows();
+    let shown: BTreeSet<&str> = rows.iter().flat_map(|row| &row.plugins).map(|plugin| plugin.module).collect();
+    for folder in ["plugins", "examples"] {
+        for entry in fs::read_dir(workspace().join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let elsewhere = ELSEWHERE.iter().any(|(other, _)| *other == name);
+            let compared = !entry.path().is_dir() || elsewhere || shown.contains(&*name);
+            assert!(compared, "`{folder}/{name}` is compared nowhere");
+        }
+    }
+}
+
+#[test]
+fn every_plugin_behaves_the_same_in_both_engines() {
+    let (rows, servers) = (table(), Servers::start());
+    let modules = [(TRAPS, guests::traps()), (GROWS, guests::grows())];
+    let modules = modules.map(|(name, bytes)| (name, Scratch::new(&format!("{name}.wasm"), bytes)));
+    let file = Scratch::new("table.yaml", mesh(&rows, &servers, &modules));
+    let mut run = Going::start(&["run", file.path(), "--compare"]);
+    let fronts: Vec<String> = (0..rows.len()).map(|at| address(&run.line_with(&front(at))).to_owned()).collect();
+    run.line_with("stop it");
+    let mut wrong = Vec::new();
+    for (row, front) in rows.iter().zip(&fronts) {
+        for ask in &row.asks {
+            let status = ask.send(front);
+            if status != ask.status {
+                let text: String = ask.text.chars().take(200).collect();
+                wrong.push(format!("{}: {status} and not {} to: {text}", row.name(), ask.status));
+            }
+        }
+    }
+    let (_, said) = run.interrupt_and_read();
+    wrong.extend(unlisted(&rows, &said));
+    assert!(wrong.is_empty(), "{}\n{said}", wrong.join("\n"));
+    let requests: usize = rows.iter().map(|row| row.asks.len()).sum();
+    assert!(said.contains(&format!("\n{requests} requests, ")), "{said}");
+}
+
+/// All rows; what traps comes last, when no VM is as new that it would not be started again.
+fn table() -> Vec<Row> {
+    let cases: Value = serde_json::from_str(include_str!("../testdata/runtime_cases.json")).unwrap();
+    let cases = cases.get("runtime_envoy").and_then(Value::as_array).unwrap();
+    let names = cases.iter().map(|case| case.get("case").and_then(Value::as_str).unwrap());
+    let runtime = names.filter_map(|name| runtime::rows_of(name).ok());
+    rows::rows().into_iter().chain(runtime.flatten()).collect()
+}
+
+/// What the comparison calls the port of a row.
+fn front(at: usize) -> String {
+    format!("web.shop, inbound_0.0.0.0_{}", FIRST + at)
+}
+
+/// Differences that no row lists.
+fn unlisted(rows: &[Row], said: &str) -> Vec<String> {
+    let (mut found, mut row) = (Vec::new(), None);
+    for line in said.lines() {
+        match line.strip_prefix("  ") {
+            None => row = rows.iter().enumerate().find(|(at, _)| line.starts_with(&front(*at))).map(|(_, row)| row),
+            Some(difference) => {
+                let listed = |row: &Row| row.differs.iter().any(|(part, _)| difference.contains(part));
+                if let Some(row) = row.filter(|row| !listed(row)) {
+                    found.push(format!("{}: {difference}", row.name()));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// One workload with a port for each row.
+fn mesh(rows: &[Row], servers: &Servers, files: &[(&str, Scratch)]) -> String {
+    let ports: Vec<_> =
+        (0..rows.len()).map(|at| json!({"port": FIRST + at, "upstream": servers.upstream.address()})).collect();
+    let modules: BTreeSet<_> = rows.iter().flat_map(|row| &row.plugins).map(|plugin| plugin.module).collect();
+    let module = |module: &&str| match files.iter().find(|(name, _)| name == module) {
+        Some((name, file)) => json!({"url": url(name), "file": file.path()}),
+        None if *module == PROBE => {
+            json!({"url": url(PROBE), "file": build::wasm(workspace().join("tests/guests").join(PROBE)).unwrap()})
+        }
+        None => json!({"url": url(module), "build": module}),
+    };
+    let fetched = |name: &&&str| **name != "nowhere";
+    let mesh = json!({
+        "kind": "Mesh",
+        "mtls": "DISABLE",
+        "modules": modules.iter().filter(fetched).map(module).collect::<Vec<_>>(),
+        "clusters": servers.clusters(),
+        "workloads": [{"name": "web", "namespace": "shop", "labels": {"app": "web"}, "ports": ports}],
+    });
+    let mut documents = vec![mesh];
+    for (at, row) in rows.iter().enumerate() {
+        documents.extend(row.plugins.iter().enumerate().map(|(place, plugin)| resource(at, place, plugin)));
+    }
+    documents.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n")
+}
+
+fn url(module: &str) -> String {
+    format!("oci://registry.example.com/shop/{module}:1")
+}
+
+/// A plugin of a row: in every other row by the newer kind of resource.
+fn resource(row: usize, place: usize, plugin: &Plugin) -> Value {
+    let metadata = json!({"name": format!("{}-{row}-{place}", plugin.module), "namespace": "shop"});
+    let common = json!({
+        "phase": "STATS",
+        "priority": 100 - place,
+        "match": [{"mode": "SERVER", "ports": [{"number": FIRST + row}]}],
+    });
+    let mut wasm = json!({"url": url(plugin.module)});
+    if !plugin.config.is_null() {
+        extend(&mut wasm, &json!({"pluginConfig": plugin.config}));
+    }
+    extend(&mut wasm, &plugin.more);
+    let (kind, mut spec) = match row % 2 {
+        0 => ("WasmPlugin", wasm),
+        _ => ("TrafficExtension", json!({"wasm": wasm})),
+    };
+    extend(&mut spec, &common);
+    json!({"apiVersion": "extensions.istio.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
+}
+
+fn extend(object: &mut Value, more: &Value) {
+    object.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+}

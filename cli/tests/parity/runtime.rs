@@ -1,0 +1,72 @@
+//! The shared cases of failures at run time, those of them that files can express.
+
+use serde_json::{Value, json};
+
+use super::ask::asks;
+use super::rows::{GROWS, Plugin, Row, TRAPS};
+
+/// The rows that show a case; or why it is shown elsewhere.
+pub(crate) fn rows_of(case: &str) -> Result<Vec<Row>, &'static str> {
+    const EXITS: &str = "an Envoy that is told so when it starts does not start; `a_configuration_that_the_plugin_refuses` and \
+                         `an_envoy_filter_may_contradict_itself`";
+    const OTHER: &str = "of an Envoy that behaves otherwise than the one of today";
+    Ok(match case {
+        "module fetch failed, FAIL_CLOSE or FAIL_RELOAD" => {
+            vec![unfetched("FAIL_CLOSE", 403), unfetched("FAIL_RELOAD", 403)]
+        }
+        "module fetch failed, FAIL_OPEN" => vec![unfetched("FAIL_OPEN", 200)],
+        "trap in callback, FAIL_CLOSED, crashing request" | "trap, FAIL_CLOSED, later requests" => {
+            vec![trapping("FAIL_CLOSE", case, 503)]
+        }
+        "trap, FAIL_OPEN, crashing request" | "trap, FAIL_OPEN, later requests" => {
+            vec![trapping("FAIL_OPEN", case, 200)]
+        }
+        "trap, FAIL_RELOAD, next request" => vec![trapping("FAIL_RELOAD", case, 200)],
+        "linear memory" => {
+            vec![Row { plugins: vec![plugin(GROWS, json!({}))], asks: asks([("GET /", 200)]), differs: &[] }]
+        }
+        "two plugins, same bytes, same env" => vec![two(case, "same", 503)],
+        "two plugins, same bytes, other env, Envoy 1.39.3 and 1.40.0" => vec![two(case, "other", 200)],
+        "two plugins, same bytes, other env, Envoy 1.36.4 and 1.37.0" => return Err(OTHER),
+        "on_configure returns false on an update" => {
+            return Err(
+                "a real Envoy is not changed while it runs; `a_bad_update_keeps_the_old_plugin_and_a_bad_start_answers_500`",
+            );
+        }
+        "on_configure returns false in a static bootstrap (any policy)"
+        | "local file missing"
+        | "remote source with empty sha256 given straight to Envoy"
+        | "same key in key_values and host_env_keys" => return Err(EXITS),
+        _ => panic!("nobody shows the case `{case}`"),
+    })
+}
+
+fn plugin(module: &'static str, more: Value) -> Plugin {
+    Plugin { module, config: Value::Null, more }
+}
+
+/// A module that cannot be had: nobody listens there.
+fn unfetched(strategy: &str, status: u16) -> Row {
+    let plugin = plugin("nowhere", json!({"url": "oci://127.0.0.1:1/a/b:1", "failStrategy": strategy}));
+    Row { plugins: vec![plugin], asks: asks([("GET /", status), ("HEAD /", status)]), differs: &[] }
+}
+
+/// A variable that keeps a VM to its row: equal modules with equal environments share one.
+fn variable(value: &str) -> Value {
+    json!({"env": [{"name": "ROW", "value": value}]})
+}
+
+/// A plugin that traps, and what comes after.
+fn trapping(strategy: &str, case: &str, later: u16) -> Row {
+    let plugin = plugin(TRAPS, json!({"failStrategy": strategy, "vmConfig": variable(case)}));
+    let asks = asks([("GET /", 200), ("GET /\nx-trap: 1", 503), ("GET /", later)]);
+    Row { plugins: vec![plugin], asks, differs: &[] }
+}
+
+/// One that lets pass after its trap, before one that does not, in the same VM or in another one.
+fn two(case: &str, other: &str, later: u16) -> Row {
+    let open = json!({"failStrategy": "FAIL_OPEN", "vmConfig": variable(&format!("{case}, same"))});
+    let closed = json!({"failStrategy": "FAIL_CLOSE", "vmConfig": variable(&format!("{case}, {other}"))});
+    let asks = asks([("GET /", 200), ("GET /\nx-trap: 1", 503), ("GET /", later)]);
+    Row { plugins: vec![plugin(TRAPS, open), plugin(TRAPS, closed)], asks, differs: &[] }
+}
