@@ -50,7 +50,7 @@ fn count(statuses: &[u16], wanted: u16) -> u64 {
 #[test]
 fn a_share_is_one_for_all_workers() -> Outcome {
     const SHARE: u64 = 50;
-    let limit = json!({"name": "a", "requests": SHARE, "unit": "hour", "burst": SHARE, "per": [{"header": "x-user"}]});
+    let limit = json!({"name": "a", "requests": SHARE, "unit": "day", "burst": SHARE, "per": [{"header": "x-user"}]});
     let mut proxy = on_four(&rate_limit_plugin::PLUGIN, json!({"limits": [limit]})).start()?;
     let statuses = ask_all(&proxy, |_| vec![("x-user", "ada")])?;
     assert_eq!((count(&statuses, 200), count(&statuses, 429)), (SHARE, SENT - SHARE));
