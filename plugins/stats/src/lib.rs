@@ -72,11 +72,7 @@ impl TryFrom<Config> for Stats {
 }
 
 impl Observer for Stats {
-    fn on_request(&self, stream: Stream, end: bool) {
-        if end {
-            // Nothing will pass that has to be counted, and what it spoke is read at its end with all else.
-            return;
-        }
+    fn on_request(&self, stream: Stream) {
         let state = &mut *self.state.borrow_mut();
         let protocol = state.reader.protocol(stream);
         let live = state.streams.begin(stream.id(), protocol);
@@ -99,10 +95,13 @@ impl Observer for Stats {
     fn on_log(&self, stream: Stream) {
         let state = &mut *self.state.borrow_mut();
         let mut live = state.streams.end(stream.id());
-        // A request that ended with its headers, or that the proxy or a filter before this one has answered, is no stream
-        // yet; a connection is one, unless there were too many. What is not HTTP has no method.
-        if live.is_new && state.streams.has_missed() && !state.reader.is_request(stream) {
-            live.begins_with(Protocol::Tcp);
+        // A request that the proxy or a filter before this one has answered was never seen, and what is not HTTP has no
+        // method either; a connection is seen to begin, unless there were too many.
+        if live.is_new {
+            live.protocol = match state.streams.has_missed() {
+                true => state.reader.protocol_at_end(stream),
+                false => state.reader.protocol(stream),
+            };
         }
         state.report(stream, &mut live, true);
         state.streams.recycle(live);

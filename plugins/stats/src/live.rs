@@ -22,7 +22,7 @@ const PATIENCE: u8 = 3;
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) protocol: Protocol,
-    /// Its beginning was not looked at: what it speaks is still to be found out, and is HTTP until then.
+    /// Its beginning was not seen.
     pub(crate) is_new: bool,
     /// The host that a gRPC stream asked for; empty if it is not kept.
     pub(crate) host: Vec<u8>,
@@ -52,12 +52,6 @@ impl Live {
             opened: false,
             waited: 0,
         }
-    }
-
-    /// Notes what it speaks.
-    pub(crate) fn begins_with(&mut self, protocol: Protocol) {
-        self.protocol = protocol;
-        self.is_new = false;
     }
 
     fn clear(&mut self) {
@@ -98,7 +92,8 @@ impl Streams {
             return None;
         }
         let mut live = self.spare.pop().unwrap_or_else(Live::new);
-        live.begins_with(protocol);
+        live.protocol = protocol;
+        live.is_new = false;
         Some(self.live.entry(id).insert(live).into_mut())
     }
 

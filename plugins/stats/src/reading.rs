@@ -104,12 +104,16 @@ impl Reader {
         }
     }
 
-    /// Whether a stream is a request, and no connection; at its end.
-    pub(crate) fn is_request(&mut self, stream: Stream) -> bool {
-        stream.header_into(MapKind::RequestHeaders, ":method", &mut self.scratch)
+    /// What a stream speaks whose beginning was not seen; at its end.
+    pub(crate) fn protocol_at_end(&mut self, stream: Stream) -> Protocol {
+        if stream.header_into(MapKind::RequestHeaders, ":method", &mut self.scratch) {
+            self.protocol(stream)
+        } else {
+            Protocol::Tcp
+        }
     }
 
-    /// What a request speaks; while its headers pass.
+    /// What a request speaks; while its headers pass, and at its end.
     pub(crate) fn protocol(&mut self, stream: Stream) -> Protocol {
         stream.header_into(MapKind::RequestHeaders, "content-type", &mut self.scratch);
         Protocol::of_content_type(&self.scratch)
@@ -123,14 +127,8 @@ impl Reader {
     }
 
     /// Reads everything but the amounts; nothing where the stream is gone.
-    pub(crate) fn read(&mut self, stream: Stream, live: &mut Live, ended: bool) -> Option<Reading> {
+    pub(crate) fn read(&mut self, stream: Stream, live: &Live, ended: bool) -> Option<Reading> {
         self.read_sheet(stream, live.protocol)?;
-        if live.is_new {
-            live.begins_with(Protocol::of_content_type(self.filled.bytes(Item::ContentType)));
-            if live.protocol == Protocol::Grpc {
-                self.read_sheet(stream, Protocol::Grpc)?;
-            }
-        }
         self.service = self.services.of(self.filled.bytes(Item::Cluster), stream, &mut self.scratch);
         let role = self.role();
         self.downstream_peer.clear();

@@ -32,19 +32,16 @@ pub(crate) enum Item {
     PeerPrincipal,
     /// What the control plane says of the endpoint's workload; of gRPC alone, others mostly do without.
     Endpoint,
-    /// What a request speaks; of those alone of which it may not be known yet.
-    ContentType,
     /// What others have counted of both directions: the messages of gRPC, or bytes of TCP that are not the peers'.
     Counted,
 }
 
 /// How many items there are.
-const ITEMS: usize = 15;
+const ITEMS: usize = 14;
 
-/// The first items differ from stream to stream, and the last two; those between are the same for streams of the same
-/// labels.
+/// The first items differ from stream to stream, and the last; those between are the same for streams of the same labels.
 const FIRST_OF_LABELS: usize = 3;
-const END_OF_LABELS: usize = Item::ContentType as usize;
+const END_OF_LABELS: usize = Item::Counted as usize;
 
 /// Bytes of an item's two lengths, which stand with those of the others in front of all items.
 const LENGTHS: usize = 8;
@@ -179,7 +176,6 @@ fn rows(subject: Subject) -> [Row; ITEMS] {
         Row::text(local),
         Row::text(peer),
         only(is_grpc && !subject.is_inbound, Row::text(&[ENDPOINT])),
-        only(is_http && !is_grpc, Row::text(&["request\0headers\0content-type"])),
         Row::text(counted),
     ]
 }
@@ -219,10 +215,6 @@ fn in_cel(path: &str) -> Option<(String, String)> {
         // What plugins leave is in there under a name of Envoy's.
         [object] => (format!("'wasm.{object}' in filter_state"), format!("filter_state['wasm.{object}']")),
         [root, field] => (format!("has({root}.{field})"), format!("{root}.{field}")),
-        [root, "headers", name] => {
-            let headers = format!("{root}.headers");
-            (format!("has({headers}) && '{name}' in {headers}"), format!("{headers}['{name}']"))
-        }
         [root, message, "filter_metadata", namespace, field] => {
             let metadata = format!("{root}.{message}.filter_metadata");
             let field = format!("{metadata}['{namespace}'].{field}");
@@ -319,10 +311,9 @@ mod tests {
         let text = expression(&rows(subject(Protocol::Http, false, true)), false);
         assert!(text.starts_with("[has(request.duration) ? request.duration : -1,has(request.total_size)"), "{text}");
         assert!(text.contains("has(xds.listener_direction) ? xds.listener_direction : 0,"), "{text}");
-        assert!(text.ends_with(
-            "has(upstream.uri_san_peer_certificate) ? upstream.uri_san_peer_certificate : '','',\
-                has(request.headers) && 'content-type' in request.headers ? request.headers['content-type'] : '','']"
-        ));
+        assert!(
+            text.ends_with("has(upstream.uri_san_peer_certificate) ? upstream.uri_san_peer_certificate : '','','']")
+        );
         let inbound = expression(&rows(subject(Protocol::Tcp, true, false)), false);
         assert!(inbound.starts_with("[-1,"), "{inbound}");
         assert!(
@@ -335,7 +326,7 @@ mod tests {
         let metadata = "xds.upstream_host_metadata.filter_metadata";
         let endpoint = format!(
             "has(xds.upstream_host_metadata) && 'istio' in {metadata} && has({metadata}['istio'].workload) \
-            ? {metadata}['istio'].workload : '','','envoy.filters.http.grpc_stats' in filter_state ?"
+            ? {metadata}['istio'].workload : '','envoy.filters.http.grpc_stats' in filter_state ?"
         );
         assert!(call.contains(&endpoint), "{call}");
     }
@@ -362,20 +353,18 @@ mod tests {
     }
 
     #[test]
-    fn what_others_count_and_what_is_spoken_are_no_labels() {
-        let labels = |amount, route, kind, counted| {
-            let mut filled =
-                filled(amount, &[(Item::Route, route), (Item::ContentType, kind), (Item::Counted, counted)]);
+    fn what_others_count_is_no_label() {
+        let labels = |amount, route, counted| {
+            let mut filled = filled(amount, &[(Item::Route, route), (Item::Counted, counted)]);
             assert!(filled.find_items());
-            assert_eq!((filled.text(Item::Route), filled.text(Item::ContentType)), (route, kind));
-            assert_eq!(filled.text(Item::Counted), counted);
+            assert_eq!((filled.text(Item::Route), filled.text(Item::Counted)), (route, counted));
             assert_eq!(filled.number(Item::ResponseSize), i64::try_from(amount).unwrap());
             filled.label_bytes().map(<[u8]>::to_vec)
         };
-        assert_eq!(labels(1, "a", "", "3,13"), labels(2, "a", "text/plain", "30,131"));
-        assert_eq!(labels(1, "a", "", ""), labels(2, "a", "", "0,1"));
-        assert_ne!(labels(1, "a", "", "3,13"), labels(1, "b", "", "3,13"));
-        assert_ne!(labels(1, "a", "", ""), labels(1, "aa", "", ""));
+        assert_eq!(labels(1, "a", "3,13"), labels(2, "a", "30,131"));
+        assert_eq!(labels(1, "a", ""), labels(2, "a", "0,1"));
+        assert_ne!(labels(1, "a", "3,13"), labels(1, "b", "3,13"));
+        assert_ne!(labels(1, "a", ""), labels(1, "aa", ""));
     }
 
     #[test]
@@ -385,7 +374,7 @@ mod tests {
         for len in 0..whole.len() {
             assert!(!Filled { bytes: whole[..len].to_vec(), ..Filled::default() }.find_items(), "{len} bytes");
         }
-        for (at, byte) in [(0, 14), (0, 16), (4, 7), (8, 1), (4 + LENGTHS * END_OF_LABELS, 255)] {
+        for (at, byte) in [(0, 13), (0, 15), (4, 7), (8, 1), (4 + LENGTHS * END_OF_LABELS, 255)] {
             let mut bytes = whole.clone();
             bytes[at] = byte;
             assert!(!Filled { bytes, ..Filled::default() }.find_items(), "byte {at}");

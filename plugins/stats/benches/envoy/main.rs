@@ -1,8 +1,11 @@
 //! What telemetry costs a request in a real Envoy: `stats`, beside no filter, the smallest filter on the raw `proxy-wasm` crate,
 //! and a Lua filter that makes the same labels (and counts nothing, which Lua cannot); and `metadata-exchange`, with a peer
-//! that it has met before.
+//! that it has met before. Beside each stands a module that makes its host calls and does nothing else: what it costs is
+//! Envoy's.
 //!
 //! `cargo bench --profile dev -p stats --bench envoy` prints the CPU time per request and fails when a budget is missed.
+
+mod by_hand;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -18,15 +21,21 @@ const NOTHING: &str = "no filter";
 const STATS: &str = "stats";
 const TOLD: &str = "no filter, a peer's headers";
 const EXCHANGE: &str = "metadata-exchange, a known peer";
+const STATS_BY_HAND: &str = "the calls of stats, by hand";
+const EXCHANGE_BY_HAND: &str = "the calls of metadata-exchange, by hand";
 
 /// What a request may cost more than without the filter, in microseconds.
-const BUDGETS: [(&str, &str, f64); 2] = [(STATS, NOTHING, 15.0), (EXCHANGE, TOLD, 10.0)];
+const BUDGETS: [(&str, &str, f64); 4] =
+    [(STATS, NOTHING, 15.0), (EXCHANGE, TOLD, 10.0), (STATS, STATS_BY_HAND, 3.0), (EXCHANGE, EXCHANGE_BY_HAND, 3.0)];
 
 /// Who asks, in the words of Istio's own proxy.
-const PEER: &str = include_str!("../../core/testdata/metadata_exchange/mx_native_client.b64");
+const PEER: &str = include_str!("../../../core/testdata/metadata_exchange/mx_native_client.b64");
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let [stats, exchange, smallest] = modules(["stats", "metadata-exchange", "bench-raw-hook"])?;
+    let folder = tempfile::tempdir()?;
+    let (stats_by_hand, exchange_by_hand) =
+        (by_hand::stats(folder.path())?, by_hand::exchange(folder.path(), PEER.trim())?);
     let nothing = json!({});
     let told = |contestant: Contestant| contestant.request([(METADATA, PEER.trim()), (ID, "client")]);
     let contestants = vec![
@@ -34,8 +43,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         Contestant::new("one header, raw proxy-wasm").plugin(smallest, &nothing),
         Contestant::new("lua, the same labels").filter(lua()),
         Contestant::new("stats, minimal").plugin(&stats, &json!({"profile": "minimal"})),
+        Contestant::new(STATS_BY_HAND).plugin(stats_by_hand, &nothing),
         Contestant::new(STATS).plugin(&stats, &nothing),
         told(Contestant::new(TOLD)),
+        told(Contestant::new(EXCHANGE_BY_HAND).plugin(exchange_by_hand, &nothing)),
         told(Contestant::new(EXCHANGE).plugin(&exchange, &nothing)),
         told(Contestant::new("both").plugin(&exchange, &nothing).plugin(&stats, &nothing)),
     ];
