@@ -10,13 +10,14 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use wasmplugin_host::envoy::log::Log;
 use wasmplugin_host::envoy::{binary, config, process};
+use wasmplugin_host::module::Module;
 use wasmplugin_host::recording::Recorder;
 use wasmplugin_host::test::LogLevel;
-use wasmplugin_host::wasm;
 use wasmplugin_host::worker::{Code, FailPolicy};
 use wasmplugin_proxy::{Listener, Proxy, Routes, Settings};
 
 use crate::client;
+use crate::code;
 use crate::logger;
 use crate::secrets;
 use crate::workspace::Workspace;
@@ -259,7 +260,7 @@ pub(crate) fn settings(chain: &Chain) -> Result<Settings> {
     Ok(settings)
 }
 
-/// A plugin with its module, compiled anew.
+/// A plugin with its module.
 pub(crate) fn compiled(plugin: &Plugin) -> Result<wasmplugin_host::worker::Plugin> {
     Ok(wasmplugin_host::worker::Plugin {
         name: plugin.name.clone(),
@@ -270,7 +271,7 @@ pub(crate) fn compiled(plugin: &Plugin) -> Result<wasmplugin_host::worker::Plugi
         fail: plugin.fail,
         environment: Vec::new(),
         allow_on_headers_stop_iteration: false,
-        code: Code::Wasm(Arc::new(wasm::Module::read(&plugin.module)?)),
+        code: Code::Wasm(Arc::new(code::compile(Module::read(&plugin.module)?)?)),
     })
 }
 

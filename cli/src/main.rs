@@ -17,6 +17,7 @@ mod build;
 mod cache;
 mod check;
 mod client;
+mod code;
 mod completions;
 mod configuration;
 mod demo;

@@ -9,10 +9,11 @@ use wasmplugin_deploy::cache::Cache;
 use wasmplugin_deploy::fetch::{FetchOptions, Fetcher, ModuleRequest};
 use wasmplugin_deploy::image::digest::Digest;
 use wasmplugin_deploy::registry::credentials::Keychain;
-use wasmplugin_host::wasm::{self, CodeCache};
+use wasmplugin_host::wasm;
 
 use super::plan::Proxy;
 use super::plugin_config::Wanted;
+use crate::code;
 use crate::workspace::Workspace;
 
 /// A module, ready to run.
@@ -37,7 +38,6 @@ type Asked = (String, Option<Digest>, Option<Vec<u8>>);
 pub(crate) struct Library {
     runtime: tokio::runtime::Runtime,
     fetcher: Fetcher,
-    code: Option<CodeCache>,
     /// By the digest of their bytes, so that equal modules share a VM.
     compiled: HashMap<Digest, Arc<wasm::Module>>,
     /// Why modules could not be fetched: a plan asks for the same one in several places, and each fetch has tries and pauses.
@@ -49,20 +49,9 @@ impl Library {
     /// A library with this user's cache.
     pub(crate) fn open() -> Result<Self> {
         let folder = Cache::default_folder().unwrap_or_else(|| std::env::temp_dir().join("wasmplugin"));
-        let code = CodeCache::at(folder.join("code"));
-        if let Err(error) = &code {
-            log::warn!("compiled modules are not kept: {error}");
-        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let fetcher = Fetcher::new(Cache::open(&folder)?, Keychain::of_this_machine(), FetchOptions::default())?;
-        Ok(Self {
-            runtime,
-            fetcher,
-            code: code.ok(),
-            compiled: HashMap::new(),
-            unfetched: HashMap::new(),
-            workspace: None,
-        })
+        Ok(Self { runtime, fetcher, compiled: HashMap::new(), unfetched: HashMap::new(), workspace: None })
     }
 
     /// Prepares for a plan: builds those of these plugins and examples of the workspace that changed, in one run of cargo.
@@ -131,11 +120,8 @@ impl Library {
         if let Some(module) = self.compiled.get(&digest) {
             return Ok(Loaded { module: Arc::clone(module), path });
         }
-        let module = match &self.code {
-            Some(code) => wasm::Module::cached(source, code),
-            None => wasm::Module::compile(source, wasm::Settings::default()),
-        };
-        let module = Arc::new(module.map_err(|error| Failure::Refused(error.to_string()))?);
+        let module = code::compile(source).map_err(|error| Failure::Refused(error.to_string()))?;
+        let module = Arc::new(module);
         self.compiled.insert(digest, Arc::clone(&module));
         Ok(Loaded { module, path })
     }

@@ -3,7 +3,7 @@
 //! Compiled code is run as it is, so whoever can write to the cache can run code as its user. Therefore the folder and
 //! its files have to belong to the user and be writable by nobody else; and each file begins with a checksum over the
 //! module, the compiler's settings and the code, which finds what a full disk or a crash has left behind. What does
-//! not fit is compiled again and written anew.
+//! not fit is compiled again and written anew. Whoever builds all day leaves no more than the last few hundred.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -11,12 +11,16 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
 /// Others may not write; whether they may read does not matter.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// How many compiled modules stay; those go that nobody has asked for the longest.
+const MOST: usize = 256;
 
 /// Distinguishes the unfinished files of one process.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
@@ -62,7 +66,7 @@ impl CodeCache {
     }
 
     fn load(&self, engine: &Engine, key: &Key) -> Option<wasmtime::Module> {
-        let mut file = OpenOptions::new().read(true).open(self.folder.join(key.name())).ok()?;
+        let mut file = File::open(self.folder.join(key.name())).ok()?;
         let facts = file.metadata().ok()?;
         if facts.uid() != self.owner || facts.mode() & WRITABLE_BY_OTHERS != 0 {
             return None;
@@ -76,6 +80,8 @@ impl CodeCache {
         #[expect(unsafe_code, reason = "the code is what `keep` wrote: nobody else can write there, and the sum fits")]
         // SAFETY: `code` is the unchanged output of `Module::serialize` of this wasmtime with these settings.
         let compiled = unsafe { wasmtime::Module::deserialize(engine, code) };
+        // Nothing but its place among those that go is lost where this fails.
+        file.set_modified(SystemTime::now()).ok();
         compiled.ok()
     }
 
@@ -85,7 +91,19 @@ impl CodeCache {
         part.file.write_all(&key.sum(&code))?;
         part.file.write_all(&code)?;
         fs::rename(&part.path, self.folder.join(key.name()))?;
+        self.keep_at_most(MOST);
         Ok(())
+    }
+
+    /// Removes what was asked for the longest ago. Another process may do so too, and what is in use stays open.
+    fn keep_at_most(&self, most: usize) {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let aged = entries.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())));
+        let mut aged: Vec<_> = aged.filter(|(_, path)| path.extension().is_some_and(|end| end == "code")).collect();
+        aged.sort();
+        for (_, path) in aged.iter().take(aged.len().saturating_sub(most)) {
+            fs::remove_file(path).ok();
+        }
     }
 }
 
@@ -174,6 +192,24 @@ mod tests {
         cache.compile(engine, &module).unwrap();
         assert_eq!(fs::read(file).unwrap().len(), whole.len(), "it is written anew");
         assert!(cache.load(engine, &key).is_some());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_nobody_asked_for_the_longest_goes() {
+        let (folder, engine) = (folder("bound"), engine(false).unwrap());
+        let cache = CodeCache::at(&folder).unwrap();
+        let modules =
+            ["a", "b", "c"].map(|name| wat::parse_str(format!("(module (func (export \"{name}\")))")).unwrap());
+        let keys = modules.each_ref().map(|module| Key::of(engine, module));
+        for (module, key) in modules.iter().zip(&keys) {
+            cache.compile(engine, module).unwrap();
+            let file = File::open(folder.join(key.name())).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
+        assert!(cache.load(engine, &keys[1]).is_some());
+        cache.keep_at_most(1);
+        assert_eq!(keys.each_ref().map(|key| cache.load(engine, key).is_some()), [false, true, false]);
         fs::remove_dir_all(folder).unwrap();
     }
 
