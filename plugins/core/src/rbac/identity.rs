@@ -160,8 +160,11 @@ pub(super) fn names(rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     rest.strip_prefix(b"sa/").into_iter().chain(further.filter_map(|(start, _)| rest.get(start + 4..)))
 }
 
-/// What follows the first occurrence of `part`.
+/// What follows the first occurrence of `part`; between two wildcards there is none to look for.
 fn after<'a>(text: &'a [u8], part: &[u8]) -> Option<&'a [u8]> {
+    if part.is_empty() {
+        return Some(text);
+    }
     let start = text.windows(part.len()).position(|window| window == part)?;
     text.get(start + part.len()..)
 }
@@ -203,6 +206,9 @@ mod tests {
     #[test]
     fn wildcards_of_namespaces_cross_slashes() {
         assert!(namespace("n*a", "spiffe://td/ns/n1/sa/a/x") && !namespace("n*a", "spiffe://td/ns/n1/sb/a"));
+        assert!(
+            namespace("n**a", "spiffe://td/ns/n1/sa/a/x") && namespace("**", "/ns/a/") && !namespace("n***b", "/ns/n/")
+        );
         assert!(namespace("n", "x/ns/n/y") && !namespace("n", "spiffe://td/ns/nn/sa/a"));
         assert!(namespace("*", "/ns/a/") && namespace("*", "/ns//") && !namespace("*", "/ns/"));
         assert!(!namespace("n", "spiffe://td/ns/n/sa/\n"));

@@ -16,7 +16,7 @@ fn identities_fit_as_istios_expressions() {
     let starred = |value: &str| value.split('*').map(regex::escape).collect::<Vec<_>>().join(".*");
     let mut patterns =
         vec![(Identity::principal("*"), whole(".+")), (Identity::principal("*/sa/a.b"), whole(r"spiffe://.*/sa/a\.b"))];
-    for value in ["a", "n1", "n*", "*1", "*", "n*a", "a/sa", "*/sa/a", "ns", "a*b*"] {
+    for value in ["a", "n1", "n*", "*1", "*", "n*a", "a/sa", "*/sa/a", "ns", "a*b*", "a**b", "**", "n***a"] {
         patterns.push((Identity::namespace(value), whole(&format!(".*/ns/{}/.*", starred(value)))));
     }
     for (namespace, name) in [("a", "b"), ("n1", "a.b"), ("ns", "sa"), ("sa", "ns"), ("a", "a")] {

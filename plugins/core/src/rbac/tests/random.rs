@@ -170,9 +170,9 @@ impl Random {
             "ports" => self.pick(&["80", "443", "8080", "0"]).to_owned(),
             "trustDomains" => self.pick(&["td", "old-td", "*-td", "t*", "*", "cluster.local", "x"]).to_owned(),
             "serviceAccounts" => self.pick(&["a", "b", "a/a", "b/a", "ns/sa", "n1/a.b", "sa/ns"]).to_owned(),
-            "namespaces" => {
-                self.pick(&["a", "b", "n1", "n*", "*1", "*", "n*a", "a/sa", "*/sa/a", "ns", "a*b*", "é"]).to_owned()
-            }
+            "namespaces" => self
+                .pick(&["a", "b", "n1", "n*", "*1", "*", "n*a", "a/sa", "*/sa/a", "ns", "a*b*", "a**b", "**", "é"])
+                .to_owned(),
             "principals" => {
                 let domain = self.pick(&["td", "old-td", "cluster.local", "*", "*-td", "x"]);
                 match self.below(5) {
