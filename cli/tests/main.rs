@@ -10,6 +10,8 @@ mod completions;
 mod demo;
 mod deploy;
 mod doctor;
+#[expect(dead_code, reason = "the tests of `mesh` use more of it")]
+mod guests;
 mod images;
 mod lint;
 mod migrate;

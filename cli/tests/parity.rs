@@ -2,7 +2,6 @@
 //! `run --compare` goes through with one proxy of each kind.
 
 mod ask;
-mod guests;
 mod rows;
 mod runtime;
 mod servers;
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 use wasmplugin_host::module::build;
 
 use crate::command::{Going, Scratch, address, workspace};
+use crate::guests;
 use rows::{GROWS, PROBE, Plugin, Row, TRAPS};
 use servers::Servers;
 

@@ -1,5 +1,9 @@
 //! Istio's rules, from files to the answers of running proxies: the shared cases, and what can go wrong.
 
+#[path = "../../tests/guests.rs"]
+#[expect(dead_code, reason = "the tests of the command use more of it")]
+mod guests;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -14,6 +18,7 @@ use super::plan::{self, Identities, Ports, Side, Upstreams};
 use super::running::Mesh;
 use crate::client;
 use crate::engine::Engine;
+use guests::{refuses, traps};
 
 /// A mesh of one workload that serves port 8080, and calls itself as a service on port 80.
 const ONE: &str = "
@@ -64,39 +69,6 @@ impl Drop for Folder {
 
 fn application(request: &Request) -> Answer {
     Answer::new(200).body(format!("{}\n", request.path()))
-}
-
-/// A module with these imports and functions.
-fn module(imports: &str, body: &str) -> Vec<u8> {
-    let text = format!(
-        "(module {imports} (memory (export \"memory\") 4) (global $next (mut i32) (i32.const 65536))
-            (func (export \"proxy_abi_version_0_2_1\"))
-            (func (export \"proxy_on_memory_allocate\") (param $size i32) (result i32)
-              (global.get $next) (global.set $next (i32.add (global.get $next) (local.get $size))))
-            {body})"
-    );
-    wat::parse_str(text).unwrap()
-}
-
-/// Traps on requests with the header `x-trap`, and marks responses with `x-wasm`.
-fn traps() -> Vec<u8> {
-    module(
-        r#"(import "env" "proxy_get_header_map_value" (func $get (param i32 i32 i32 i32 i32) (result i32)))
-           (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))"#,
-        r#"(data (i32.const 0) "x-trap") (data (i32.const 16) "x-wasm") (data (i32.const 32) "1")
-        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-          (if (i32.eqz (call $get (i32.const 0) (i32.const 0) (i32.const 6) (i32.const 4096) (i32.const 4100)))
-            (then unreachable))
-          (i32.const 0))
-        (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
-          (drop (call $add (i32.const 2) (i32.const 16) (i32.const 6) (i32.const 32) (i32.const 1)))
-          (i32.const 0))"#,
-    )
-}
-
-/// Refuses every configuration.
-fn refuses() -> Vec<u8> {
-    module("", r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 0))"#)
 }
 
 fn plugin(name: &str, url: &str, more: &str) -> String {

@@ -1,5 +1,7 @@
 //! The engine behind the facade that runs in the test's own process, on a clock that the test turns.
 
+mod grpc;
+mod messages;
 mod tcp;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,9 +29,8 @@ use crate::worker::{
     CalloutId, CalloutOutcome, CalloutRequest, Code, Connection, Effect, EndStyle, ExchangeId, Item, Options, Plugin,
     Protocol, TcpId, UpstreamFailure, Worker,
 };
+use messages::{outcome, received, served, to_map, wire};
 use tcp::{TcpDue, Wire};
-
-mod grpc;
 
 /// The wall clock of a test starts on 2026-01-01, so that dates look like dates.
 const EPOCH: Duration = Duration::from_secs(1_767_225_600);
@@ -728,72 +729,6 @@ fn host_of(cluster: &Cluster, surroundings: &Surroundings) -> surroundings::Upst
         tls: surroundings.upstream_tls.clone().filter(|_| cluster.name() == UPSTREAM),
         ..Default::default()
     }
-}
-
-/// What a callout's plugin is told about an answer; nothing for one that never comes.
-fn outcome(answer: &Answer) -> Option<CalloutOutcome> {
-    Some(match answer.how_it_ends() {
-        Ending::Complete => CalloutOutcome::Response {
-            headers: served(answer),
-            body: answer
-                .pieces()
-                .fold(Vec::new(), |mut all, piece| {
-                    all.extend_from_slice(piece);
-                    all
-                })
-                .into(),
-            trailers: to_map(answer.scripted_trailers().iter()),
-        },
-        Ending::Unreachable => CalloutOutcome::unreachable(),
-        Ending::Reset => CalloutOutcome::reset_before_headers(),
-        Ending::ResetAfterHeaders => CalloutOutcome::Failed,
-        Ending::Malformed => CalloutOutcome::malformed(),
-        Ending::Never => return None,
-    })
-}
-
-/// An answer's headers as filters see them.
-fn served(answer: &Answer) -> HeaderMap {
-    let mut map = to_map(answer.wire_headers().iter()).into_side(crate::headers::Side::Response);
-    map.set(b"x-envoy-upstream-service-time", b"0");
-    map
-}
-
-/// A request's headers as filters see them: Envoy's order, and what Envoy adds.
-fn received(headers: &Headers, number: u64, protocol: Protocol) -> HeaderMap {
-    let mut pairs: Vec<(Bytes, Bytes)> = Vec::with_capacity(headers.len() + 2);
-    if protocol != Protocol::Http2 {
-        for name in [":authority", ":path", ":method", ":scheme"] {
-            if let Some(value) = headers.get_bytes(name) {
-                pairs.push((Bytes::from_static(name.as_bytes()), value.clone()));
-            }
-        }
-    }
-    for (name, value) in headers.iter() {
-        // How the client framed its body is between it and the proxy.
-        if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            continue;
-        }
-        if protocol == Protocol::Http2 || !name.starts_with(b":") {
-            pairs.push((name.clone(), value.clone()));
-        }
-    }
-    let mut map = HeaderMap::from_pairs(pairs).into_side(crate::headers::Side::Request);
-    if map.get(b"x-forwarded-proto").is_none() {
-        map.add(b"x-forwarded-proto", b"http");
-    }
-    if map.get(b"x-request-id").is_none() {
-        map.add(b"x-request-id", format!("00000000-0000-4000-8000-{number:012x}").as_bytes());
-    }
-    map
-}
-
-fn wire(map: HeaderMap) -> Headers {
-    map.into_pairs().into_iter().collect()
-}
-
-fn to_map<'a>(pairs: impl Iterator<Item = (&'a Bytes, &'a Bytes)>) -> HeaderMap {
-    HeaderMap::from_pairs(pairs.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 /// A test that panics while it logs must not hide the lines.

@@ -1,4 +1,4 @@
-//! Modules of no SDK that go wrong.
+//! Modules of no SDK that go wrong, for these tests and for those of `mesh`.
 
 /// A module with these imports and functions.
 fn module(imports: &str, body: &str) -> Vec<u8> {
@@ -26,6 +26,11 @@ pub(crate) fn traps() -> Vec<u8> {
           (drop (call $add (i32.const 2) (i32.const 16) (i32.const 6) (i32.const 32) (i32.const 1)))
           (i32.const 0))"#,
     )
+}
+
+/// Refuses every configuration.
+pub(crate) fn refuses() -> Vec<u8> {
+    module("", r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 0))"#)
 }
 
 /// Takes memory until there is no more, and says in `x-memory` how many blocks of 8 MiB that were, in two digits of base 16 from `A`
