@@ -97,12 +97,12 @@ on_every_engine! { probe as "probe";
 
     fn a_client_that_leaves_while_the_plugin_waits_leaves_nothing_behind(proxy) {
         let mut proxy = proxy
-            .cluster("service", |_: &Request| Answer::new(200).after(Duration::from_millis(150)))
+            .cluster("service", |_: &Request| Answer::new(200).after(Duration::from_secs(2)))
             .start()?;
         let exchange = proxy.get("/call").open()?;
         assert!(proxy.waiting(&exchange) || proxy.engine() != Engine::Envoy);
         proxy.abort(exchange);
-        proxy.advance(Duration::from_millis(300));
+        proxy.advance(Duration::from_millis(2_300));
         assert_eq!(proxy.upstream_requests(), []);
         assert_eq!(proxy.get("/census").send()?.text(), "0 exchanges, 0 tasks, 0 callouts, 0 timers");
         Ok(())
