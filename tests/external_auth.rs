@@ -8,7 +8,7 @@ use wasmplugin_host::test::{Answer, Builder, Request};
 use crate::engines::on_every_engine;
 
 fn configured(proxy: Builder) -> Builder {
-    proxy.config(json!({"cluster": "auth", "timeout": "250ms"})).cluster("auth", |request: &Request| {
+    proxy.config(json!({"cluster": "auth", "timeout": "1s"})).cluster("auth", |request: &Request| {
         match request.header("authorization") {
             Some("Bearer good") => Answer::new(200).header("x-user", "ada"),
             Some("Bearer slow") => Answer::new(200).header("x-user", "ada").after(Duration::from_millis(100)),

@@ -13,7 +13,7 @@ const YES: &[u8] = b"\x0a\x00\x1a\x11\x12\x0f\x0a\x0d\x0a\x06X-User\x12\x03ada";
 const NO: &[u8] = b"\x0a\x02\x08\x07\x12\x05\x0a\x03\x08\x91\x03";
 
 fn configured(proxy: Builder) -> Builder {
-    proxy.config(json!({"cluster": "auth", "timeout": "250ms"})).grpc_cluster("auth", |call: &Request| {
+    proxy.config(json!({"cluster": "auth", "timeout": "1s"})).grpc_cluster("auth", |call: &Request| {
         let says = |token: &[u8]| call.messages().iter().any(|m| m.windows(token.len()).any(|bytes| bytes == token));
         match () {
             () if says(b"Bearer good") => GrpcAnswer::message(YES),
@@ -40,7 +40,7 @@ on_every_engine! { grpc_auth as "grpc-auth";
         let asked = &proxy.cluster_requests("auth")[0];
         assert_eq!((asked.path(), asked.authority()), ("/envoy.service.auth.v3.Authorization/Check", "auth"));
         assert_eq!((asked.header("te"), asked.header("content-type")), (Some("trailers"), Some("application/grpc")));
-        assert_eq!(asked.header("grpc-timeout"), Some("250m"));
+        assert_eq!(asked.header("grpc-timeout"), Some("1000m"));
         Ok(())
     }
 

@@ -61,7 +61,7 @@ on_every_engine! { probe as "probe";
     fn a_body_waits_while_only_iteration_stops(proxy) {
         let mut proxy = proxy
             .allow_on_headers_stop_iteration(true)
-            .cluster("service", |_: &Request| Answer::new(200).body("fine").after(Duration::from_millis(100)))
+            .cluster("service", |_: &Request| Answer::new(200).body("fine").after(Duration::from_secs(1)))
             .start()?;
         let upload = proxy.post("/call").header("transfer-encoding", "chunked").open()?;
         proxy.send_data(&upload, "one,", false)?;

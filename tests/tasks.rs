@@ -105,7 +105,7 @@ on_every_engine! { tasks as "tasks";
         let mut proxy = proxy
             .cluster("service", move |request: &Request| match request.path() {
                 "/once" if asked.fetch_add(1, Ordering::Relaxed) == 0 => {
-                    Answer::reset_after_headers().after(Duration::from_millis(300))
+                    Answer::reset_after_headers().after(Duration::from_secs(2))
                 }
                 _ => Answer::new(200).body("fine"),
             })

@@ -29,7 +29,7 @@ const DUE: Duration = Duration::from_millis(100);
 /// The log is complete when nothing came for so long, and Envoy has nothing to do.
 const QUIET: Duration = Duration::from_millis(30);
 /// A client that left, or a connection that was cut, is noticed within this time.
-const CLOSING: Duration = Duration::from_secs(1);
+const CLOSING: Duration = Duration::from_secs(5);
 /// Between two looks at a counter that is about to move.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -284,6 +284,11 @@ impl Driver for Engine {
 
     fn advance(&mut self, time: Duration) {
         thread::sleep(time);
+        // On a busy machine Envoy may not have had its turn by then.
+        let deadline = Instant::now() + self.patience;
+        while self.is_busy_before(deadline) {
+            thread::sleep(POLL);
+        }
     }
 
     fn logs(&mut self) -> Vec<LogLine> {
