@@ -11,6 +11,7 @@ extern crate v8_test;
 mod duration;
 mod finding;
 mod json;
+mod key;
 mod order;
 
 pub mod access_log_policy;

@@ -7,6 +7,7 @@ use lru::LruCache;
 
 use super::outputs::Effects;
 use super::token::Token;
+use crate::key::{Key, OwnedKey};
 
 /// How much is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,7 @@ impl Default for CacheLimits {
 /// and a bad one costs its sender's request the full price. Times are not part of what is remembered.
 pub(crate) struct Cache {
     limits: CacheLimits,
-    tokens: LruCache<Box<[u8]>, Entry>,
+    tokens: LruCache<OwnedKey, Entry>,
     bytes: usize,
 }
 
@@ -54,12 +55,12 @@ impl Cache {
 
     /// A token that some rule accepted, taken apart already.
     pub(crate) fn token(&mut self, text: &[u8]) -> Option<Arc<Token>> {
-        self.tokens.get(text).map(|entry| Arc::clone(&entry.token))
+        self.tokens.get(Key::of(text)).map(|entry| Arc::clone(&entry.token))
     }
 
     /// What a rule made of a token, if it accepted it with this generation of its keys.
     pub(crate) fn effects(&mut self, text: &[u8], rule: usize, generation: u64) -> Option<Arc<Effects>> {
-        let accepted = self.tokens.get(text)?.accepted.iter();
+        let accepted = self.tokens.get(Key::of(text))?.accepted.iter();
         accepted
             .into_iter()
             .find(|one| one.rule == rule && one.generation == generation)
@@ -79,13 +80,13 @@ impl Cache {
             return;
         }
         let accepted = Accepted { rule, generation, effects };
-        if let Some(entry) = self.tokens.get_mut(text) {
+        if let Some(entry) = self.tokens.get_mut(Key::of(text)) {
             entry.accepted.retain(|one| one.rule != rule);
             entry.accepted.push(accepted);
             return;
         }
         self.bytes = self.bytes.saturating_add(text.len());
-        self.tokens.put(text.into(), Entry { token, accepted: vec![accepted] });
+        self.tokens.put(OwnedKey::of(text), Entry { token, accepted: vec![accepted] });
         while self.tokens.len() > self.limits.tokens || self.bytes > self.limits.bytes {
             let Some((text, _)) = self.tokens.pop_lru() else { break };
             self.bytes = self.bytes.saturating_sub(text.len());

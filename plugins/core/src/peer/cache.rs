@@ -7,6 +7,7 @@ use std::rc::Rc;
 use lru::LruCache;
 
 use super::Peer;
+use crate::key::{Key, OwnedKey};
 
 /// How many peers are remembered unless the configuration says otherwise: Istio's number.
 pub(super) const DEFAULT_PEERS: usize = 500;
@@ -22,7 +23,7 @@ const MAX_BYTES: usize = 2 * 1024 * 1024;
 pub struct Peers {
     additional_labels: BTreeSet<String>,
     limit: usize,
-    known: LruCache<Box<[u8]>, Rc<[u8]>>,
+    known: LruCache<OwnedKey, Rc<[u8]>>,
     bytes: usize,
 }
 
@@ -35,7 +36,7 @@ impl Peers {
 
     /// What is left in filter state ([`Peer::to_state`]) for a header's value; `None` where it is no peer.
     pub fn state(&mut self, header: &[u8]) -> Option<Rc<[u8]>> {
-        if let Some(state) = self.known.get(header) {
+        if let Some(state) = self.known.get(Key::of(header)) {
             return Some(Rc::clone(state));
         }
         let state: Rc<[u8]> = Peer::from_header(header, &self.additional_labels)?.to_state().into();
@@ -65,7 +66,7 @@ impl Peers {
         if self.limit == 0 {
             return;
         }
-        self.known.put(header.into(), Rc::clone(state));
+        self.known.put(OwnedKey::of(header), Rc::clone(state));
         self.bytes += header.len();
         while self.known.len() > self.limit || self.bytes > MAX_BYTES {
             let Some((header, _)) = self.known.pop_lru() else { break };

@@ -12,6 +12,7 @@ use lru::LruCache;
 
 use super::labels::Set;
 use super::plan::Metrics;
+use crate::key::{Key, OwnedKey};
 
 /// The longest facts that are remembered; longer ones have their labels made each time.
 const LONGEST_KEY: usize = 8 * 1024;
@@ -22,7 +23,7 @@ const COARSE_SETS: usize = 100;
 /// Sets of labels, with what the host knows their metrics by.
 #[derive(Debug)]
 pub struct Dimensions<I> {
-    recent: LruCache<Box<[u8]>, Rc<[I]>>,
+    recent: LruCache<OwnedKey, Rc<[I]>>,
     sets: HashMap<Set, Rc<[I]>>,
     limit: usize,
     coarse: HashMap<Set, Rc<[I]>>,
@@ -48,7 +49,7 @@ impl<I> Dimensions<I> {
 
     /// The metrics of a stream whose facts, as bytes, have been seen lately.
     pub fn recent(&mut self, key: &[u8]) -> Option<&[I]> {
-        self.recent.get(key).map(|ids| &**ids)
+        self.recent.get(Key::of(key)).map(|ids| &**ids)
     }
 
     /// The metrics of a set of labels, which `define` makes when it is new.
@@ -113,6 +114,6 @@ impl<I> Dimensions<I> {
         if self.recent.len() >= self.limit {
             self.recent.pop_lru();
         }
-        self.recent.put(key.into(), Rc::clone(ids));
+        self.recent.put(OwnedKey::of(key), Rc::clone(ids));
     }
 }
