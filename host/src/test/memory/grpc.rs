@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Due, Engine, to_map, wire};
+use super::messages::{to_map, wire};
+use super::{Due, Engine};
 use crate::fault::CalloutFault;
 use crate::headers::Side;
 use crate::test::Arrival;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Due, Engine, PATIENCE, STEPS, host_of};
+use super::http::host_of;
+use super::{Due, Engine, PATIENCE, STEPS};
 use crate::surroundings;
 use crate::test::{Failure, TcpAction, TcpEnding, TcpEvent, TcpRead, TcpWait};
 use crate::worker::{Connection, TcpEffect, TcpId, Worker};
