@@ -4,6 +4,8 @@
 //! constructor, or at run time by [`Builder::engine`]; everything after that is the same for all of them.
 
 mod answer;
+mod builder;
+mod cluster;
 mod driver;
 mod failure;
 mod grpc_answer;
@@ -30,6 +32,8 @@ pub use crate::prometheus::StatsTag;
 pub use crate::surroundings::{Locality, Node, TrafficDirection};
 pub use crate::worker::Tls;
 pub use answer::{Answer, Ending};
+pub use builder::Builder;
+pub use cluster::{Arrival, Cluster};
 pub use driver::{Driver, Leaks, LogLine, Samples};
 pub use failure::{Failure, StartError};
 pub use grpc_answer::GrpcAnswer;
@@ -38,7 +42,7 @@ pub(crate) use grpc_answer::GrpcPart;
 pub use message::{Headers, Request, Response};
 pub use proxy::{Exchange, Proxy};
 pub use request::RequestBuilder;
-pub use setup::{Arrival, Builder, Cluster, Code, Engine, PluginSetup, Setup};
+pub use setup::{Code, Engine, PluginSetup, Setup};
 pub use surroundings::{Route, Surroundings};
 pub use tcp::{TcpAction, TcpEnding, TcpEvent, TcpRead, TcpSeen, TcpServer, TcpTurn, TcpWait};
 pub use tcp_client::TcpClient;

@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::builder::Builder;
+use super::cluster::Cluster;
 use super::driver::{Driver, Leaks, LogLine, Samples};
 use super::failure::{Failure, StartError};
 use super::message::{Headers, Request, Response};
 use super::request::RequestBuilder;
-use super::setup::{Builder, Cluster, Engine, Setup};
+use super::setup::{Engine, Setup};
 use super::tcp::{TcpSeen, TcpServer};
 use super::tcp_client::TcpClient;
 use super::{Finding, TraceLine};

@@ -1,6 +1,7 @@
 //! What a builder makes of what it was told.
 
 use super::*;
+use crate::test::Headers;
 
 fn register() {}
 
