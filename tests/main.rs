@@ -40,6 +40,7 @@ mod rbac;
 mod rbac_cases;
 mod rbac_jwt_authn;
 mod rbac_memory;
+mod rbac_native;
 mod request_headers;
 mod request_log;
 mod request_metrics;

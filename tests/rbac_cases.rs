@@ -151,7 +151,7 @@ fn connect(proxy: &mut Proxy, case: &Value) -> Result<Option<String>, Failure> {
 }
 
 /// What the plugin has logged about each request or connection; the last line says what was decided.
-fn reports(proxy: &mut Proxy, count: usize) -> Vec<Vec<String>> {
+pub(crate) fn reports(proxy: &mut Proxy, count: usize) -> Vec<Vec<String>> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let mut reports = vec![Vec::new()];

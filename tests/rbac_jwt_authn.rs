@@ -13,7 +13,7 @@ use crate::tokens::{base64url, keys, token};
 const PAYLOAD: &str = "x-jwt-payload";
 
 /// What istiod makes of one rule per issuer, with these further fields in each of them.
-fn jwt_authn(issuers: &[&str], more: &Value) -> Value {
+pub(crate) fn jwt_authn(issuers: &[&str], more: &Value) -> Value {
     let name = |place: usize| format!("origins-{place}");
     let provider = |(place, issuer): (usize, &&str)| {
         let mut provider = json!({
