@@ -291,6 +291,20 @@ fn the_timeline_of_each_exchange_is_printed() {
     run.line_with("hello: response headers, continues");
     run.line_with("sets response header x-hello: wasm");
     run.line_with("<- response out: 200");
+    let mut client = TcpStream::connect(&address).unwrap();
+    let body = r#"{"user":"ada","password":"hunter2hunter2"}"#;
+    let length = body.len();
+    let request = format!("POST /b HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    client.write_all(request.as_bytes()).unwrap();
+    client.read_to_string(&mut String::new()).unwrap();
+    run.line_with("#2 listener POST h/b -> 200 in ");
+    run.line_with("-> request body in: 42 bytes");
+    run.line_with("<- response body out: ");
+    run.line_with("request body in, 42 bytes:");
+    run.line_with(r#"| {"user":"ada","password":"[redacted, 14 bytes]"}"#);
+    run.line_with("request body out, 42 bytes: as before");
+    // The server shows what reached it: a text in a text.
+    run.line_with(r#"\"user\":\"ada\",\"password\":\"[redacted, 14 bytes]\""#);
     assert!(!run.seen.contains("hunter2"), "{}", run.seen);
     assert_eq!(run.interrupt(), Some(0));
 }
@@ -309,6 +323,43 @@ fn the_timeline_names_the_workload() {
     run.line_with("the proxy answers 404, 0 bytes (route_not_found)");
     assert_eq!(run.interrupt(), Some(0));
     assert_eq!(wasmplugin(&["run", file.path(), "--trace", "--engine", "envoy"]).code, Some(2));
+}
+
+#[test]
+fn the_timeline_of_each_connection_is_printed() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mesh = format!(
+        "kind: Mesh\nmtls: DISABLE\nworkloads:\n\
+         - {{name: db, ports: [{{port: 5432, protocol: TCP, upstream: {}}}]}}\n",
+        server.local_addr().unwrap()
+    );
+    let file = Scratch::new("mesh.yaml", mesh);
+    let mut run = Going::start(&["run", file.path(), "--trace"]);
+    let mut client = TcpStream::connect(listens(&run.line_with("serves port 5432"))).unwrap();
+    client.write_all(b"select token=hunter2").unwrap();
+    let (mut socket, _) = server.accept().unwrap();
+    let mut heard = [0; 20];
+    socket.read_exact(&mut heard).unwrap();
+    socket.write_all(&[0, 1, 2]).unwrap();
+    drop(socket);
+    client.read_to_end(&mut Vec::new()).unwrap();
+    drop(client);
+    let line = run.line_with(" TCP 127.0.0.1:");
+    assert!(line.starts_with("db.default #1 ") && line.contains(" -> both sides have ended after "), "{line}");
+    for part in [
+        "-> a connection from 127.0.0.1:",
+        "-> from the client: 20 bytes",
+        "<- to the client: 3 bytes",
+        "from the client, 20 bytes:",
+        "| select token=[redacted, 7 bytes]",
+        "to the server, 20 bytes: as before",
+        "from the server, 3 bytes:",
+        "| 000102 ",
+    ] {
+        run.line_with(part);
+    }
+    assert!(!run.seen.contains("hunter2"), "{}", run.seen);
+    assert_eq!(run.interrupt(), Some(0));
 }
 
 /// Counts, and adds a header on the way back whose value nobody else has: some of the time.

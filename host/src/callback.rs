@@ -102,6 +102,18 @@ impl Callback {
         }
     }
 
+    /// Whether it shows a piece of a body, or of what a TCP connection carries.
+    #[must_use]
+    pub const fn is_data(self) -> bool {
+        matches!(
+            self,
+            Self::RequestBody { .. }
+                | Self::ResponseBody { .. }
+                | Self::DownstreamData { .. }
+                | Self::UpstreamData { .. }
+        )
+    }
+
     /// Whether the export has a result.
     #[must_use]
     pub const fn answers(self) -> bool {

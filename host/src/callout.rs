@@ -1,14 +1,14 @@
 //! Calls that plugins make to other clusters: what is asked, what can become of it, who waits for it.
 
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::abi::{BufferKind, MapKind};
-use crate::exchange::ExchangeId;
 use crate::grpc::GrpcCall;
 use crate::headers::HeaderMap;
+use crate::recording::Body;
+use crate::vm::Owner;
 
 /// Names one callout within a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,14 +94,15 @@ impl CalloutOutcome {
     }
 }
 
-impl fmt::Display for CalloutOutcome {
-    /// As recordings tell it: the status and the length of the body.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl CalloutOutcome {
+    /// As recordings tell it: the status and the length of the body, and the body if there is one.
+    pub(crate) fn told(&self) -> (String, Option<Body>) {
         match self {
             Self::Response { headers, body, .. } => {
-                write!(f, "{}, {} bytes", headers.get_str(":status").unwrap_or("no status"), body.len())
+                let told = format!("{}, {} bytes", headers.get_str(":status").unwrap_or("no status"), body.len());
+                (told, (!body.is_empty()).then(|| Body::raw(body, headers)))
             }
-            Self::Failed => f.write_str("the connection broke, or the answer was too large"),
+            Self::Failed => ("the connection broke, or the answer was too large".to_owned(), None),
         }
     }
 }
@@ -115,15 +116,14 @@ pub(crate) struct Pending {
     pub(crate) deadline: Option<Duration>,
     /// Where it stands, if it is a gRPC callout.
     pub(crate) grpc: Option<Box<GrpcCall>>,
-    /// For whom, if that exchange is recorded.
+    /// For whom, if that exchange or connection is recorded.
     pub(crate) asked: Option<Box<Asked>>,
 }
 
 /// What a recording remembers of a callout until it is answered.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) exchange: ExchangeId,
-    pub(crate) place: usize,
+    pub(crate) whose: Owner,
     pub(crate) cluster: String,
     pub(crate) at: Duration,
 }

@@ -1,8 +1,10 @@
-//! What happened to one exchange on its way through a chain, as plain data: kept only while somebody asks for it.
+//! What happened to one exchange, or to one TCP connection, on its way through a chain, as plain data: kept only while somebody
+//! asks for it.
 //!
 //! A [`Recorder`] belongs to the workers of a proxy. While it is switched on, every new exchange is recorded as it goes:
-//! the messages as they came and left, and for each callback of each plugin what it changed, asked for and decided, how long it
-//! took, which host calls it made and what it logged. What grants access is never kept (`secrets`).
+//! the messages as they came and left, with the beginnings of their bodies, and for each callback of each plugin what it changed,
+//! asked for and decided, how long it took, which host calls it made and what it logged. What grants access is never kept
+//! (`redactor`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,24 +13,29 @@ use std::time::Duration;
 use crate::abi::{LogLevel, Status};
 use crate::callback::Callback;
 
+mod assigned;
+mod body;
 mod recorder;
+mod redactor;
 mod secrets;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod text;
 
+pub use body::{Body, Content, Point, Seen};
 pub use recorder::Recorder;
-pub(crate) use recorder::Tape;
 pub use secrets::Secrets;
+pub(crate) use tape::Tape;
 
-/// One exchange, from its first header to its end, or as far as it has come.
+/// One exchange, from its first header to its end, or one TCP connection; or as far as it has come.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
     /// Counts the exchanges that were recorded, from 1.
     pub serial: u64,
     /// The state of the recorder when this last changed; see [`Recorder::changed_since`].
     pub version: u64,
-    /// The listener that the exchange came in through.
+    /// The listener that it came in through.
     pub listener: Arc<str>,
     /// When it began, since 1970.
     pub began: Duration,
@@ -36,6 +43,8 @@ pub struct Recording {
     pub entries: Vec<Entry>,
     /// Entries that were not kept, because there were too many.
     pub omitted: usize,
+    /// The bodies, in the order of their way; of a TCP connection, its bytes.
+    pub bodies: Vec<Seen>,
     /// How it ended; nothing while it goes on.
     pub end: Option<End>,
 }
@@ -54,6 +63,12 @@ pub struct Entry {
 pub enum What {
     /// A message has come to the chain, or left it.
     Message(Message),
+    /// A TCP connection has come to the chain; always the first of its entries, and in no exchange.
+    Opened(Opened),
+    /// A TCP connection has reached the server behind the proxy.
+    Connected,
+    /// A piece of a body, or of what a TCP connection carries, has come to the chain, or left it.
+    Data(Data),
     /// A plugin was called.
     Step(Step),
     /// What a plugin has asked a cluster for has been answered.
@@ -70,6 +85,39 @@ pub struct Message {
     /// Its headers, pseudo headers included.
     pub headers: Vec<(String, String)>,
     /// Whether nothing follows the headers.
+    pub end: bool,
+}
+
+/// A TCP connection of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The client's address.
+    pub source: Option<SocketAddr>,
+    /// The address that the client has connected to.
+    pub destination: Option<SocketAddr>,
+    /// What the client said in its TLS handshake, if there was one.
+    pub tls: Option<Handshake>,
+}
+
+/// What is told of a client's TLS handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handshake {
+    /// Such as `TLSv1.3`.
+    pub version: String,
+    /// The name that the client asked for; empty for none.
+    pub server_name: String,
+    /// Who the client is, by its certificate: the URI names, else the subject.
+    pub peer: String,
+}
+
+/// A piece of a body, or of what a TCP connection carries; how it begins is told of all pieces together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Data {
+    /// Where.
+    pub leg: Leg,
+    /// Its length.
+    pub bytes: usize,
+    /// Whether nothing follows.
     pub end: bool,
 }
 
@@ -141,6 +189,8 @@ pub enum Event {
         cluster: String,
         /// What for, such as `GET auth.example.com/check`.
         request: String,
+        /// The body of an HTTP request that has one.
+        body: Option<Body>,
     },
     /// A cluster could not be asked.
     NotAsked {
@@ -158,12 +208,12 @@ pub enum Event {
     },
     /// The plugin answers the client itself.
     Reply(Reply),
-    /// The plugin lets a direction go on that it has held.
+    /// The plugin lets a direction go on that it has held; the client's one is that of the request.
     Continued {
         /// Whether it is the response.
         response: bool,
     },
-    /// The plugin cuts the exchange off.
+    /// The plugin cuts the exchange or the connection off.
     Closed,
     /// The plugin has logged a line.
     Log {
@@ -196,6 +246,8 @@ pub struct Answer {
     pub cluster: String,
     /// What came of it, such as `200, 12 bytes`.
     pub result: String,
+    /// The body of an HTTP answer that has one.
+    pub body: Option<Body>,
     /// How long it took.
     pub took: Duration,
 }
@@ -218,15 +270,16 @@ pub struct End {
     pub took: Duration,
     /// The status that the client got, if it got one.
     pub status: Option<u16>,
-    /// Why the response is what it is, in Envoy's words; empty for an answer of the upstream.
+    /// Why the response is what it is, in Envoy's words; empty for an answer of the upstream. Of a TCP connection, who or what
+    /// has ended it.
     pub details: String,
     /// The cluster that the route names.
     pub cluster: Option<String>,
     /// The server that was asked.
     pub upstream: Option<SocketAddr>,
-    /// Bytes of the request's body that came and that went on.
+    /// Bytes of the request's body, or of the client, that came and that went on.
     pub request_bytes: (u64, u64),
-    /// Bytes of the response's body that came and that went on.
+    /// Bytes of the response's body, or of the server, that came and that went on.
     pub response_bytes: (u64, u64),
 }
 
@@ -238,6 +291,21 @@ impl Recording {
             What::Message(message) if message.leg == leg => Some(message),
             _ => None,
         })
+    }
+
+    /// What is known of the client's connection, if this is one over TCP and no exchange.
+    #[must_use]
+    pub fn connection(&self) -> Option<&Opened> {
+        match &self.entries.first()?.what {
+            What::Opened(opened) => Some(opened),
+            _ => None,
+        }
+    }
+
+    /// The body at one end of the chain, if there is one.
+    #[must_use]
+    pub fn body(&self, leg: Leg) -> Option<&Body> {
+        self.bodies.iter().find(|seen| seen.point == Point::End(leg)).map(|seen| &seen.body)
     }
 
     /// The plugins' callbacks, in order.
@@ -282,29 +350,32 @@ impl Leg {
             Self::ResponseOut => "response out",
         }
     }
+
+    /// In words, where it is about a TCP connection, such as `from the client`.
+    #[must_use]
+    pub const fn side(self) -> &'static str {
+        match self {
+            Self::RequestIn => "from the client",
+            Self::RequestOut => "to the server",
+            Self::ResponseIn => "from the server",
+            Self::ResponseOut => "to the client",
+        }
+    }
 }
 
 impl Decision {
-    pub(crate) fn of(callback: Callback, answer: u32) -> Self {
-        match callback {
-            Callback::RequestHeaders { .. } | Callback::ResponseHeaders { .. } if matches!(answer, 0 | 2) => {
-                Self::Continues
-            }
+    pub(crate) const fn of(callback: Callback, answer: u32) -> Self {
+        let goes_on = match callback {
+            Callback::RequestHeaders { .. } | Callback::ResponseHeaders { .. } => matches!(answer, 0 | 2),
             Callback::RequestBody { .. }
             | Callback::RequestTrailers { .. }
             | Callback::ResponseBody { .. }
             | Callback::ResponseTrailers { .. }
-                if answer == 0 =>
-            {
-                Self::Continues
-            }
-            Callback::RequestHeaders { .. }
-            | Callback::ResponseHeaders { .. }
-            | Callback::RequestBody { .. }
-            | Callback::RequestTrailers { .. }
-            | Callback::ResponseBody { .. }
-            | Callback::ResponseTrailers { .. } => Self::Waits,
-            _ => Self::Nothing,
-        }
+            | Callback::NewConnection { .. }
+            | Callback::DownstreamData { .. }
+            | Callback::UpstreamData { .. } => answer == 0,
+            _ => return Self::Nothing,
+        };
+        if goes_on { Self::Continues } else { Self::Waits }
     }
 }

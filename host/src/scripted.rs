@@ -123,9 +123,20 @@ impl Calls<'_> {
 
     /// A callout to `/` of the cluster; the token.
     pub(crate) fn call_out(&mut self, cluster: &str, timeout: u64) -> Result<u32, Status> {
+        self.ask(cluster, "", timeout)
+    }
+
+    /// A callout with a body, for a second; the token.
+    pub(crate) fn call_out_with(&mut self, cluster: &str, body: &str) -> Result<u32, Status> {
+        self.ask(cluster, body, 1000)
+    }
+
+    fn ask(&mut self, cluster: &str, body: &str, timeout: u64) -> Result<u32, Status> {
         let [cluster, cluster_len] = self.put(cluster.as_bytes());
         let [headers, len] = self.put(&blob(&[(":method", "GET"), (":path", "/"), (":authority", "x")]));
-        let status = self.raw("proxy_http_call", &[cluster, cluster_len, headers, len, 0, 0, 0, 0, timeout, OUT]);
+        let [body, body_len] = self.put(body.as_bytes());
+        let arguments = [cluster, cluster_len, headers, len, body, body_len, 0, 0, timeout, OUT];
+        let status = self.raw("proxy_http_call", &arguments);
         self.taken(status).map(|_| self.heap.number(OUT))
     }
 

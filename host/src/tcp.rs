@@ -1,12 +1,14 @@
 //! One TCP connection with the connection behind it, as the filters of a chain and the host calls see it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::connection::Connection;
 use crate::filter::Buffer;
 use crate::filter_state::FilterState;
+use crate::recording::Tape;
 use crate::surroundings::{Cluster, UpstreamHost};
 
 /// The name of a TCP connection in its worker; never used twice.
@@ -57,6 +59,10 @@ pub(crate) struct Tcp {
     pub(crate) gone: bool,
     /// Its last callbacks run.
     pub(crate) ending: bool,
+    /// When it began, on the clock.
+    pub(crate) started: Duration,
+    /// What is recorded of it, if that is wanted.
+    pub(crate) tape: Option<Box<Tape>>,
 }
 
 /// Where the connection to the upstream stands.
@@ -101,7 +107,7 @@ pub(crate) struct TcpFilter {
 }
 
 impl Tcp {
-    pub(crate) fn new(connection: Connection, roots: &[usize]) -> Self {
+    pub(crate) fn new(connection: Connection, roots: &[usize], started: Duration) -> Self {
         Self {
             connection,
             filters: roots.iter().copied().map(TcpFilter::new).collect(),
@@ -115,6 +121,8 @@ impl Tcp {
             stage: Stage::Ahead,
             gone: false,
             ending: false,
+            started,
+            tape: None,
         }
     }
 

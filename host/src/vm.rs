@@ -56,9 +56,9 @@ pub struct VmState {
     pub(crate) counters: Counters,
     pub(crate) trace: Option<Vec<TraceLine>>,
     pub(crate) findings: Option<Vec<Finding>>,
-    /// Exchanges under way that are recorded.
+    /// Exchanges and TCP connections under way that are recorded.
     pub(crate) recorded: usize,
-    /// The callback that is running, while an exchange is recorded.
+    /// The callback that is running, while anything is recorded.
     pub(crate) segment: Option<Box<Segment>>,
 }
 

@@ -1,4 +1,4 @@
-//! What the host notices for recordings: messages at the ends of the chain, and callbacks with what they do.
+//! What the host notices for recordings: messages and bodies at the ends of the chain, and callbacks with what they do.
 //!
 //! Nothing of it happens for exchanges that are not recorded; where none is, a callback costs one comparison, and a host call
 //! another one.
@@ -9,23 +9,27 @@ use std::time::{Duration, Instant};
 use crate::abi::{MapKind, Status};
 use crate::callback::{Callback, Trap};
 use crate::callout::Asked;
-use crate::exchange::{ExchangeId, LocalReply};
-use crate::filter::Direction;
+use crate::exchange::{ExchangeId, Exchanges, LocalReply};
+use crate::filter::{Buffer, Direction};
 use crate::headers::HeaderMap;
-use crate::recording::{Answer, Decision, End, Event, Leg, Message, Reply, Step, What};
+use crate::id_map::IdMap;
+use crate::recording::{Answer, Body, Data, Decision, End, Event, Leg, Message, Point, Reply, Step, Tape, What};
+use crate::tcp::{Tcp, TcpId};
 use crate::vm::{Owner, VmState};
+
+mod tcp;
 
 /// Events that are kept of one callback.
 const EVENTS: usize = 256;
 /// Bytes of a text that are looked at.
 const TEXT: usize = 64 * 1024;
 
-/// The callback that is running, as far as it acts for one exchange.
+/// The callback that is running, as far as it acts for one exchange or TCP connection.
 #[derive(Debug)]
 pub(crate) struct Segment {
     callback: Callback,
-    /// The exchange, with the plugin's place; nothing while it acts for the plugin itself.
-    whose: Option<(ExchangeId, usize)>,
+    /// The exchange or connection, with the plugin's place; nothing while it acts for the plugin itself.
+    whose: Option<Owner>,
     at: Duration,
     began: Instant,
     events: Vec<Event>,
@@ -34,7 +38,7 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    fn new(callback: Callback, whose: Option<(ExchangeId, usize)>, at: Duration) -> Self {
+    fn new(callback: Callback, whose: Option<Owner>, at: Duration) -> Self {
         let began = Instant::now();
         Self { callback, whose, at, began, events: Vec::new(), omitted: 0, calls: Vec::new() }
     }
@@ -75,46 +79,67 @@ impl VmState {
         self.keep(*segment, decision);
     }
 
-    fn acting_for(&self) -> Option<(ExchangeId, usize)> {
-        match self.actor()? {
-            Owner::Stream(id, place) => Some((id, place)),
-            Owner::Root(_) | Owner::Tcp(..) => None,
-        }
+    fn acting_for(&self) -> Option<Owner> {
+        self.actor().filter(|owner| !matches!(owner, Owner::Root(_)))
     }
 
     fn keep(&mut self, segment: Segment, decision: Decision) {
         let Segment { callback, whose, at, began, events, omitted, calls } = segment;
-        let Some((id, place)) = whose else { return };
+        let Some(whose) = whose else { return };
         let idle = events.is_empty() && calls.is_empty() && decision == Decision::Nothing;
         if idle {
             return;
         }
-        let plugin = self.plugin_name(id, place);
+        let Some((plugin, place)) = self.plugin_of(whose) else { return };
         let took = began.elapsed();
-        self.note(id, at, What::Step(Step { plugin, place, callback, took, calls, events, omitted, decision }));
+        self.note(whose, at, What::Step(Step { plugin, place, callback, took, calls, events, omitted, decision }));
     }
 
-    fn plugin_name(&self, id: ExchangeId, place: usize) -> Arc<str> {
-        let filter = self.exchanges.get(id).and_then(|exchange| exchange.filters.get(place));
-        filter
-            .and_then(|filter| self.roots.get(filter.root))
-            .map_or_else(|| "".into(), |root| root.name.as_ref().into())
+    /// The name and the place of the plugin to which a context belongs.
+    fn plugin_of(&self, owner: Owner) -> Option<(Arc<str>, usize)> {
+        let (root, place) = match owner {
+            Owner::Root(root) => (root, self.roots.get(root)?.place),
+            Owner::Stream(id, place) => (self.exchanges.get(id)?.filters.get(place)?.root, place),
+            Owner::Tcp(id, place) => (self.tcp.get(&id)?.filters.get(place)?.root, place),
+        };
+        Some((self.roots.get(root)?.name.as_ref().into(), place))
     }
 
-    fn note(&mut self, id: ExchangeId, at: Duration, what: What) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        if let Some(tape) = &mut exchange.tape {
-            self.services.recorder().add(tape, at.saturating_sub(exchange.started), what);
+    fn note(&mut self, whose: Owner, at: Duration, what: What) {
+        if let Some((tape, began)) = tape(&mut self.exchanges, &mut self.tcp, whose) {
+            self.services.recorder().add(tape, at.saturating_sub(began), what);
+        }
+    }
+}
+
+/// What is recorded of an exchange or a connection, and when that began.
+fn tape<'a>(
+    exchanges: &'a mut Exchanges,
+    tcp: &'a mut IdMap<TcpId, Box<Tcp>>,
+    whose: Owner,
+) -> Option<(&'a mut Tape, Duration)> {
+    match whose {
+        Owner::Root(_) => None,
+        Owner::Stream(id, _) => {
+            let exchange = exchanges.get_mut(id)?;
+            Some((exchange.tape.as_deref_mut()?, exchange.started))
+        }
+        Owner::Tcp(id, _) => {
+            let tcp = tcp.get_mut(&id)?;
+            Some((tcp.tape.as_deref_mut()?, tcp.started))
         }
     }
 }
 
 /// What a callback does.
 impl VmState {
-    /// Whether the guest acts for an exchange that is recorded.
+    /// Whether the guest acts for an exchange or a connection that is recorded.
     pub(crate) fn is_watched(&self) -> bool {
-        let whose = self.segment.as_ref().and_then(|segment| segment.whose);
-        whose.and_then(|(id, _)| self.exchanges.get(id)).is_some_and(|exchange| exchange.tape.is_some())
+        match self.segment.as_ref().and_then(|segment| segment.whose) {
+            Some(Owner::Stream(id, _)) => self.exchanges.get(id).is_some_and(|exchange| exchange.tape.is_some()),
+            Some(Owner::Tcp(id, _)) => self.tcp.get(&id).is_some_and(|tcp| tcp.tape.is_some()),
+            Some(Owner::Root(_)) | None => false,
+        }
     }
 
     pub(crate) fn watch(&mut self, event: impl FnOnce() -> Event) {
@@ -154,15 +179,16 @@ impl VmState {
     }
 
     /// A cluster is asked; what is to be remembered until it has answered.
-    pub(crate) fn watch_callout(&mut self, cluster: &str, headers: &HeaderMap) -> Option<Box<Asked>> {
+    pub(crate) fn watch_callout(&mut self, cluster: &str, headers: &HeaderMap, body: &[u8]) -> Option<Box<Asked>> {
         if !self.is_watched() {
             return None;
         }
-        let (exchange, place) = self.segment.as_ref()?.whose?;
+        let whose = self.segment.as_ref()?.whose?;
+        let body = (!body.is_empty()).then(|| Body::raw(body, headers));
         let field = |name: &[u8]| headers.get(name).map(|value| text(value)).unwrap_or_default();
         let request = format!("{} {}{}", field(b":method"), field(b":authority"), field(b":path"));
-        self.watch(|| Event::Asked { cluster: cluster.to_owned(), request });
-        Some(Box::new(Asked { exchange, place, cluster: cluster.to_owned(), at: self.services.clock().now() }))
+        self.watch(|| Event::Asked { cluster: cluster.to_owned(), request, body });
+        Some(Box::new(Asked { whose, cluster: cluster.to_owned(), at: self.services.clock().now() }))
     }
 
     pub(crate) fn watch_no_callout(&mut self, cluster: &[u8], status: Status) {
@@ -189,27 +215,63 @@ impl VmState {
         let headers = half.headers.iter().flat_map(HeaderMap::iter).map(|(name, value)| (text(name), text(value)));
         let message = Message { leg, headers: headers.collect(), end: half.headers_end };
         let now = self.services.clock().now();
-        self.note(id, now, What::Message(message));
+        self.note(Owner::Stream(id, 0), now, What::Message(message));
+    }
+
+    /// A piece of a body has come to the chain, or leaves it.
+    pub(crate) fn watch_data(&mut self, id: ExchangeId, leg: Leg, data: &Buffer, end: bool) {
+        if self.recorded > 0 {
+            self.carry(Owner::Stream(id, 0), leg, data, end);
+        }
+    }
+
+    fn carry(&mut self, whose: Owner, leg: Leg, data: &Buffer, end: bool) {
+        if let Some((tape, began)) = tape(&mut self.exchanges, &mut self.tcp, whose) {
+            let at = self.services.clock().now().saturating_sub(began);
+            let piece = Data { leg, bytes: data.len(), end };
+            self.services.recorder().carry(tape, at, piece, data.slices(0, usize::MAX));
+        }
+    }
+
+    /// A piece of a body comes to a filter.
+    pub(crate) fn watch_between(
+        &mut self,
+        id: ExchangeId,
+        place: usize,
+        direction: Direction,
+        data: &Buffer,
+        end: bool,
+    ) {
+        if self.recorded == 0 {
+            return;
+        }
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let (response, before) = match direction {
+            Direction::Request => (false, place.checked_sub(1)),
+            Direction::Response => (true, Some(place + 1).filter(|before| *before < exchange.filters.len())),
+        };
+        if let (Some(place), Some(tape)) = (before, &mut exchange.tape) {
+            let point = Point::Behind { place, response };
+            self.services.recorder().listen(tape, point, data.slices(0, usize::MAX), end);
+        }
     }
 
     /// A plugin's question has come to its end.
-    pub(crate) fn watch_answer(&mut self, asked: Option<&Asked>, result: impl FnOnce() -> String) {
+    pub(crate) fn watch_answer(&mut self, asked: Option<&Asked>, result: impl FnOnce() -> (String, Option<Body>)) {
         let Some(asked) = asked else { return };
+        let Some((plugin, _)) = self.plugin_of(asked.whose) else { return };
         let now = self.services.clock().now();
-        let answer = Answer {
-            plugin: self.plugin_name(asked.exchange, asked.place),
-            cluster: asked.cluster.clone(),
-            result: result(),
-            took: now.saturating_sub(asked.at),
-        };
-        self.note(asked.exchange, now, What::Answer(answer));
+        let (result, body) = result();
+        let took = now.saturating_sub(asked.at);
+        let answer = Answer { plugin, cluster: asked.cluster.clone(), result, body, took };
+        self.note(asked.whose, now, What::Answer(answer));
     }
 
     /// The proxy answers itself.
     pub(crate) fn watch_reply(&mut self, id: ExchangeId, reply: &LocalReply) {
         if self.recorded > 0 {
             let now = self.services.clock().now();
-            self.note(id, now, What::Reply(reply.into()));
+            self.note(Owner::Stream(id, 0), now, What::Reply(reply.into()));
         }
     }
 
@@ -238,6 +300,24 @@ impl VmState {
 impl From<&LocalReply> for Reply {
     fn from(reply: &LocalReply) -> Self {
         Self { status: reply.status, details: reply.details.clone(), body: reply.body.len() }
+    }
+}
+
+impl Leg {
+    /// Where a message of this direction comes to the chain.
+    pub(crate) const fn coming(direction: Direction) -> Self {
+        match direction {
+            Direction::Request => Self::RequestIn,
+            Direction::Response => Self::ResponseIn,
+        }
+    }
+
+    /// Where a message of this direction leaves the chain.
+    pub(crate) const fn leaving(direction: Direction) -> Self {
+        match direction {
+            Direction::Request => Self::RequestOut,
+            Direction::Response => Self::ResponseOut,
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use crate::headers::{HeaderMap, Side};
 use crate::length::length;
 use crate::services::Services;
 use crate::surroundings::{Cluster, Metadata, Route, UpstreamHost};
-use crate::tcp::Peer;
+use crate::tcp::{Peer, Stage};
 use crate::trace_line::TraceLine;
 use crate::vm::{Owner, Root, VmData, VmState};
 use home::Home;
@@ -216,7 +216,9 @@ impl Worker {
 
     /// The upstream of a TCP connection is gone, or was never there.
     pub fn tcp_upstream_gone(&mut self, id: TcpId) {
-        self.tcp_over(id, Peer::Local);
+        let reached = self.state.tcp.get(&id).is_some_and(|tcp| tcp.stage == Stage::Connected);
+        let why = if reached { "the server is gone" } else { "the server could not be reached" };
+        self.tcp_over(id, Peer::Local, why);
     }
 
     /// A callout has ended.
@@ -270,7 +272,7 @@ impl Worker {
         }
         let connections: Vec<TcpId> = self.state.tcp.keys().copied().collect();
         for id in connections {
-            self.tcp_over(id, Peer::Local);
+            self.tcp_over(id, Peer::Local, "the proxy stops");
         }
         for index in 0..self.state.roots.len() {
             self.end_root(index);
@@ -372,7 +374,7 @@ impl Worker {
 
     /// Hands a callout's outcome to its plugin.
     fn deliver(&mut self, pending: &Pending, outcome: CalloutOutcome) {
-        self.state.watch_answer(pending.asked.as_deref(), || outcome.to_string());
+        self.state.watch_answer(pending.asked.as_deref(), || outcome.told());
         let Some(root) = self.state.roots.get_mut(pending.root) else { return };
         let (vm, context) = (root.vm, root.context);
         let (headers, body, trailers) = match outcome {

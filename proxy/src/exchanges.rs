@@ -1,10 +1,13 @@
-//! `/exchanges`: what was recorded of the latest exchanges, as JSON, and the switch for it.
+//! `/exchanges`: what was recorded of the latest exchanges and TCP connections, as JSON, and the switch for it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use wasmplugin_host::callback::Callback;
-use wasmplugin_host::recording::{Decision, End, Entry, Event, Recording, Step, What};
+use wasmplugin_host::recording::{Body, Content, Decision, End, Entry, Event, Leg, Recording, Step, What};
 
 use crate::admin::{Answer, Query};
 use crate::board::Board;
@@ -38,25 +41,41 @@ pub(crate) fn clear(board: &Board, _: &Query<'_>) -> Answer {
 }
 
 fn exchange(recording: &Recording) -> Value {
+    let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
+    let tcp = recording.connection().map(|tcp| {
+        json!({"source": text(tcp.source), "destination": text(tcp.destination),
+            "server_name": tcp.tls.as_ref().map(|tls| &tls.server_name)})
+    });
+    let bodies =
+        recording.told_bodies().map(|(name, body, same)| json!({"name": name, "same": same, "body": self::body(body)}));
     json!({
         "serial": recording.serial,
         "listener": *recording.listener,
+        "tcp": tcp,
         "began_ms": millis(recording.began),
         "host_calls": recording.host_calls(),
-        "entries": recording.entries.iter().map(entry).collect::<Vec<_>>(),
+        "entries": recording.entries.iter().map(|entry| self::entry(recording, entry)).collect::<Vec<_>>(),
+        "bodies": bodies.collect::<Vec<_>>(),
+        "request_body": recording.body(Leg::RequestIn).map(body),
         "omitted": recording.omitted,
         "end": recording.end.as_ref().map(end),
     })
 }
 
-fn entry(Entry { at, what }: &Entry) -> Value {
+fn entry(recording: &Recording, Entry { at, what }: &Entry) -> Value {
     let mut entry = match what {
         What::Message(message) => {
             json!({"kind": "message", "leg": message.leg.name(), "headers": message.headers, "end": message.end})
         }
-        What::Step(step) => self::step(step),
+        What::Opened(opened) => json!({"kind": "opened", "text": opened.to_string()}),
+        What::Connected => json!({"kind": "connected"}),
+        What::Data(data) => {
+            json!({"kind": "data", "leg": recording.leg_name(data.leg), "bytes": data.bytes, "end": data.end})
+        }
+        What::Step(step) => self::step(step, recording.connection().is_some()),
         What::Answer(answer) => {
-            json!({"kind": "answer", "plugin": *answer.plugin, "text": answer.to_string(), "took_us": micros(answer.took)})
+            json!({"kind": "answer", "plugin": *answer.plugin, "text": answer.to_string(), "took_us": micros(answer.took),
+                "body": answer.body.as_ref().map(body)})
         }
         What::Reply(reply) => json!({"kind": "reply", "status": reply.status, "text": reply.to_string()}),
     };
@@ -66,7 +85,7 @@ fn entry(Entry { at, what }: &Entry) -> Value {
     entry
 }
 
-fn step(step: &Step) -> Value {
+fn step(step: &Step, tcp: bool) -> Value {
     let (decision, reason) = match &step.decision {
         Decision::Nothing => ("", None),
         Decision::Continues => ("continues", None),
@@ -74,7 +93,10 @@ fn step(step: &Step) -> Value {
         Decision::Traps(reason) => ("crashes", Some(reason)),
     };
     let size = match step.callback {
-        Callback::RequestBody { size, .. } | Callback::ResponseBody { size, .. } => Some(size),
+        Callback::RequestBody { size, .. }
+        | Callback::ResponseBody { size, .. }
+        | Callback::DownstreamData { size, .. }
+        | Callback::UpstreamData { size, .. } => Some(size),
         _ => None,
     };
     json!({
@@ -85,14 +107,14 @@ fn step(step: &Step) -> Value {
         "size": size,
         "took_us": micros(step.took),
         "calls": step.calls,
-        "events": step.events.iter().map(event).collect::<Vec<_>>(),
+        "events": step.events.iter().map(|event| self::event(event, tcp)).collect::<Vec<_>>(),
         "omitted": step.omitted,
         "decision": decision,
         "reason": reason,
     })
 }
 
-fn event(event: &Event) -> Value {
+fn event(event: &Event, tcp: bool) -> Value {
     let kind = match event {
         Event::HeaderSet { .. } | Event::HeaderRemoved { .. } | Event::Body { .. } => "change",
         Event::Asked { .. } | Event::NotAsked { .. } => "callout",
@@ -100,7 +122,27 @@ fn event(event: &Event) -> Value {
         Event::Reply(_) | Event::Continued { .. } | Event::Closed => "decision",
         Event::Log { .. } => "log",
     };
-    json!({"kind": kind, "text": event.to_string()})
+    let asked = if let Event::Asked { body, .. } = event { body.as_ref() } else { None };
+    json!({"kind": kind, "text": event.told(tcp).to_string(), "body": asked.map(body)})
+}
+
+/// A body: to be read as `text`, to be sent again as `text` or `base64` if it is `whole`.
+fn body(body: &Body) -> Value {
+    let (text, base64, why) = match &body.content {
+        Content::Text(text) => (text.clone(), None, None),
+        Content::Bytes(bytes) => (body.content.lines().join("\n"), Some(STANDARD.encode(bytes)), None),
+        Content::Nothing(why) => (String::new(), None, Some(why)),
+    };
+    json!({
+        "bytes": body.bytes,
+        "text": text,
+        "base64": base64,
+        "not_kept": why,
+        "omitted": body.omitted,
+        "redacted": body.redacted,
+        "end": body.end,
+        "whole": body.is_whole(),
+    })
 }
 
 fn end(end: &End) -> Value {

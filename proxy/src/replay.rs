@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
@@ -29,8 +31,8 @@ struct Order {
     request: Request<Full<Bytes>>,
 }
 
-/// Sends the request that the JSON describes (`listener`, `method`, `path`, `headers` as pairs, `body`), and shows the
-/// answer.
+/// Sends the request that the JSON describes (`listener`, `method`, `path`, `headers` as pairs, `body` or, if it is no
+/// text, `body_base64`), and shows the answer.
 pub(crate) async fn replay(board: &Board, described: &[u8]) -> Answer {
     let order = match read(board, described) {
         Ok(order) => order,
@@ -52,8 +54,11 @@ fn read(board: &Board, described: &[u8]) -> Result<Order, String> {
     };
     let (listener, method, path) = (text("listener")?, text("method")?, text("path")?);
     let to = address(board, listener)?;
-    let body = described.get("body").and_then(Value::as_str).unwrap_or_default();
-    let mut request = Request::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+    let body = match described.get("body_base64").and_then(Value::as_str) {
+        Some(base64) => STANDARD.decode(base64).map_err(|error| format!("`body_base64` is not in base64: {error}"))?,
+        None => described.get("body").and_then(Value::as_str).unwrap_or_default().as_bytes().to_vec(),
+    };
+    let mut request = Request::new(Full::new(Bytes::from(body)));
     *request.method_mut() = Method::try_from(method).map_err(|_| format!("`{method}` is no method"))?;
     let path = Some(path).filter(|path| path.starts_with('/')).and_then(|path| Uri::try_from(path).ok());
     *request.uri_mut() = path.ok_or("`path` has to be a path, which begins with `/`")?;

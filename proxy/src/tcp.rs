@@ -3,6 +3,7 @@
 //! Each direction has a reader, which stops while the filters or the other socket hold too much, and a writer.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -63,12 +64,15 @@ struct Call {
 impl Call {
     async fn upstream(&self, cluster: &str) {
         self.lane.wanted().await;
-        let socket = match self.hub.thread.cluster(cluster) {
-            Some(cluster) => cluster.open_tcp().await.ok(),
+        let opened = match self.hub.thread.cluster(cluster) {
+            Some(cluster) => cluster.open_tcp().await.ok().map(|(socket, host)| (socket, host, cluster.facts())),
             None => None,
         };
-        if let Some(socket) = socket {
-            self.hub.tell(|worker| worker.tcp_connected(self.id));
+        if let Some((socket, host, cluster)) = opened {
+            self.hub.tell(|worker| {
+                worker.tcp_to(self.id, Arc::new(cluster), host);
+                worker.tcp_connected(self.id);
+            });
             let (from, to) = tokio::io::split(socket);
             tokio::join!(
                 self.read(from, &self.lane.down, Side::UPSTREAM),

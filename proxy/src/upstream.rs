@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
-use wasmplugin_host::surroundings::UpstreamHost;
+use wasmplugin_host::surroundings::{self, Metadata, UpstreamHost};
 
 use crate::bodies::RequestBody;
 use crate::settings;
@@ -212,9 +212,15 @@ impl Cluster {
     }
 
     /// A connection to the server whose turn it is, for bytes that are not HTTP.
-    pub(crate) async fn open_tcp(&self) -> Result<Plug, Failure> {
+    pub(crate) async fn open_tcp(&self) -> Result<(Plug, Arc<UpstreamHost>), Failure> {
         let Some(endpoint) = self.endpoint() else { return Err(Failure::NoServer) };
-        Ok(self.open(endpoint.address).await?.0)
+        self.open(endpoint.address).await
+    }
+
+    /// What plugins learn of it where no route tells more.
+    pub(crate) fn facts(&self) -> surroundings::Cluster {
+        let (name, endpoints) = (self.settings.name.clone(), self.endpoints.len() as u64);
+        surroundings::Cluster { name, metadata: Metadata::default(), endpoints }
     }
 
     async fn open(&self, address: SocketAddr) -> Result<(Plug, Arc<UpstreamHost>), Failure> {

@@ -1,10 +1,13 @@
 //! Recordings at the admin port: who may see them, and what they tell.
 
-use wasmplugin_proxy::Proxy;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
-use crate::clients::{Answer, Client};
+use wasmplugin_proxy::{Proxy, Serves};
+
+use crate::clients::{Answer, Client, eventually};
 use crate::modules::{self, plugin};
-use crate::servers::{Server, proxy};
+use crate::servers::{Server, proxy, scripted, settings};
 
 /// Asks the admin port as a page of its own would.
 fn ask(proxy: &Proxy, method: &str, path: &str, more: &str, body: &str) -> Answer {
@@ -75,6 +78,67 @@ fn a_request_can_be_sent_again() {
         let answer = ask(&proxy, "POST", "/exchanges/replay", PROOF, order);
         assert!(answer.status == 400 && answer.body.contains(problem), "{order}: {answer:?}");
     }
+}
+
+#[test]
+fn bodies_are_recorded_and_sent_again() {
+    let server = Server::http1();
+    let proxy = proxy(server.address, [plugin("changes", &modules::changes_bodies())]);
+    record(&proxy);
+    let mut client = Client::connect(proxy.address());
+    client.send(b"POST /echo HTTP/1.1\r\nhost: h\r\ncontent-length: 7\r\n\r\na\r\n\xff\x00bc");
+    assert_eq!(client.answer().body, "CHANGED");
+    let seen = recorded(&proxy);
+    let exchange = &seen["exchanges"][0];
+    let body = &exchange["request_body"];
+    assert_eq!((&body["bytes"], &body["whole"]), (&7.into(), &true.into()), "{exchange:#}");
+    let told =
+        |at: usize| (exchange["bodies"][at]["name"].as_str().unwrap(), exchange["bodies"][at]["body"]["text"].clone());
+    assert_eq!(told(1), ("request body out", "CHANGED".into()), "{exchange:#}");
+    assert_eq!(told(2), ("response body in", "CHANGED".into()));
+    assert_eq!(exchange["bodies"][3]["same"], true);
+    let base64 = body["base64"].as_str().unwrap();
+    let order = format!(r#"{{"listener": "listener", "method": "POST", "path": "/again", "body_base64": "{base64}"}}"#);
+    assert_eq!(ask(&proxy, "POST", "/exchanges/replay", PROOF, &order).status, 200);
+    let again = &recorded(&proxy)["exchanges"][1]["request_body"];
+    assert_eq!(again["base64"].as_str(), Some(base64), "{again:#}");
+    let order = r#"{"listener": "listener", "method": "POST", "path": "/", "body_base64": "!"}"#;
+    let answer = ask(&proxy, "POST", "/exchanges/replay", PROOF, order);
+    assert!(answer.status == 400 && answer.body.contains("`body_base64` is not in base64"), "{answer:?}");
+}
+
+#[test]
+fn connections_are_recorded() {
+    let server = scripted(|mut socket| {
+        let mut heard = [0; 2];
+        if socket.read_exact(&mut heard).is_ok() {
+            socket.write_all(b"welcome").unwrap();
+        }
+    });
+    let mut settings = settings(server);
+    settings.listeners[0].serves = Serves::Tcp { cluster: "upstream".to_owned() };
+    settings.listeners[0].plugins.push(plugin("cuts", &modules::cuts()));
+    let proxy = Proxy::start(settings).unwrap();
+    record(&proxy);
+    let mut all = String::new();
+    let mut client = TcpStream::connect(proxy.address()).unwrap();
+    client.write_all(b"hi").unwrap();
+    client.read_to_string(&mut all).unwrap();
+    assert_eq!(all, "welcome");
+    drop(client);
+    eventually("the connection is over", || !recorded(&proxy)["exchanges"][0]["end"].is_null());
+    let mut client = TcpStream::connect(proxy.address()).unwrap();
+    client.write_all(b"!!").unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap_or_default(), 0);
+    eventually("it was cut off", || !recorded(&proxy)["exchanges"][1]["end"].is_null());
+    let seen = recorded(&proxy);
+    let (good, bad) = (&seen["exchanges"][0], &seen["exchanges"][1]);
+    assert_eq!(good["tcp"]["destination"], proxy.address().to_string(), "{good:#}");
+    assert_eq!((&good["end"]["cluster"], &good["end"]["upstream"]), (&"upstream".into(), &server.to_string().into()));
+    assert_eq!(good["end"]["response_bytes"], serde_json::json!([7, 7]));
+    assert_eq!(bad["end"]["details"], "a plugin has cut it off");
+    assert_eq!(bad["end"]["request_bytes"], serde_json::json!([2, 0]), "{bad:#}");
+    assert!(bad.to_string().contains("cuts it off"), "{bad:#}");
 }
 
 #[test]

@@ -43,6 +43,8 @@ const ADD_HEADER: &str = r#"(import "env" "proxy_add_header_map_value"
     (func $add (param i32 i32 i32 i32 i32) (result i32)))"#;
 const GET_HEADER: &str = r#"(import "env" "proxy_get_header_map_value"
     (func $get (param i32 i32 i32 i32 i32) (result i32)))"#;
+const WRITE: &str = r#"(import "env" "proxy_set_buffer_bytes"
+    (func $write (param i32 i32 i32 i32 i32) (result i32)))"#;
 const REPLY: &str = r#"(import "env" "proxy_send_local_response"
     (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))"#;
 
@@ -77,6 +79,33 @@ pub(crate) fn pauses() -> String {
 /// Collects whole request bodies.
 pub(crate) fn buffers() -> String {
     module("", r#"(func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.eqz (local.get 2)))"#)
+}
+
+/// Puts `CHANGED` in the place of whole request bodies.
+pub(crate) fn changes_bodies() -> String {
+    module(
+        WRITE,
+        r#"(data (i32.const 0) "CHANGED")
+        (func (export "proxy_on_request_body") (param i32) (param $size i32) (param $end i32) (result i32)
+          (if (local.get $end)
+            (then (drop (call $write (i32.const 0) (i32.const 0) (local.get $size) (i32.const 0) (i32.const 7)))))
+          (i32.eqz (local.get $end)))"#,
+    )
+}
+
+/// Cuts TCP connections off whose client says something that begins with `!`, and answers nothing else.
+pub(crate) fn cuts() -> String {
+    module(
+        r#"(import "env" "proxy_get_buffer_bytes" (func $read (param i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_close_stream" (func $close (param i32) (result i32)))"#,
+        r#"(func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32)
+          (if (call $read (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 4096) (i32.const 4100))
+            (then (return (i32.const 0))))
+          (if (i32.eqz (i32.load (i32.const 4100))) (then (return (i32.const 0))))
+          (if (i32.ne (i32.load8_u (i32.load (i32.const 4096))) (i32.const 33)) (then (return (i32.const 0))))
+          (drop (call $close (i32.const 2)))
+          (i32.const 1))"#,
+    )
 }
 
 /// Answers requests without the header `x-pass` with 403 by itself.

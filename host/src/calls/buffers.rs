@@ -52,7 +52,13 @@ pub(crate) fn set_bytes(state: &mut VmState, memory: &mut dyn Memory, arguments:
     if let Some(upstream) = line(kind) {
         let (tcp, place) = state.tcp_mut().ok_or(Status::BadArgument)?;
         let window = tcp.window_mut(place, upstream).ok_or(Status::BadArgument)?;
-        return window.replace(size(start), size(len), bytes).then_some(()).ok_or(Status::BadArgument);
+        let before = window.len();
+        if !window.replace(size(start), size(len), bytes) {
+            return Err(Status::BadArgument);
+        }
+        let after = window.len();
+        state.watch(|| Event::Body { response: upstream, before, after });
+        return Ok(());
     }
     let direction = body(kind).ok_or(Status::BadArgument)?;
     let (exchange, place) = state.stream_mut().ok_or(Status::BadArgument)?;

@@ -51,7 +51,7 @@ fn begin(
         map.set(b"content-length", body.len().to_string().as_bytes());
     }
     let root = state.root().ok_or(Status::BadArgument)?;
-    let asked = state.watch_callout(cluster, &map);
+    let asked = state.watch_callout(cluster, &map, body);
     let now = state.services.clock().now();
     let vm = state.vm_mut().ok_or(Status::InternalFailure)?;
     let (token, generation) = (vm.ids.token(TokenKind::Http), vm.generation);

@@ -72,7 +72,7 @@ fn begin(state: &mut VmState, asked: &Asked<'_>, call: GrpcCall) -> Result<(Call
     let now = state.services.clock().now();
     let timeout = (asked.timeout != 0).then(|| Duration::from_millis(asked.timeout.into()));
     let headers = headers(&service, asked, timeout);
-    let recorded = state.watch_callout(&service.cluster, &headers);
+    let recorded = state.watch_callout(&service.cluster, &headers, b"");
     let kind = if call.stream { TokenKind::GrpcStream } else { TokenKind::GrpcCall };
     let vm = state.vm_mut().ok_or(Status::InternalFailure)?;
     let (token, generation) = (vm.ids.token(kind), vm.generation);

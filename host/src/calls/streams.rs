@@ -35,6 +35,7 @@ pub(crate) fn close_stream(state: &mut VmState, _: &mut dyn Memory, arguments: &
         }
         Some(StreamKind::Downstream | StreamKind::Upstream) => {
             if let Some(Owner::Tcp(id, _)) = state.actor() {
+                state.watch(|| Event::Closed);
                 state.deferred.push_back(Deferred::CloseTcp(id));
             }
         }
@@ -105,6 +106,7 @@ fn go_on(state: &mut VmState, direction: Direction) {
 /// Lets the bytes of a TCP client, or its new connection, go on; the window stays in the guest's reach.
 fn go_on_reading(state: &mut VmState) {
     if let Some(Owner::Tcp(id, place)) = state.actor() {
+        state.watch(|| Event::Continued { response: false });
         state.deferred.push_back(Deferred::ContinueTcp(id, place));
     }
 }

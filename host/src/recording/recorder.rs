@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::secrets::{Redactor, Secrets};
-use super::{Decision, End, Entry, Event, Recording, Reply, Step, What};
+use super::secrets::Secrets;
+use super::tape::{News, Purse, Tape};
+use super::{Body, Data, End, Entry, Event, Point, Recording, Seen, What};
 
 /// Exchanges that are kept.
 const EXCHANGES: usize = 256;
@@ -16,8 +17,6 @@ const BYTES: usize = 8 << 20;
 const ENTRIES: usize = 512;
 /// Bytes that one exchange may take, roughly.
 const SHARE: usize = BYTES / 16;
-/// Bytes of one value or line.
-const TEXT: usize = 2048;
 /// What an entry or an event takes beside its texts.
 const OVERHEAD: usize = 96;
 
@@ -26,6 +25,7 @@ const OVERHEAD: usize = 96;
 pub struct Recorder {
     on: AtomicBool,
     kept: Mutex<Kept>,
+    purse: Arc<Purse>,
 }
 
 #[derive(Debug, Default)]
@@ -43,14 +43,6 @@ struct Kept {
 struct Weighed {
     recording: Recording,
     bytes: usize,
-}
-
-/// What an exchange that is recorded carries along.
-#[derive(Debug)]
-pub(crate) struct Tape {
-    serial: u64,
-    secrets: Arc<Secrets>,
-    redactor: Redactor,
 }
 
 impl Recorder {
@@ -103,11 +95,12 @@ impl Recorder {
         kept.version += 1;
         let (serial, version) = (kept.serial, kept.version);
         let listener = Arc::clone(listener);
-        let recording = Recording { serial, version, listener, began, entries: Vec::new(), omitted: 0, end: None };
+        let (entries, bodies) = (Vec::new(), Vec::new());
+        let recording = Recording { serial, version, listener, began, entries, omitted: 0, bodies, end: None };
         kept.recordings.push_back(Weighed { recording, bytes: OVERHEAD });
         kept.bytes += OVERHEAD;
         kept.shrink();
-        Some(Box::new(Tape { serial, secrets: Arc::clone(&kept.secrets), redactor: Redactor::default() }))
+        Some(Box::new(Tape::new(serial, Arc::clone(&kept.secrets), Arc::clone(&self.purse))))
     }
 
     /// Adds what has happened.
@@ -117,13 +110,32 @@ impl Recorder {
         let bytes = weight(&entry.what);
         self.kept().change(tape.serial, |weighed| {
             let recording = &mut weighed.recording;
-            if recording.entries.len() >= ENTRIES || weighed.bytes + bytes > SHARE {
+            // A long body must not take the place of what comes behind it.
+            let part = |whole: usize| if is_flow(&entry.what) { whole / 4 * 3 } else { whole };
+            if recording.entries.len() >= part(ENTRIES) || weighed.bytes + bytes > part(SHARE) {
                 recording.omitted += 1;
                 return;
             }
             recording.entries.push(entry);
             weighed.bytes += bytes;
         });
+    }
+
+    /// A piece of a body has come to the chain, or leaves it.
+    pub(crate) fn carry<'a>(&self, tape: &mut Tape, at: Duration, data: Data, pieces: impl Iterator<Item = &'a [u8]>) {
+        self.add(tape, at, What::Data(data));
+        self.listen(tape, Point::End(data.leg), pieces, data.end);
+    }
+
+    /// A piece of a body passes a point.
+    pub(crate) fn listen<'a>(&self, tape: &mut Tape, point: Point, pieces: impl Iterator<Item = &'a [u8]>, end: bool) {
+        match tape.listen(point, pieces, end) {
+            Some(News::Seen(seen)) => self.kept().change(tape.serial, |weighed| weighed.see(seen)),
+            Some(News::Longer(point, bytes, end)) => {
+                self.kept().change(tape.serial, |weighed| weighed.grow(point, bytes, end));
+            }
+            None => {}
+        }
     }
 
     /// Ends a recording.
@@ -147,7 +159,7 @@ impl Kept {
         change(weighed);
         self.version += 1;
         weighed.recording.version = self.version;
-        self.bytes += weighed.bytes - before;
+        self.bytes = self.bytes - before + weighed.bytes;
         self.shrink();
     }
 
@@ -159,67 +171,41 @@ impl Kept {
     }
 }
 
-impl Tape {
-    fn text(&mut self, text: &str) -> String {
-        shortened(self.redactor.text(&self.secrets, text))
-    }
-
-    fn field(&mut self, name: &str, value: &str) -> String {
-        shortened(self.redactor.field(&self.secrets, name, value))
-    }
-
-    /// Takes out what must not be kept.
-    fn clean(&mut self, what: &mut What) {
-        match what {
-            What::Message(message) => {
-                // First those with secrets, which then are found in the others.
-                for secret in [true, false] {
-                    for (name, value) in &mut message.headers {
-                        if self.secrets.holds(name) == secret {
-                            *value = self.field(name, value);
-                        }
-                    }
-                }
-            }
-            What::Step(step) => self.clean_step(step),
-            What::Answer(answer) => answer.result = self.text(&answer.result),
-            What::Reply(reply) => self.clean_reply(reply),
+impl Weighed {
+    /// More of a body has come by than is kept.
+    fn grow(&mut self, point: Point, bytes: u64, end: bool) {
+        if let Some(seen) = self.recording.bodies.iter_mut().find(|seen| seen.point == point) {
+            seen.body.omitted += bytes.saturating_sub(seen.body.bytes);
+            seen.body.bytes = bytes;
+            seen.body.end = end;
         }
     }
 
-    fn clean_step(&mut self, step: &mut Step) {
-        for event in &mut step.events {
-            match event {
-                Event::HeaderSet { name, value, .. } => *value = self.field(name, value),
-                Event::Asked { request, .. } => *request = self.text(request),
-                Event::Stored { path, .. } => *path = self.text(path),
-                Event::Reply(reply) => self.clean_reply(reply),
-                Event::Log { text, .. } => *text = self.text(text),
-                Event::HeaderRemoved { .. }
-                | Event::Body { .. }
-                | Event::NotAsked { .. }
-                | Event::Continued { .. }
-                | Event::Closed => {}
-            }
+    /// Puts what is known of a body now in the place of what was known before.
+    fn see(&mut self, mut seen: Seen) {
+        let bodies = &mut self.recording.bodies;
+        let place = bodies.binary_search_by_key(&seen.point.order(), |seen| seen.point.order());
+        let before = place.ok().and_then(|place| bodies.get(place)).map_or(0, |seen| seen.body.weight() + OVERHEAD);
+        if self.bytes - before + seen.body.weight() + OVERHEAD > SHARE {
+            seen.body = Body::unkept(seen.body.bytes, seen.body.end, "too much of this exchange is kept".to_owned());
         }
-        if let Decision::Traps(reason) = &mut step.decision {
-            *reason = self.text(reason);
+        self.bytes = self.bytes - before + seen.body.weight() + OVERHEAD;
+        match place.map(|place| bodies.get_mut(place)) {
+            Ok(Some(known)) => *known = seen,
+            Ok(None) => {}
+            Err(place) => bodies.insert(place, seen),
         }
-    }
-
-    fn clean_reply(&mut self, reply: &mut Reply) {
-        reply.details = self.text(&reply.details);
     }
 }
 
-/// The beginning of a long text.
-fn shortened(mut text: String) -> String {
-    if text.len() > TEXT {
-        let whole = text.len();
-        text.truncate(text.floor_char_boundary(TEXT));
-        text.push_str(&format!("… ({} bytes more)", whole - text.len()));
+/// Whether it is nothing but a piece of a body on its way.
+fn is_flow(what: &What) -> bool {
+    let body = |event: &Event| matches!(event, Event::Body { .. });
+    match what {
+        What::Data(_) => true,
+        What::Step(step) => step.callback.is_data() && step.events.iter().all(body),
+        _ => false,
     }
-    text
 }
 
 /// The bytes that an entry takes, roughly.
@@ -229,8 +215,14 @@ fn weight(what: &What) -> usize {
             message.headers.iter().map(|(name, value)| name.len() + value.len() + OVERHEAD / 2).sum()
         }
         What::Step(step) => step.events.iter().map(event_weight).sum::<usize>() + step.calls.len() * OVERHEAD / 4,
-        What::Answer(answer) => answer.cluster.len() + answer.result.len(),
+        What::Answer(answer) => {
+            answer.cluster.len() + answer.result.len() + answer.body.as_ref().map_or(0, Body::weight)
+        }
         What::Reply(reply) => reply.details.len(),
+        What::Opened(opened) => {
+            opened.tls.as_ref().map_or(0, |tls| tls.version.len() + tls.server_name.len() + tls.peer.len())
+        }
+        What::Connected | What::Data(_) => 0,
     };
     texts + OVERHEAD
 }
@@ -239,7 +231,9 @@ fn event_weight(event: &Event) -> usize {
     let texts = match event {
         Event::HeaderSet { name, value, .. } => name.len() + value.len(),
         Event::HeaderRemoved { name, .. } => name.len(),
-        Event::Asked { cluster, request } => cluster.len() + request.len(),
+        Event::Asked { cluster, request, body } => {
+            cluster.len() + request.len() + body.as_ref().map_or(0, Body::weight)
+        }
         Event::NotAsked { cluster, .. } => cluster.len(),
         Event::Stored { path, .. } => path.len(),
         Event::Reply(reply) => reply.details.len(),

@@ -1,7 +1,7 @@
 //! What recordings keep, and what they do not.
 
 use super::*;
-use crate::recording::secrets::Redactor;
+use crate::recording::redactor::Redactor;
 
 fn message(headers: &[(&str, &str)]) -> What {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -121,4 +121,134 @@ fn a_terminal_obeys_nothing_that_came_from_elsewhere() {
     let text = kept(&Recorder::default(), &[("x-evil", "\u{1b}[2Jgone\n#9")]);
     assert!(text.contains(r"x-evil: \u{1b}[2Jgone\n#9"), "{text}");
     assert!(!text.contains('\u{1b}'));
+}
+
+/// What is kept of a body that comes in these pieces, with these headers.
+fn kept_body(headers: &[(&str, &str)], pieces: &[&[u8]], end: bool) -> Body {
+    let recorder = Recorder::default();
+    recorder.switch(true);
+    let mut tape = recorder.begin(&"in".into(), Duration::ZERO).unwrap();
+    recorder.add(&mut tape, Duration::ZERO, message(headers));
+    for (at, piece) in pieces.iter().enumerate() {
+        let data = Data { leg: Leg::RequestIn, bytes: piece.len(), end: end && at + 1 == pieces.len() };
+        recorder.carry(&mut tape, Duration::ZERO, data, [*piece].into_iter());
+    }
+    recorder.changed_since(0).0.pop().unwrap().body(Leg::RequestIn).unwrap().clone()
+}
+
+fn text(body: &Body) -> &str {
+    let Content::Text(text) = &body.content else { panic!("{body:?}") };
+    text
+}
+
+#[test]
+fn a_body_is_kept_up_to_a_bound() {
+    let body = kept_body(&[], &[b"a", b"", b"b\nc"], true);
+    assert_eq!((text(&body), body.bytes, body.omitted, body.is_whole()), ("ab\nc", 4, 0, true));
+    let body = kept_body(&[], &[b"ab"], false);
+    assert!(!body.is_whole() && !body.end);
+    let long = "x".repeat(3000);
+    let body = kept_body(&[], &[long.as_bytes(); 5], true);
+    assert_eq!((text(&body).len(), body.bytes, body.omitted, body.is_whole()), (4096, 15_000, 10_904, false));
+    // Half a character at the end of what is kept is no reason to take a text for something else.
+    let body = kept_body(&[], &["üx".repeat(2000).as_bytes()], true);
+    assert_eq!((text(&body).len(), body.bytes), (4095, 6000));
+    for bytes in [&b"\xff\xfe"[..], b"a\0b", b"\x1b[2J", "ü".as_bytes().get(..1).unwrap()] {
+        let body = kept_body(&[], &[bytes], true);
+        assert_eq!(body.content, Content::Bytes(bytes.to_vec()));
+        assert!(body.is_whole());
+    }
+}
+
+#[test]
+fn bodies_are_kept_without_secrets() {
+    let jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln";
+    let wanted = r#"{"user":"ada","password":"[redacted, 7 bytes]"}"#;
+    // However the pieces are cut.
+    let json = br#"{"user":"ada","password":"hunter2"}"#;
+    for cut in 0..json.len() {
+        let (one, two) = json.split_at(cut);
+        let body = kept_body(&[], &[one, two], true);
+        assert_eq!(text(&body), wanted);
+        assert!(body.redacted && !body.is_whole());
+        // While the rest is still to come, nothing of the secret is there either.
+        let begun = kept_body(&[], &[one], false);
+        let Content::Text(begun) = &begun.content else { panic!("{begun:?}") };
+        assert!(!begun.contains("hu"), "{begun}");
+    }
+    for (body, wanted) in [
+        (
+            "grant_type=code&client_secret=hunter2&x=1".to_owned(),
+            "grant_type=code&client_secret=[redacted, 7 bytes]&x=1",
+        ),
+        ("refresh_token=hunter2".to_owned(), "refresh_token=[redacted, 7 bytes]"),
+        (format!("got {jwt}!"), "got [redacted, 40 bytes]!"),
+        (r#"{"id_token":["a","b"],"n":1}"#.to_owned(), r#"{"id_token":[redacted, 9 bytes],"n":1}"#),
+        ("was Bearer headersecret".to_owned(), "was [redacted, 19 bytes]"),
+    ] {
+        let body = kept_body(&[("authorization", "Bearer headersecret")], &[body.as_bytes()], true);
+        assert_eq!(text(&body), wanted);
+    }
+    let mut binary = b"\0\0\0\0\x20".to_vec();
+    binary.extend(jwt.as_bytes());
+    let body = kept_body(&[], &[&binary], true);
+    assert_eq!(body.content, Content::Bytes(b"\0\0\0\0 [redacted, 40 bytes]".to_vec()));
+    assert!(!body.is_whole());
+    for name in ["content-encoding", "grpc-encoding"] {
+        let body = kept_body(&[(name, "gzip")], &[b"packed"], true);
+        assert!(matches!(&body.content, Content::Nothing(why) if why.contains("gzip")), "{body:?}");
+        assert_eq!((body.bytes, body.omitted, body.is_whole()), (6, 6, false));
+    }
+    assert!(kept_body(&[("content-encoding", "identity")], &[b"plain"], true).is_whole());
+}
+
+#[test]
+fn no_secret_is_cut_in_two_by_the_bound() {
+    let jwt = format!("eyJhbGciOiJub25lIn0.{}.c2ln", "eyJzdWIiOiJhIn0".repeat(9));
+    for secret in [r#""password":"hunter2hunter2""#.to_owned(), "copy of headersecret".to_owned(), jwt] {
+        for before in 4096 - secret.len()..4096 {
+            let body = format!("{} {secret}, and more", "x".repeat(before - 1));
+            let body = kept_body(&[("authorization", "Bearer headersecret")], &[body.as_bytes()], true);
+            let text = text(&body);
+            for part in ["hun", "hea", "eyJh"] {
+                assert!(!text.contains(part), "{before}: {}", text.get(4000..).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn all_bodies_together_have_a_bound() {
+    let recorder = Recorder::default();
+    recorder.switch(true);
+    let piece = [b'x'; 4096];
+    let mut tapes: Vec<_> = (0..3000).map(|_| recorder.begin(&"in".into(), Duration::ZERO).unwrap()).collect();
+    let data = Data { leg: Leg::RequestIn, bytes: piece.len(), end: false };
+    let kept = |tape: &mut Tape| {
+        recorder.carry(tape, Duration::ZERO, data, [&piece[..]].into_iter());
+        tape.held()
+    };
+    let all: usize = tapes.iter_mut().map(|tape| kept(tape)).sum();
+    assert_eq!(all, 8 << 20, "of bodies that go on");
+    let last = recorder.changed_since(0).0.pop().unwrap();
+    assert_eq!(last.body(Leg::RequestIn).map(|body| (body.bytes, body.omitted)), Some((4096, 4096)));
+    tapes.clear();
+    let mut tape = recorder.begin(&"in".into(), Duration::ZERO).unwrap();
+    assert_eq!(kept(&mut tape), 4096, "what has ended makes room");
+}
+
+#[test]
+fn a_long_body_does_not_hide_what_follows() {
+    let recorder = Recorder::default();
+    recorder.switch(true);
+    let mut tape = recorder.begin(&"in".into(), Duration::ZERO).unwrap();
+    let data = Data { leg: Leg::RequestIn, bytes: 1, end: false };
+    for _ in 0..10_000 {
+        recorder.carry(&mut tape, Duration::ZERO, data, [&b"x"[..]].into_iter());
+    }
+    recorder.add(&mut tape, Duration::ZERO, message(&[("x-last", "1")]));
+    let recording = recorder.changed_since(0).0.pop().unwrap();
+    assert_eq!(recording.message(Leg::RequestIn).unwrap().header("x-last"), Some("1"));
+    let body = recording.body(Leg::RequestIn).unwrap();
+    assert_eq!((body.bytes, body.omitted, recording.omitted), (10_000, 10_000 - 4096, 10_000 - 384));
 }

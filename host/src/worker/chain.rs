@@ -62,7 +62,7 @@ impl Worker {
         half.came_end = end;
         exchange.answered(direction);
         let first = exchange.first(direction);
-        self.state.watch_message(id, if direction == Direction::Request { Leg::RequestIn } else { Leg::ResponseIn });
+        self.state.watch_message(id, Leg::coming(direction));
         self.pass_headers(id, direction, first);
     }
 
@@ -85,11 +85,13 @@ impl Worker {
         half.came_end = end;
         exchange.answered(direction);
         let first = exchange.first(direction);
+        let data = Buffer::from(data);
+        self.state.watch_data(id, Leg::coming(direction), &data, end);
         if end && style == EndStyle::Trailing && !data.is_empty() {
-            self.pass_data(id, direction, first, data.into(), false);
+            self.pass_data(id, direction, first, data, false);
             self.pass_data(id, direction, first, Buffer::default(), true);
         } else {
-            self.pass_data(id, direction, first, data.into(), end);
+            self.pass_data(id, direction, first, data, end);
         }
     }
 
@@ -100,6 +102,7 @@ impl Worker {
         half.came_end = true;
         exchange.answered(direction);
         let first = exchange.first(direction);
+        self.state.watch_data(id, Leg::coming(direction), &Buffer::default(), true);
         self.pass_trailers(id, direction, first);
     }
 
@@ -197,6 +200,7 @@ impl Worker {
                 }
                 return;
             }
+            self.state.watch_between(id, place, direction, &data, end);
             let (vm, context) = match self.ready(id, place, direction) {
                 Ready::Call { vm, context } => (vm, context),
                 Ready::Over => return,
@@ -479,7 +483,7 @@ impl Worker {
                 }
                 Deferred::Done(root) => self.delete_root(root),
                 Deferred::ContinueTcp(id, place) => self.read_on(id, place + 1),
-                Deferred::CloseTcp(id) => self.tcp_over(id, Peer::Local),
+                Deferred::CloseTcp(id) => self.tcp_over(id, Peer::Local, "a plugin has cut it off"),
             }
         }
     }
@@ -496,7 +500,7 @@ impl Worker {
             Direction::Request => self.state.route(id),
             Direction::Response => self.state.sign(id),
         }
-        self.state.watch_message(id, if direction == Direction::Request { Leg::RequestOut } else { Leg::ResponseOut });
+        self.state.watch_message(id, Leg::leaving(direction));
         let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
         let half = exchange.half_mut(direction);
         let Some(headers) = half.headers.clone() else { return };
@@ -517,6 +521,7 @@ impl Worker {
         }
         half.left += data.len() as u64;
         half.ended = end;
+        self.state.watch_data(id, Leg::leaving(direction), &data, end);
         let mut chunks = data.into_chunks().into_iter().peekable();
         if end && chunks.peek().is_none() {
             self.send(id, direction, Item::Data(Bytes::new(), true));
@@ -538,6 +543,7 @@ impl Worker {
         }
         half.ended = true;
         let trailers = half.trailers.clone().unwrap_or_default();
+        self.state.watch_data(id, Leg::leaving(direction), &Buffer::default(), true);
         let item = if trailers.is_empty() { Item::Data(Bytes::new(), true) } else { Item::Trailers(trailers) };
         self.send(id, direction, item);
         self.lint_length(id, direction);

@@ -106,7 +106,7 @@ impl Worker {
         // The plugin may have given it up meanwhile.
         let Some(mut pending) = self.state.unexpect(id) else { return };
         let Some(mut call) = pending.grpc.take() else { return };
-        self.state.watch_answer(pending.asked.as_deref(), || format!("gRPC status {status}"));
+        self.state.watch_answer(pending.asked.as_deref(), || (format!("gRPC status {status}"), None));
         let token = (pending.root, pending.token);
         if call.stream {
             // Measured: Envoy knows a stream until its plugin closes it, also when the peer has ended it long ago; and

@@ -113,6 +113,9 @@ impl Worker {
         half.left = body.len() as u64;
         let headers = half.headers.clone().unwrap_or_default();
         let end = body.is_empty();
+        if !end {
+            self.state.watch_data(id, Leg::ResponseOut, &Buffer::from(body.clone()), true);
+        }
         self.send(id, Direction::Response, Item::Headers(headers, end));
         if !end {
             self.send(id, Direction::Response, Item::Data(body, true));

@@ -15,15 +15,21 @@ use crate::connection::Connection;
 use crate::effect::Effect;
 use crate::filter::Buffer;
 use crate::length::length;
+use crate::recording::Leg;
 use crate::surroundings::{Cluster, UpstreamHost};
 use crate::tcp::{Line, Peer, Stage, Tcp, TcpEffect, TcpFilter, TcpId};
 use crate::vm::Owner;
 
+/// Why a connection is over that has come to its end by itself.
+const BOTH_ENDED: &str = "both sides have ended";
+
 impl Worker {
     pub(super) fn tcp_begin(&mut self, connection: Connection) -> TcpId {
+        let now = self.state.services.clock().now();
         self.state.last_tcp += 1;
         let id = TcpId(self.state.last_tcp);
-        self.state.tcp.insert(id, Box::new(Tcp::new(connection, &self.roots)));
+        self.state.tcp.insert(id, Box::new(Tcp::new(connection, &self.roots, now)));
+        self.state.watch_tcp_begin(id);
         self.read_on(id, 0);
         id
     }
@@ -40,8 +46,10 @@ impl Worker {
     pub(super) fn tcp_reached(&mut self, id: TcpId) {
         if let Some(tcp) = self.tcp_mut(id).filter(|tcp| tcp.stage == Stage::Connecting) {
             tcp.stage = Stage::Connected;
-            if tcp.gone {
-                return self.tcp_over(id, Peer::Remote);
+            let gone = tcp.gone;
+            self.state.watch_tcp_connected(id);
+            if gone {
+                return self.tcp_over(id, Peer::Remote, "the client was gone before the server was there");
             }
             self.read_downstream(id);
         }
@@ -52,24 +60,37 @@ impl Worker {
         let Some(tcp) = self.tcp_mut(id) else { return };
         tcp.gone = true;
         if tcp.stage == Stage::Connected {
-            self.tcp_over(id, Peer::Remote);
+            self.tcp_over(id, Peer::Remote, "the client is gone");
         }
     }
 
     pub(super) fn tcp_downstream_in(&mut self, id: TcpId, data: Bytes, end: bool) {
-        let Some(tcp) = self.tcp_mut(id) else { return };
-        come(&mut tcp.downstream, data, end);
+        self.come(id, Leg::RequestIn, data, end);
         self.read_downstream(id);
     }
 
     pub(super) fn tcp_upstream_in(&mut self, id: TcpId, data: Bytes, end: bool) {
-        let Some(tcp) = self.tcp_mut(id) else { return };
-        come(&mut tcp.upstream, data, end);
+        self.come(id, Leg::ResponseIn, data, end);
         self.read_upstream(id);
     }
 
-    /// The connection is over: each filter in turn hears of it, logs it and forgets it.
-    pub(super) fn tcp_over(&mut self, id: TcpId, by: Peer) {
+    /// Bytes have come in one direction.
+    fn come(&mut self, id: TcpId, leg: Leg, data: Bytes, end: bool) {
+        let Some(tcp) = self.tcp_mut(id) else { return };
+        let line = if leg == Leg::RequestIn { &mut tcp.downstream } else { &mut tcp.upstream };
+        if line.end || line.unread_end {
+            return;
+        }
+        let data = Buffer::from(data);
+        self.state.watch_tcp_data(id, leg, &data, end);
+        let Some(tcp) = self.tcp_mut(id) else { return };
+        let line = if leg == Leg::RequestIn { &mut tcp.downstream } else { &mut tcp.upstream };
+        line.unread.append(data);
+        line.unread_end = end;
+    }
+
+    /// The connection is over, and for recordings why: each filter in turn hears of it, logs it and forgets it.
+    pub(super) fn tcp_over(&mut self, id: TcpId, by: Peer, why: &str) {
         let Some(tcp) = self.tcp_mut(id) else { return };
         tcp.ending = true;
         self.state.effects.push_back(Effect::Tcp { id, effect: TcpEffect::Close });
@@ -84,6 +105,7 @@ impl Worker {
                 }
             }
         }
+        self.state.watch_tcp_end(id, why);
         self.state.tcp.remove(&id);
         self.end_retired();
     }
@@ -129,7 +151,7 @@ impl Worker {
             Stage::Connecting => {}
             Stage::Connected => {
                 let Some((data, end)) = leave(&mut tcp.downstream) else { return };
-                self.tcp_send(id, data, end, TcpEffect::ToUpstream);
+                self.tcp_send(id, Leg::RequestOut, data, end);
                 self.read_downstream(id);
                 self.tcp_settle(id, Peer::Remote);
             }
@@ -186,7 +208,7 @@ impl Worker {
         let Some(tcp) = self.tcp_mut(id) else { return };
         let Some((data, end)) = leave(&mut tcp.upstream) else { return };
         tcp.sent += data.len() as u64;
-        self.tcp_send(id, data, end, TcpEffect::ToDownstream);
+        self.tcp_send(id, Leg::ResponseOut, data, end);
     }
 
     /// Closes a connection both halves of which have ended, whether or not a filter still holds something.
@@ -199,10 +221,10 @@ impl Worker {
         let upstream_is_over = tcp.upstream.end && tcp.downstream.ended;
         if downstream_is_over {
             self.lint_lost(id);
-            self.tcp_over(id, by);
+            self.tcp_over(id, by, BOTH_ENDED);
         } else if upstream_is_over {
             self.lint_lost(id);
-            self.tcp_over(id, Peer::Local);
+            self.tcp_over(id, Peer::Local, BOTH_ENDED);
         }
     }
 
@@ -261,7 +283,7 @@ impl Worker {
             }
             return true;
         }
-        self.tcp_over(id, Peer::Local);
+        self.tcp_over(id, Peer::Local, "a plugin has failed");
         false
     }
 
@@ -275,7 +297,8 @@ impl Worker {
     }
 
     /// Sends everything in one piece, as a socket would.
-    fn tcp_send(&mut self, id: TcpId, data: Buffer, end: bool, effect: fn(Bytes, bool) -> TcpEffect) {
+    fn tcp_send(&mut self, id: TcpId, leg: Leg, data: Buffer, end: bool) {
+        self.state.watch_tcp_data(id, leg, &data, end);
         let mut chunks = data.into_chunks();
         let whole = match chunks.pop() {
             None => Bytes::new(),
@@ -285,7 +308,12 @@ impl Worker {
                 chunks.concat().into()
             }
         };
-        self.state.effects.push_back(Effect::Tcp { id, effect: effect(whole, end) });
+        let effect = if leg == Leg::RequestOut {
+            TcpEffect::ToUpstream(whole, end)
+        } else {
+            TcpEffect::ToDownstream(whole, end)
+        };
+        self.state.effects.push_back(Effect::Tcp { id, effect });
     }
 
     /// A connection that is not over.
@@ -295,14 +323,6 @@ impl Worker {
 
     fn tcp_filter(&mut self, id: TcpId, place: usize) -> Option<&mut TcpFilter> {
         self.tcp_mut(id)?.filters.get_mut(place)
-    }
-}
-
-/// Bytes have come in one direction.
-fn come(line: &mut Line, data: Bytes, end: bool) {
-    if !line.end && !line.unread_end {
-        line.unread.push(data);
-        line.unread_end = end;
     }
 }
 

@@ -9,6 +9,7 @@ use crate::abi::Status;
 use crate::callback::Callback;
 use crate::clock::Clock;
 use crate::lint::FindingKind;
+use crate::recording::Leg;
 use crate::scripted::{Calls, Script};
 use crate::services::Services;
 use crate::worker::{Connection, Effect, FailPolicy, Options, Plugin, TcpEffect, TcpId, Worker};
@@ -179,4 +180,101 @@ fn a_closed_connection_is_over_once() {
     worker.tcp_upstream_gone(id);
     assert_eq!(effects(&mut worker), ["close"]);
     assert_eq!((worker.open_exchanges(), worker.open_contexts()), (0, 0));
+}
+
+#[test]
+fn a_connection_is_recorded() {
+    let services = Arc::new(Services::new(Clock::manual(Duration::ZERO), Box::new(|_| ())));
+    services.recorder().switch(true);
+    let plugin = script(|callback, calls| match callback {
+        Callback::DownstreamData { size, .. } if size > 5 => {
+            calls.log("enough");
+            calls.raw("proxy_close_stream", &[DOWNSTREAM]);
+            Ok(1)
+        }
+        Callback::DownstreamData { size: 2, .. } => {
+            calls.set_body(DOWNSTREAM, 0, 99, "abc");
+            Ok(0)
+        }
+        callback => Ok(callback.assumed()),
+    });
+    let mut worker = Worker::start(&[plugin], Arc::clone(&services), Options::default()).unwrap();
+    let recording = || services.recorder().changed_since(0).0.pop().unwrap();
+    let id = connected(&mut worker);
+    worker.tcp_from_downstream(id, "ab".into(), false);
+    worker.tcp_from_upstream(id, "\u{0}\u{1}".into(), false);
+    let open = recording();
+    assert_eq!(open.connection().unwrap().source, Some(([10, 0, 0, 1], 5000).into()));
+    assert_eq!((open.end.is_none(), open.body(Leg::RequestIn).unwrap().bytes), (true, 2));
+    worker.tcp_from_downstream(id, "password=hunter2".into(), false);
+    let text = recording().to_string();
+    for part in [
+        " TCP 10.0.0.1:5000 -> a plugin has cut it off after ",
+        "-> a connection from 10.0.0.1:5000\n",
+        "-> the server is connected\n",
+        "-> from the client: 2 bytes\n",
+        "p: downstream data (2 bytes), continues",
+        "changes what comes from the client, 2 to 3 bytes\n",
+        "-> to the server: 3 bytes\n",
+        "<- to the client: 2 bytes\n",
+        "p: downstream data (16 bytes), waits",
+        "cuts it off\n",
+        "logs info: enough\n",
+        "from the client, 18 bytes:\n",
+        "| abpassword=[redacted",
+        "to the server, 3 bytes:\n",
+        "| abc\n",
+        "| 0001  ",
+        "from the client 18 to 3 bytes, from the server 2 bytes\n",
+    ] {
+        assert!(text.contains(part), "no `{part}` in {text}");
+    }
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_recording_says_why_a_connection_ended() {
+    let services = Arc::new(Services::new(Clock::manual(Duration::ZERO), Box::new(|_| ())));
+    services.recorder().switch(true);
+    let plugin = script(|callback, _| match callback {
+        Callback::DownstreamData { size: 9, .. } => Err("out of luck".to_owned()),
+        callback => Ok(callback.assumed()),
+    });
+    let mut worker = Worker::start(&[plugin], Arc::clone(&services), Options::default()).unwrap();
+    let mut why = |end: &dyn Fn(&mut Worker, TcpId)| {
+        let id = worker.open_tcp(Connection::default());
+        end(&mut worker, id);
+        services.recorder().changed_since(0).0.pop().unwrap().end.unwrap().details
+    };
+    let reached = |worker: &mut Worker, id| worker.tcp_connected(id);
+    assert_eq!(why(&|worker, id| worker.tcp_upstream_gone(id)), "the server could not be reached");
+    assert_eq!(why(&|worker, id| (reached(worker, id), worker.tcp_upstream_gone(id)).1), "the server is gone");
+    assert_eq!(why(&|worker, id| (reached(worker, id), worker.tcp_downstream_gone(id)).1), "the client is gone");
+    assert_eq!(
+        why(&|worker, id| (worker.tcp_downstream_gone(id), reached(worker, id)).1),
+        "the client was gone before the server was there"
+    );
+    assert_eq!(why(&|worker, _| worker.stop()), "the proxy stops");
+}
+
+#[test]
+fn a_connection_whose_plugin_fails_or_that_ends_well_says_so() {
+    let services = Arc::new(Services::new(Clock::manual(Duration::ZERO), Box::new(|_| ())));
+    services.recorder().switch(true);
+    let plugin = script(|callback, _| match callback {
+        Callback::DownstreamData { size: 9, .. } => Err("out of luck".to_owned()),
+        callback => Ok(callback.assumed()),
+    });
+    let mut worker = Worker::start(&[plugin], Arc::clone(&services), Options::default()).unwrap();
+    let id = connected(&mut worker);
+    worker.tcp_from_downstream(id, "a".into(), true);
+    worker.tcp_from_upstream(id, "b".into(), true);
+    let recording = services.recorder().changed_since(0).0.pop().unwrap();
+    assert_eq!(recording.end.unwrap().details, "both sides have ended");
+    while worker.next_effect().is_some() {}
+    let id = connected(&mut worker);
+    worker.tcp_from_downstream(id, "123456789".into(), false);
+    let recording = services.recorder().changed_since(0).0.pop().unwrap();
+    assert!(recording.to_string().contains("out of luck"), "{recording}");
+    assert_eq!(recording.end.unwrap().details, "a plugin has failed");
 }

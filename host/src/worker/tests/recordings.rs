@@ -1,7 +1,7 @@
 //! Recordings: what they tell of exchanges.
 
 use super::*;
-use crate::recording::{Decision, Event, Leg, Recording, What};
+use crate::recording::{Content, Decision, Entry, Event, Leg, Point, Recording, What};
 
 impl Bench {
     fn recorded(plugins: &[Plugin]) -> Self {
@@ -90,7 +90,7 @@ fn a_callout_and_its_decision_belong_to_the_exchange() {
     bench.answer(0, "401");
     let recording = &bench.recordings()[0];
     let seen = events(recording);
-    let asked = Event::Asked { cluster: "auth".into(), request: "GET x/".into() };
+    let asked = Event::Asked { cluster: "auth".into(), request: "GET x/".into(), body: None };
     let refused = Event::NotAsked { cluster: "nobody".into(), status: Status::BadArgument };
     assert_eq!(seen[..2], [refused, asked], "{recording}");
     assert!(matches!(&seen[2], Event::Reply(reply) if reply.status == 403 && reply.body == 2), "{recording}");
@@ -152,4 +152,123 @@ fn failures_are_told_too() {
     let recording = &bench.recordings()[0];
     assert_eq!(recording.end.as_ref().unwrap().status, None);
     assert_eq!(recording.end.as_ref().unwrap().details, "downstream_remote_disconnect");
+}
+
+/// The text that was seen at a point.
+fn seen(recording: &Recording, point: Point) -> Option<&str> {
+    match &recording.bodies.iter().find(|seen| seen.point == point)?.body.content {
+        Content::Text(text) => Some(text),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn bodies_are_seen_at_both_ends_and_behind_who_changes_them() {
+    let upper = Script::new(|callback, calls| match callback {
+        Callback::RequestBody { end, .. } | Callback::ResponseBody { end, .. } => {
+            let kind = u64::from(matches!(callback, Callback::ResponseBody { .. }));
+            if end {
+                let body = calls.body(kind).unwrap();
+                calls.set_body(kind, 0, 99, &String::from_utf8(body.to_ascii_uppercase()).unwrap());
+            }
+            Ok(u32::from(!end))
+        }
+        _ => pass(callback, calls),
+    });
+    let idle = Script::new(pass);
+    let mut bench = Bench::recorded(&[idle.plugin("idle"), upper.plugin("upper"), idle.plugin("last")]);
+    let id = bench.post();
+    bench.data(id, "ab", false);
+    bench.data(id, "c", true);
+    bench.respond(id, 2);
+    let recording = &bench.recordings()[0];
+    assert_eq!(seen(recording, Point::End(Leg::RequestIn)), Some("abc"), "{recording}");
+    assert_eq!(seen(recording, Point::Behind { place: 0, response: false }), None, "it changes nothing");
+    assert_eq!(seen(recording, Point::Behind { place: 1, response: false }), Some("ABC"));
+    assert_eq!(seen(recording, Point::End(Leg::RequestOut)), Some("ABC"));
+    assert_eq!(seen(recording, Point::End(Leg::ResponseIn)), Some("xx"));
+    assert_eq!(seen(recording, Point::Behind { place: 1, response: true }), Some("XX"));
+    assert_eq!(seen(recording, Point::End(Leg::ResponseOut)), Some("XX"));
+    assert!(recording.body(Leg::RequestIn).unwrap().is_whole());
+    let order: Vec<_> = recording.bodies.iter().map(|seen| seen.plugin.as_ref()).collect();
+    assert_eq!(order, ["", "upper", "", "", "upper", ""]);
+    let pieces = |leg| {
+        let piece = |entry: &Entry| if let What::Data(data) = entry.what { Some(data) } else { None };
+        let pieces = recording.entries.iter().filter_map(piece).filter(|data| data.leg == leg);
+        pieces.map(|data| (data.bytes, data.end)).collect::<Vec<_>>()
+    };
+    assert_eq!(pieces(Leg::RequestIn), [(2, false), (1, true)]);
+    assert_eq!(pieces(Leg::RequestOut), [(3, true)]);
+    let text = recording.to_string();
+    for line in [
+        "request body in, 3 bytes:\n",
+        "| abc\n",
+        "request body behind upper, 3 bytes:\n",
+        "| ABC\n",
+        "request body out, 3 bytes: as before\n",
+    ] {
+        assert!(text.contains(line), "no `{line}` in {text}");
+    }
+}
+
+#[test]
+fn a_plugin_that_begins_to_change_a_body_late_is_told_from_its_begin() {
+    let script = Script::new(|callback, calls| match callback {
+        Callback::RequestBody { size: 2, .. } => {
+            calls.set_body(0, 0, 99, "!!");
+            Ok(0)
+        }
+        _ => pass(callback, calls),
+    });
+    let mut bench = Bench::recorded(&[script.plugin("late"), Script::new(pass).plugin("last")]);
+    let id = bench.post();
+    bench.data(id, "a", false);
+    bench.data(id, "bc", false);
+    bench.data(id, "d", true);
+    let recording = &bench.recordings()[0];
+    assert_eq!(seen(recording, Point::Behind { place: 0, response: false }), Some("a!!d"), "{recording}");
+}
+
+#[test]
+fn replies_and_callouts_have_bodies_too() {
+    let script = Script::new(|callback, calls| match callback {
+        Callback::RequestHeaders { .. } => {
+            calls.call_out_with("auth", r#"{"password":"hunter2"}"#).unwrap();
+            Ok(1)
+        }
+        Callback::HttpCallResponse { .. } => {
+            calls.effective(2);
+            calls.reply(403, &[], "no");
+            Ok(0)
+        }
+        _ => pass(callback, calls),
+    });
+    let mut bench = Bench::recorded(&[script.plugin("gate")]);
+    bench.get();
+    bench.answer(0, "401");
+    let recording = &bench.recordings()[0];
+    let text = recording.to_string();
+    for line in [
+        "asks `auth`: GET x/, 22 bytes\n",
+        "| {\"password\":\"[redacted, 7 bytes]\"}\n",
+        ": 401, 2 bytes\n",
+        "| ok\n",
+        "response body out, 2 bytes:\n",
+        "| no\n",
+    ] {
+        assert!(text.contains(line), "no `{line}` in {text}");
+    }
+}
+
+#[test]
+fn trailers_are_the_end_of_a_body() {
+    let mut bench = Bench::recorded(&[Script::new(pass).plugin("p")]);
+    let id = bench.post();
+    bench.data(id, "abc", false);
+    assert!(!bench.recordings()[0].body(Leg::RequestIn).unwrap().is_whole());
+    bench.worker.request_trailers(id, [("x-end", "1")].into_iter().collect());
+    bench.run();
+    let recording = &bench.recordings()[0];
+    assert!(recording.body(Leg::RequestIn).unwrap().is_whole(), "{recording}");
+    assert!(recording.body(Leg::RequestOut).unwrap().is_whole(), "{recording}");
 }
