@@ -63,6 +63,8 @@ pub struct Entry {
 pub enum What {
     /// A message has come to the chain, or left it.
     Message(Message),
+    /// The trailers of a message have come to the chain, or left it.
+    Trailers(Message),
     /// A TCP connection has come to the chain; always the first of its entries, and in no exchange.
     Opened(Opened),
     /// A TCP connection has reached the server behind the proxy.
@@ -82,9 +84,9 @@ pub enum What {
 pub struct Message {
     /// Which message, and where.
     pub leg: Leg,
-    /// Its headers, pseudo headers included.
+    /// Its headers, pseudo headers included; or its trailers.
     pub headers: Vec<(String, String)>,
-    /// Whether nothing follows the headers.
+    /// Whether nothing follows them.
     pub end: bool,
 }
 

@@ -208,14 +208,21 @@ impl VmState {
     /// A message has come to the chain, or leaves it.
     pub(crate) fn watch_message(&mut self, id: ExchangeId, leg: Leg) {
         let Some(exchange) = self.exchanges.get(id).filter(|exchange| exchange.tape.is_some()) else { return };
-        let half = match leg {
-            Leg::RequestIn | Leg::RequestOut => exchange.half(Direction::Request),
-            Leg::ResponseIn | Leg::ResponseOut => exchange.half(Direction::Response),
-        };
-        let headers = half.headers.iter().flat_map(HeaderMap::iter).map(|(name, value)| (text(name), text(value)));
-        let message = Message { leg, headers: headers.collect(), end: half.headers_end };
+        let half = exchange.half(leg.direction());
+        let message = Message { leg, headers: fields(half.headers.as_ref()), end: half.headers_end };
         let now = self.services.clock().now();
         self.note(Owner::Stream(id, 0), now, What::Message(message));
+    }
+
+    /// The trailers of a message have come to the chain, or leave it.
+    pub(crate) fn watch_trailers(&mut self, id: ExchangeId, leg: Leg) {
+        let Some(exchange) = self.exchanges.get(id).filter(|exchange| exchange.tape.is_some()) else { return };
+        let headers = fields(exchange.half(leg.direction()).trailers.as_ref());
+        let now = self.services.clock().now();
+        if !headers.is_empty() {
+            self.note(Owner::Stream(id, 0), now, What::Trailers(Message { leg, headers, end: true }));
+        }
+        self.watch_data(id, leg, &Buffer::default(), true);
     }
 
     /// A piece of a body has come to the chain, or leaves it.
@@ -303,7 +310,19 @@ impl From<&LocalReply> for Reply {
     }
 }
 
+/// A header map as text.
+fn fields(map: Option<&HeaderMap>) -> Vec<(String, String)> {
+    map.into_iter().flat_map(HeaderMap::iter).map(|(name, value)| (text(name), text(value))).collect()
+}
+
 impl Leg {
+    const fn direction(self) -> Direction {
+        match self {
+            Self::RequestIn | Self::RequestOut => Direction::Request,
+            Self::ResponseIn | Self::ResponseOut => Direction::Response,
+        }
+    }
+
     /// Where a message of this direction comes to the chain.
     pub(crate) const fn coming(direction: Direction) -> Self {
         match direction {

@@ -67,6 +67,9 @@ fn entry(recording: &Recording, Entry { at, what }: &Entry) -> Value {
         What::Message(message) => {
             json!({"kind": "message", "leg": message.leg.name(), "headers": message.headers, "end": message.end})
         }
+        What::Trailers(trailers) => {
+            json!({"kind": "trailers", "leg": trailers.leg.name(), "headers": trailers.headers})
+        }
         What::Opened(opened) => json!({"kind": "opened", "text": opened.to_string()}),
         What::Connected => json!({"kind": "connected"}),
         What::Data(data) => {

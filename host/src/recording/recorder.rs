@@ -211,7 +211,7 @@ fn is_flow(what: &What) -> bool {
 /// The bytes that an entry takes, roughly.
 fn weight(what: &What) -> usize {
     let texts = match what {
-        What::Message(message) => {
+        What::Message(message) | What::Trailers(message) => {
             message.headers.iter().map(|(name, value)| name.len() + value.len() + OVERHEAD / 2).sum()
         }
         What::Step(step) => step.events.iter().map(event_weight).sum::<usize>() + step.calls.len() * OVERHEAD / 4,

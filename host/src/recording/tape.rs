@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::body::{BEGINNING, encoding, unreadable};
 use super::redactor::Redactor;
 use super::secrets::Secrets;
-use super::{Body, Decision, Event, Leg, Message, Point, Reply, Seen, Step, What};
+use super::{Body, Decision, Event, Leg, Point, Reply, Seen, Step, What};
 
 /// Bytes of bodies under way that all exchanges of a proxy together hold as they came.
 const RAW: usize = 8 << 20;
@@ -150,7 +150,13 @@ impl Tape {
     /// Takes out what must not be kept.
     pub(super) fn clean(&mut self, what: &mut What) {
         match what {
-            What::Message(message) => self.clean_message(message),
+            What::Message(message) => {
+                if let Some(encoding) = encoding(|name| message.header(name)) {
+                    self.encodings.push((message.leg, encoding.to_owned()));
+                }
+                self.clean_fields(&mut message.headers);
+            }
+            What::Trailers(trailers) => self.clean_fields(&mut trailers.headers),
             What::Step(step) => self.clean_step(step),
             What::Answer(answer) => {
                 answer.result = self.text(&answer.result);
@@ -169,13 +175,10 @@ impl Tape {
         }
     }
 
-    fn clean_message(&mut self, message: &mut Message) {
-        if let Some(encoding) = encoding(|name| message.header(name)) {
-            self.encodings.push((message.leg, encoding.to_owned()));
-        }
+    fn clean_fields(&mut self, fields: &mut [(String, String)]) {
         // First those with secrets, which then are found in the others.
         for secret in [true, false] {
-            for (name, value) in &mut message.headers {
+            for (name, value) in &mut *fields {
                 if self.secrets.holds(name) == secret {
                     *value = self.field(name, value);
                 }

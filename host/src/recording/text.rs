@@ -22,7 +22,8 @@ impl fmt::Display for Recording {
         for Entry { at, what } in &self.entries {
             write!(f, "{:>INDENT$}", format!("{} ms  ", Millis(*at)))?;
             match what {
-                What::Message(message) => message_line(f, message)?,
+                What::Message(message) => message_line(f, message, "")?,
+                What::Trailers(trailers) => message_line(f, trailers, ", trailers")?,
                 What::Opened(opened) => writeln!(f, "-> {opened}")?,
                 What::Connected => f.write_str("-> the server is connected\n")?,
                 What::Data(data) => {
@@ -160,8 +161,8 @@ const fn arrow(leg: Leg) -> &'static str {
     }
 }
 
-fn message_line(f: &mut fmt::Formatter<'_>, message: &Message) -> fmt::Result {
-    write!(f, "{} {}:", arrow(message.leg), message.leg.name())?;
+fn message_line(f: &mut fmt::Formatter<'_>, message: &Message, part: &str) -> fmt::Result {
+    write!(f, "{} {}{part}:", arrow(message.leg), message.leg.name())?;
     for name in [":method", ":path", ":status"] {
         if let Some(value) = message.header(name) {
             write!(f, " {}", Visible(value))?;
@@ -169,7 +170,12 @@ fn message_line(f: &mut fmt::Formatter<'_>, message: &Message) -> fmt::Result {
     }
     let fields = message.headers.iter().filter(|(name, _)| !name.starts_with(':'));
     for (at, (name, value)) in fields.enumerate() {
-        write!(f, "{} {}: {}", if at == 0 { ";" } else { "," }, Visible(name), Visible(value))?;
+        let sign = match (at, part) {
+            (0, "") => ";",
+            (0, _) => "",
+            _ => ",",
+        };
+        write!(f, "{sign} {}: {}", Visible(name), Visible(value))?;
     }
     f.write_char('\n')
 }

@@ -102,7 +102,7 @@ impl Worker {
         half.came_end = true;
         exchange.answered(direction);
         let first = exchange.first(direction);
-        self.state.watch_data(id, Leg::coming(direction), &Buffer::default(), true);
+        self.state.watch_trailers(id, Leg::coming(direction));
         self.pass_trailers(id, direction, first);
     }
 
@@ -543,7 +543,7 @@ impl Worker {
         }
         half.ended = true;
         let trailers = half.trailers.clone().unwrap_or_default();
-        self.state.watch_data(id, Leg::leaving(direction), &Buffer::default(), true);
+        self.state.watch_trailers(id, Leg::leaving(direction));
         let item = if trailers.is_empty() { Item::Data(Bytes::new(), true) } else { Item::Trailers(trailers) };
         self.send(id, direction, item);
         self.lint_length(id, direction);

@@ -271,4 +271,8 @@ fn trailers_are_the_end_of_a_body() {
     let recording = &bench.recordings()[0];
     assert!(recording.body(Leg::RequestIn).unwrap().is_whole(), "{recording}");
     assert!(recording.body(Leg::RequestOut).unwrap().is_whole(), "{recording}");
+    let text = recording.to_string();
+    for line in ["-> request in, trailers: x-end: 1\n", "-> request out, trailers: x-end: 1\n"] {
+        assert!(text.contains(line), "no `{line}` in {text}");
+    }
 }
