@@ -20,7 +20,22 @@ pub(crate) struct Request<'a> {
     pub(crate) headers: &'a [(&'a str, &'a str)],
     /// The body; none is sent if it is empty.
     pub(crate) body: &'a [u8],
+    /// How the body is sent.
+    pub(crate) framing: Framing<'a>,
 }
+
+/// How a body is sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Framing<'a> {
+    /// With its length before it, unless the headers tell one.
+    #[default]
+    Length,
+    /// In a chunk, with these trailers behind it.
+    Chunked(&'a [(&'a str, &'a str)]),
+}
+
+/// A name and a value.
+pub(crate) type Field = (String, String);
 
 /// What came back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,9 +43,11 @@ pub(crate) struct Response {
     /// Such as 200.
     pub(crate) status: u16,
     /// Fields in their order, with names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<Field>,
     /// The whole body.
     pub(crate) body: Vec<u8>,
+    /// What came behind the body, with names in lower case.
+    pub(crate) trailers: Vec<Field>,
 }
 
 impl Response {
@@ -52,7 +69,7 @@ pub(crate) fn send(to: SocketAddr, request: &Request<'_>, patience: Duration) ->
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
     // A proxy may answer and close before it has read everything, so a failed write is for the reader to explain.
-    let _early_answer = stream.write_all(&head(to, request)).and_then(|()| stream.write_all(request.body));
+    let _early_answer = stream.write_all(&bytes_of(to, request));
 
     let mut bytes = Vec::new();
     let mut piece = [0; 16 * 1024];
@@ -76,19 +93,37 @@ pub(crate) fn send(to: SocketAddr, request: &Request<'_>, patience: Duration) ->
     }
 }
 
-fn head(to: SocketAddr, request: &Request<'_>) -> Vec<u8> {
+/// The request as it goes over the wire.
+fn bytes_of(to: SocketAddr, request: &Request<'_>) -> Vec<u8> {
+    let says = |wanted: &str| request.headers.iter().any(|(name, _)| *name == wanted);
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.path);
-    if !request.headers.iter().any(|(name, _)| *name == "host") {
+    if !says("host") {
         head.push_str(&format!("host: {to}\r\n"));
     }
-    for (name, value) in request.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+    head.push_str(&lines(request.headers));
+    match request.framing {
+        Framing::Chunked(_) => head.push_str("transfer-encoding: chunked\r\n"),
+        Framing::Length if request.body.is_empty() || says("content-length") => {}
+        Framing::Length => head.push_str(&format!("content-length: {}\r\n", request.body.len())),
     }
-    if !request.body.is_empty() {
-        head.push_str(&format!("content-length: {}\r\n", request.body.len()));
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(b"\r\n");
+    match request.framing {
+        Framing::Length => bytes.extend_from_slice(request.body),
+        Framing::Chunked(trailers) => {
+            if !request.body.is_empty() {
+                bytes.extend_from_slice(format!("{:x}\r\n", request.body.len()).as_bytes());
+                bytes.extend_from_slice(request.body);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(format!("0\r\n{}\r\n", lines(trailers)).as_bytes());
+        }
     }
-    head.push_str("\r\n");
-    head.into_bytes()
+    bytes
+}
+
+fn lines(fields: &[(&str, &str)]) -> String {
+    fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
 }
 
 /// The response, once it is whole; `closed` says that no more bytes will come.
@@ -103,27 +138,31 @@ fn parse(bytes: &[u8], closed: bool, to_head: bool) -> Result<Option<Response>> 
     if (100..200).contains(&status) {
         return parse(rest, closed, to_head);
     }
-    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-    let headers = parsed.headers.iter().map(|field| (field.name.to_ascii_lowercase(), text(field.value))).collect();
-    let mut response = Response { status, headers, body: Vec::new() };
-    let body = if to_head || matches!(status, 204 | 304) {
-        Some(Vec::new())
+    let headers = parsed.headers.iter().map(owned).collect();
+    let mut response = Response { status, headers, ..Response::default() };
+    let whole = |body: Vec<u8>| (body, Vec::new());
+    let rest = if to_head || matches!(status, 204 | 304) {
+        Some(whole(Vec::new()))
     } else if response.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
         chunks(rest)?
     } else if let Some(length) = response.header("content-length") {
         let length = length.parse().context("the answer's `content-length` is not a number")?;
-        rest.get(..length).map(<[u8]>::to_vec)
+        rest.get(..length).map(|body| whole(body.to_vec()))
     } else {
-        closed.then(|| rest.to_vec())
+        closed.then(|| whole(rest.to_vec()))
     };
-    Ok(body.map(|body| {
-        response.body = body;
+    Ok(rest.map(|(body, trailers)| {
+        (response.body, response.trailers) = (body, trailers);
         response
     }))
 }
 
-/// A body in chunks, once the last one is here; trailers are read and dropped.
-fn chunks(mut rest: &[u8]) -> Result<Option<Vec<u8>>> {
+fn owned(field: &httparse::Header<'_>) -> Field {
+    (field.name.to_ascii_lowercase(), String::from_utf8_lossy(field.value).into_owned())
+}
+
+/// A body in chunks with its trailers, once the last one is here.
+fn chunks(mut rest: &[u8]) -> Result<Option<(Vec<u8>, Vec<Field>)>> {
     let mut body = Vec::new();
     loop {
         let size = httparse::parse_chunk_size(rest)
@@ -133,7 +172,8 @@ fn chunks(mut rest: &[u8]) -> Result<Option<Vec<u8>>> {
         if size == 0 {
             let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
             let trailers = httparse::parse_headers(rest, &mut fields).context("the answer's trailers are not HTTP")?;
-            return Ok(trailers.is_complete().then_some(body));
+            let httparse::Status::Complete((_, trailers)) = trailers else { return Ok(None) };
+            return Ok(Some((body, trailers.iter().map(owned).collect())));
         }
         let size = usize::try_from(size)?;
         let (Some(data), Some(after)) = (rest.get(..size), rest.get(size.saturating_add(2)..)) else { return Ok(None) };
@@ -166,7 +206,21 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(body(&bytes[..cut], false), None);
         }
-        assert_eq!(body(bytes, false).unwrap(), "abc");
+        let response = parse(bytes, false, false).unwrap().unwrap();
+        assert_eq!((response.text().as_str(), response.trailers), ("abc", vec![("t".to_owned(), "1".to_owned())]));
+    }
+
+    #[test]
+    fn a_request_is_framed_as_wanted() {
+        let to = SocketAddr::from(([127, 0, 0, 1], 80));
+        let request =
+            Request { method: "POST", path: "/", headers: &[("host", "a")], body: b"hi", ..Request::default() };
+        let text = |request: &Request<'_>| String::from_utf8(bytes_of(to, request)).unwrap();
+        assert_eq!(text(&request), "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi");
+        let chunked = Request { framing: Framing::Chunked(&[("t", "1")]), ..request };
+        let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+        assert_eq!(text(&chunked), format!("{head}2\r\nhi\r\n0\r\nt: 1\r\n\r\n"));
+        assert_eq!(text(&Request { body: b"", ..chunked }), format!("{head}0\r\nt: 1\r\n\r\n"));
     }
 
     #[test]

@@ -10,7 +10,6 @@ mod completions;
 mod demo;
 mod deploy;
 mod doctor;
-#[expect(dead_code, reason = "the tests of `mesh` use more of it")]
 mod guests;
 mod images;
 mod lint;

@@ -2,35 +2,34 @@
 //! `run --compare` goes through with one proxy of each kind.
 
 mod ask;
+mod bytes;
+mod http2;
 mod rows;
 mod runtime;
 mod servers;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use wasmplugin_host::module::build;
 
-use crate::command::{Going, Scratch, address, workspace};
+use crate::command::{Going, Scratch, workspace};
 use crate::guests;
-use rows::{GROWS, PROBE, Plugin, Row, TRAPS};
+use rows::{GROWS, Plugin, REFUSES, Row, TRAPS};
 use servers::Servers;
 
 /// The port of the first row; each has its own.
 const FIRST: usize = 9000;
 
 /// Not in the table, and why.
-const ELSEWHERE: [(&str, &str); 4] = [
-    ("core", "a library"),
-    ("mesh", "the example mesh, which a test of its own compares"),
-    ("tcp-allow-list", "it is for bytes, and requests are compared"),
-    ("token-refresher", "it asks in its own time"),
-];
+const ELSEWHERE: [(&str, &str); 2] =
+    [("core", "a library"), ("mesh", "the example mesh, which a test of its own compares")];
 
 #[test]
 fn every_plugin_and_example_is_in_the_table() {
-    let rows = rows::rows();
+    let rows = table();
     let shown: BTreeSet<&str> = rows.iter().flat_map(|row| &row.plugins).map(|plugin| plugin.module).collect();
     for folder in ["plugins", "examples"] {
         for entry in fs::read_dir(workspace().join(folder)).unwrap() {
@@ -46,14 +45,18 @@ fn every_plugin_and_example_is_in_the_table() {
 #[test]
 fn every_plugin_behaves_the_same_in_both_engines() {
     let (rows, servers) = (table(), Servers::start());
-    let modules = [(TRAPS, guests::traps()), (GROWS, guests::grows())];
+    let modules = [(TRAPS, guests::traps()), (GROWS, guests::grows()), (REFUSES, guests::refuses())];
     let modules = modules.map(|(name, bytes)| (name, Scratch::new(&format!("{name}.wasm"), bytes)));
     let file = Scratch::new("table.yaml", mesh(&rows, &servers, &modules));
     let mut run = Going::start(&["run", file.path(), "--compare"]);
-    let fronts: Vec<String> = (0..rows.len()).map(|at| address(&run.line_with(&front(at))).to_owned()).collect();
+    let place = |line: String| line.trim_end().rsplit_once("//").unwrap().1.to_owned();
+    let fronts: Vec<String> = (0..rows.len()).map(|at| place(run.line_with(&front(at)))).collect();
     run.line_with("stop it");
     let mut wrong = Vec::new();
     for (row, front) in rows.iter().zip(&fronts) {
+        if row.name() == rows::REFRESHER {
+            servers.wait_for_tokens();
+        }
         for ask in &row.asks {
             let status = ask.send(front);
             if status != ask.status {
@@ -61,21 +64,30 @@ fn every_plugin_behaves_the_same_in_both_engines() {
                 wrong.push(format!("{}: {status} and not {} to: {text}", row.name(), ask.status));
             }
         }
+        for talk in &row.talks {
+            if let Err(heard) = talk.hold(front) {
+                wrong.push(format!("{}: `{heard}` and not `{}` to: {}", row.name(), talk.hears, talk.says));
+            }
+        }
     }
     let (_, said) = run.interrupt_and_read();
     wrong.extend(unlisted(&rows, &said));
     assert!(wrong.is_empty(), "{}\n{said}", wrong.join("\n"));
     let requests: usize = rows.iter().map(|row| row.asks.len()).sum();
-    assert!(said.contains(&format!("\n{requests} requests, ")), "{said}");
+    let connections: usize = rows.iter().map(|row| row.talks.len()).sum();
+    for line in [format!("\n{requests} requests, "), format!("\n{connections} connections, ")] {
+        assert!(said.contains(&line), "{said}");
+    }
 }
 
-/// All rows; what traps comes last, when no VM is as new that it would not be started again.
+/// All rows; what traps comes late, when no VM is as new that it would not be started again, and what needs a token last, when it is
+/// there.
 fn table() -> Vec<Row> {
     let cases: Value = serde_json::from_str(include_str!("../testdata/runtime_cases.json")).unwrap();
     let cases = cases.get("runtime_envoy").and_then(Value::as_array).unwrap();
     let names = cases.iter().map(|case| case.get("case").and_then(Value::as_str).unwrap());
     let runtime = names.filter_map(|name| runtime::rows_of(name).ok());
-    rows::rows().into_iter().chain(runtime.flatten()).collect()
+    rows::rows().into_iter().chain(runtime.flatten()).chain([rows::refreshed()]).collect()
 }
 
 /// What the comparison calls the port of a row.
@@ -102,14 +114,12 @@ fn unlisted(rows: &[Row], said: &str) -> Vec<String> {
 
 /// One workload with a port for each row.
 fn mesh(rows: &[Row], servers: &Servers, files: &[(&str, Scratch)]) -> String {
-    let ports: Vec<_> =
-        (0..rows.len()).map(|at| json!({"port": FIRST + at, "upstream": servers.upstream.address()})).collect();
+    let port = |(at, row): (usize, &Row)| json!({"port": FIRST + at, "protocol": row.protocol, "upstream": servers.upstream(row.protocol)});
+    let ports: Vec<_> = rows.iter().enumerate().map(port).collect();
     let modules: BTreeSet<_> = rows.iter().flat_map(|row| &row.plugins).map(|plugin| plugin.module).collect();
     let module = |module: &&str| match files.iter().find(|(name, _)| name == module) {
         Some((name, file)) => json!({"url": url(name), "file": file.path()}),
-        None if *module == PROBE => {
-            json!({"url": url(PROBE), "file": build::wasm(workspace().join("tests/guests").join(PROBE)).unwrap()})
-        }
+        None if guest(module).is_dir() => json!({"url": url(module), "file": build::wasm(guest(module)).unwrap()}),
         None => json!({"url": url(module), "build": module}),
     };
     let fetched = |name: &&&str| **name != "nowhere";
@@ -122,9 +132,17 @@ fn mesh(rows: &[Row], servers: &Servers, files: &[(&str, Scratch)]) -> String {
     });
     let mut documents = vec![mesh];
     for (at, row) in rows.iter().enumerate() {
+        if row.name() == rows::REFRESHER {
+            documents.push(singleton());
+        }
         documents.extend(row.plugins.iter().enumerate().map(|(place, plugin)| resource(at, place, plugin)));
     }
     documents.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n")
+}
+
+/// The folder of a guest of the scenarios.
+fn guest(module: &str) -> PathBuf {
+    workspace().join("tests/guests").join(module)
 }
 
 fn url(module: &str) -> String {
@@ -150,6 +168,30 @@ fn resource(row: usize, place: usize, plugin: &Plugin) -> Value {
     };
     extend(&mut spec, &common);
     json!({"apiVersion": "extensions.istio.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
+}
+
+/// What fetches tokens beside the plugins that use them.
+fn singleton() -> Value {
+    let file = build::wasm(workspace().join("examples").join(rows::REFRESHER)).unwrap();
+    let config = json!({"cluster": "idp", "path": "/token", "form": "grant_type=client_credentials"}).to_string();
+    let text = "type.googleapis.com/google.protobuf.StringValue";
+    let service = json!({
+        "@type": "type.googleapis.com/envoy.extensions.wasm.v3.WasmService",
+        "singleton": true,
+        "config": {
+            "name": "refresher",
+            "root_id": "refresher",
+            "configuration": {"@type": text, "value": config},
+            "vm_config": {"runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": file}}},
+        },
+    });
+    let value = json!({"bootstrap_extensions": [{"name": "envoy.bootstrap.wasm", "typed_config": service}]});
+    json!({
+        "apiVersion": "networking.istio.io/v1alpha3",
+        "kind": "EnvoyFilter",
+        "metadata": {"name": "refresher", "namespace": "shop"},
+        "spec": {"configPatches": [{"applyTo": "BOOTSTRAP", "patch": {"operation": "MERGE", "value": value}}]},
+    })
 }
 
 fn extend(object: &mut Value, more: &Value) {

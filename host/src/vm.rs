@@ -28,6 +28,9 @@ use crate::tcp::{Tcp, TcpId};
 use crate::trace_line::TraceLine;
 use crate::witness::{self, Segment};
 
+/// Headers of a response that are about one connection alone.
+const HOP_BY_HOP: [&[u8]; 5] = [b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"];
+
 /// The state of one worker: it travels into the guest that is running and comes back with its answer.
 #[derive(Debug)]
 pub struct VmState {
@@ -377,20 +380,26 @@ impl VmState {
         }
     }
 
-    /// Adds to a response's headers what the proxy says about itself, behind all filters.
+    /// Takes out of a response's headers what was about the upstream's connection, and adds what the proxy says about itself and
+    /// the client's, behind all filters.
     pub(crate) fn sign(&mut self, id: ExchangeId) {
         let Some(server) = self.options.server.clone() else { return };
         let unix = self.services.clock().unix();
         if unix.as_secs() != self.date.0 || self.date.1.is_empty() {
             self.date = (unix.as_secs(), http_date(unix).into());
         }
-        let Some(headers) = self.exchanges.get_mut(id).and_then(|exchange| exchange.response.headers.as_mut()) else {
-            return;
-        };
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(headers) = exchange.response.headers.as_mut() else { return };
+        for name in HOP_BY_HOP {
+            headers.remove(name);
+        }
         if headers.get(b"date").is_none() {
             headers.add_owned(Bytes::from_static(b"date"), self.date.1.clone());
         }
         headers.set_owned(Bytes::from_static(b"server"), server);
+        if exchange.last {
+            headers.add_owned(Bytes::from_static(b"connection"), Bytes::from_static(b"close"));
+        }
     }
 
     /// A block in the guest's memory, faults and counters included.

@@ -79,6 +79,13 @@ impl Worker {
         self.begin(connection)
     }
 
+    /// The connection of the exchange ends with its response: plugins find `connection: close` in it when it is over.
+    pub fn last_of_connection(&mut self, id: ExchangeId) {
+        if let Some(exchange) = self.state.exchanges.get_mut(id) {
+            exchange.last = true;
+        }
+    }
+
     /// The request's headers have come.
     pub fn request_headers(&mut self, id: ExchangeId, headers: HeaderMap, end: bool) {
         self.headers_in(id, Direction::Request, headers.into_side(Side::Request), end);

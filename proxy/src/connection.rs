@@ -163,8 +163,8 @@ async fn serve(
             // hyper has answered already; plugins learn of it as of any other refusal.
             let refusal = if error.is_parse_too_large() { Refusal::LARGE } else { Refusal::BAD };
             let facts = client.facts(if http2 { Version::HTTP_2 } else { Version::HTTP_11 });
-            let mut exchange = Exchange::open(listener.hub(), Rc::clone(client), facts);
-            exchange.refuse(None, refusal.reply(true));
+            let mut exchange = Exchange::open(listener.hub(), Rc::clone(client), facts, !http2);
+            exchange.refuse(None, refusal.reply());
             exchange.finish();
         }
         log::debug!("connection {}: {error}", client.id);

@@ -32,6 +32,8 @@ pub(crate) struct Exchange {
     lane: Rc<Lane>,
     upstream: Upstream,
     began: Instant,
+    /// Its connection ends with it.
+    last: bool,
     over: bool,
 }
 
@@ -47,14 +49,26 @@ enum Upstream {
 }
 
 impl Exchange {
-    pub(crate) fn open(hub: Rc<Hub>, client: Rc<Client>, connection: wasmplugin_host::worker::Connection) -> Box<Self> {
+    /// Begins one; it is the `last` of its connection if the response is to say so.
+    pub(crate) fn open(
+        hub: Rc<Hub>,
+        client: Rc<Client>,
+        connection: wasmplugin_host::worker::Connection,
+        last: bool,
+    ) -> Box<Self> {
         let began = Instant::now();
-        let id = hub.tell(|worker| worker.open(connection));
+        let id = hub.tell(|worker| {
+            let id = worker.open(connection);
+            if last {
+                worker.last_of_connection(id);
+            }
+            id
+        });
         hub.stats.requests.up();
         hub.stats.requests_active.up();
         let lane = Rc::new(Lane::new(client, began));
         hub.add_lane(id, Rc::clone(&lane));
-        Box::new(Self { hub, id, lane, upstream: Upstream::NotAsked, began, over: false })
+        Box::new(Self { hub, id, lane, upstream: Upstream::NotAsked, began, last, over: false })
     }
 
     /// Hands the request to the worker.
@@ -191,7 +205,11 @@ impl Exchange {
         let (parts, body) = response.into_parts();
         let end = body.is_end_stream();
         let since = self.lane.request_ended.get().or(self.lane.asked.get()).unwrap_or(self.began);
-        let head = headers::response_head(&parts, since.elapsed().as_millis());
+        let mut head = headers::response_head(&parts, since.elapsed().as_millis());
+        if self.last {
+            // As Envoy does; what else is about the server's connection, plugins see.
+            head.remove(b"keep-alive");
+        }
         self.upstream = Upstream::Answers(body, lease);
         if end {
             self.upstream_ended();

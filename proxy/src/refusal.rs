@@ -2,10 +2,10 @@
 //!
 //! Statuses, words and what is told were measured on Envoy 1.40.
 
-use hyper::Method;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request;
 use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Version};
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::worker::LocalReply;
 
@@ -58,14 +58,10 @@ impl Refusal {
         Self { status, text: "", details, told: Told::Head }
     }
 
-    /// The answer. Over HTTP/1.1 it is the last one of its connection: what follows may be anything.
-    pub(crate) fn reply(self, http1: bool) -> LocalReply {
+    /// The answer.
+    pub(crate) fn reply(self) -> LocalReply {
         let flags = if self.told == Told::Nothing { PROTOCOL_ERROR } else { 0 };
-        let mut reply = LocalReply { flags, ..LocalReply::text(self.status.into(), self.text, self.details) };
-        if http1 {
-            reply.headers.push(("connection".into(), "close".into()));
-        }
-        reply
+        LocalReply { flags, ..LocalReply::text(self.status.into(), self.text, self.details) }
     }
 
     /// What plugins can read of the request.
@@ -87,6 +83,11 @@ fn as_sent(parts: &request::Parts) -> HeaderMap {
         block.add(b":path", parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).as_bytes());
     }
     block.add(b":method", parts.method.as_str().as_bytes());
+    if parts.version == Version::HTTP_2
+        && let Some(scheme) = parts.uri.scheme_str()
+    {
+        block.add(b":scheme", scheme.as_bytes());
+    }
     for (name, value) in parts.headers.iter().filter(|(name, _)| *name != header::HOST) {
         block.add(name.as_str().as_bytes(), value.as_bytes());
     }
@@ -106,9 +107,8 @@ mod tests {
     #[test]
     fn of_what_the_codec_refuses_nothing_is_told() {
         assert_eq!(Refusal::BAD.head(&parts(Request::get("/").header("host", "h"))), None);
-        let reply = Refusal::LARGE.reply(true);
+        let reply = Refusal::LARGE.reply();
         assert_eq!((reply.status, reply.flags), (431, PROTOCOL_ERROR));
-        assert_eq!(reply.headers, [("connection".into(), "close".into())]);
     }
 
     #[test]
@@ -116,7 +116,10 @@ mod tests {
         let head = Refusal::PATH.head(&parts(Request::get("/%00?a").header("host", "h").header("x-a", "1"))).unwrap();
         let told: Vec<_> = head.iter().map(|(n, v)| format!("{}={}", n.escape_ascii(), v.escape_ascii())).collect();
         assert_eq!(told, [":authority=h", ":path=/%00?a", ":method=GET", "x-a=1"]);
-        let reply = Refusal::PATH.reply(false);
+        let over_http2 = Request::get("http://h/%00").version(Version::HTTP_2);
+        let head = Refusal::PATH.head(&parts(over_http2)).unwrap();
+        assert_eq!(head.get(b":scheme").map(|scheme| &scheme[..]), Some(&b"http"[..]));
+        let reply = Refusal::PATH.reply();
         assert_eq!((reply.status, reply.flags, reply.details.as_str()), (400, 0, "path_normalization_failed"));
     }
 }

@@ -90,9 +90,11 @@ pub(crate) fn request_head(
     let scheme = scheme.or(forwarded.filter(|proto| matches!(*proto, b"http" | b"https"))).unwrap_or(proto);
     block.add(b":scheme", scheme);
     let (mut has_id, mut certificates) = (false, Vec::new());
+    let http2 = parts.version == Version::HTTP_2;
     for (name, value) in parts.headers.iter().filter(|(name, value)| !own.has(name, value)) {
         match name.as_str() {
             "x-request-id" => has_id = true,
+            "cookie" if http2 => continue,
             // What a certificate says, only this proxy can tell; a mesh's own client has sent what came before it.
             "x-forwarded-client-cert" => {
                 if arrival.certificate.is_some() {
@@ -104,6 +106,10 @@ pub(crate) fn request_head(
         }
         let value = if *name == header::TE { b"trailers" } else { value.as_bytes() };
         block.add(name.as_str().as_bytes(), value);
+    }
+    // A client may cut its cookies into several headers there, which are one for everybody else (RFC 9113, 8.2.3).
+    if http2 && parts.headers.contains_key(header::COOKIE) {
+        block.add(b"cookie", &cookies(&parts.headers));
     }
     if forwarded.is_none() {
         block.add(b"x-forwarded-proto", proto);
@@ -137,6 +143,11 @@ pub(crate) fn is_too_large(parts: &request::Parts, limit: usize) -> bool {
     let target = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
     let fields = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
     target + fields.sum::<usize>() > limit
+}
+
+/// Whether the client will ask nothing more on its connection.
+pub(crate) fn asks_to_close(parts: &request::Parts) -> bool {
+    tokens(&parts.headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case(b"close"))
 }
 
 /// Refuses what hyper lets pass and Envoy does not.
@@ -226,6 +237,11 @@ impl ConnectionsOwn {
     }
 }
 
+/// All cookies as one value.
+fn cookies(fields: &Fields) -> Vec<u8> {
+    fields.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..])
+}
+
 /// The parts of a header that is a list, over all its lines.
 fn tokens<'a>(fields: &'a Fields, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     fields.get_all(name).iter().flat_map(list)
@@ -247,6 +263,19 @@ mod tests {
 
     fn text(map: &HeaderMap) -> Vec<String> {
         map.iter().map(|(n, v)| format!("{}={}", n.escape_ascii(), v.escape_ascii())).collect()
+    }
+
+    #[test]
+    fn cookies_of_http2_are_one() {
+        let request = || Request::get("http://h/").header("a", "1").header("cookie", "a=1").header("cookie", "b=2");
+        let cookies = |version| {
+            let request = request().header("host", "h").version(version).body(()).unwrap();
+            let path = PathNormalization::default();
+            let head = request_head(&parts(request), Arrival::default(), path, String::new).unwrap();
+            text(&head).into_iter().filter(|line| line.starts_with("cookie")).collect::<Vec<_>>()
+        };
+        assert_eq!(cookies(Version::HTTP_2), ["cookie=a=1; b=2"]);
+        assert_eq!(cookies(Version::HTTP_11), ["cookie=a=1", "cookie=b=2"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::headers;
 use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::refusal::Refusal;
-use crate::request_head::{is_too_large, request_head};
+use crate::request_head::{asks_to_close, is_too_large, request_head};
 
 /// Answers one request.
 pub(crate) async fn serve(
@@ -36,14 +36,16 @@ pub(crate) async fn serve(
         true => Err(Refusal::LARGE),
         false => request_head(&parts, arrival, hub.path_normalization, || hub.thread.request_ids.next()),
     };
-    let mut exchange = Exchange::open(Rc::clone(&hub), client, connection);
+    // What follows a refused request may be anything.
     let refused = head.is_err();
+    let last = http1 && (refused || asks_to_close(&parts));
+    let mut exchange = Exchange::open(Rc::clone(&hub), client, connection, last);
     match head {
         Ok(head) => {
             drop(parts);
             exchange.begin(head, body, http1);
         }
-        Err(refusal) => exchange.refuse(refusal.head(&parts), refusal.reply(http1)),
+        Err(refusal) => exchange.refuse(refusal.head(&parts), refusal.reply()),
     }
     let head = poll_fn(|cx| exchange.poll_item(cx)).await?;
     let mut response = respond(&hub, exchange, head);

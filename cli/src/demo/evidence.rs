@@ -123,7 +123,7 @@ mod tests {
         };
         let hello = scene.arrives().then(|| ("x-hello".to_owned(), "wasm".to_owned()));
         let headers = hello.into_iter().collect();
-        let answer = Response { status, headers, body: scene.body.into() };
+        let answer = Response { status, headers, body: scene.body.into(), trailers: Vec::new() };
         let mut request = Headers::new();
         request.add("x-forwarded-client-cert", format!("By={SERVER};Hash=00;Subject=\"\";URI={CLIENT}"));
         if let Some(user) = scene.user {

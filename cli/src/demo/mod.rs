@@ -188,7 +188,8 @@ impl<'a> Stage<'a> {
         let mut headers = vec![("host", HOST)];
         headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
         headers.extend(scene.claim.map(|claim| ("x-user", claim)));
-        let request = client::Request { method: scene.method, path: scene.path, headers: &headers, body: &[] };
+        let request =
+            client::Request { method: scene.method, path: scene.path, headers: &headers, ..client::Request::default() };
         let to = match scene.entrance {
             Entrance::Sidecar => self.sidecar,
             Entrance::Street => self.street,

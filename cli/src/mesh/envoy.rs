@@ -8,14 +8,20 @@ use wasmplugin_host::envoy::config;
 use wasmplugin_host::test::FailPolicy;
 
 use super::description::Normalization;
+use super::discovery::Discovery;
 use super::modules::{Failure, Library};
 use super::plan::{Cluster, Listener, Proxy, Serves, Side, Tls};
 use super::plugin_config::Plugin;
 
 /// The bootstrap, and what went wrong with modules, for people.
-pub(crate) fn bootstrap(proxy: &Proxy, library: &mut Library) -> Result<(Value, Vec<String>)> {
+pub(crate) fn bootstrap(
+    proxy: &Proxy,
+    library: &mut Library,
+    discovery: &mut Discovery,
+) -> Result<(Value, Vec<String>)> {
     let mut notes = Vec::new();
-    let listeners = proxy.listeners.iter().map(|listener| self::listener(proxy, listener, library, &mut notes));
+    let listeners =
+        proxy.listeners.iter().map(|listener| self::listener(proxy, listener, library, discovery, &mut notes));
     let listeners = listeners.collect::<Result<Vec<_>>>()?;
     let mut singletons = Vec::new();
     for plugin in &proxy.singletons {
@@ -41,14 +47,20 @@ pub(crate) fn bootstrap(proxy: &Proxy, library: &mut Library) -> Result<(Value, 
     Ok((bootstrap, notes))
 }
 
-fn listener(proxy: &Proxy, listener: &Listener, library: &mut Library, notes: &mut Vec<String>) -> Result<Value> {
+fn listener(
+    proxy: &Proxy,
+    listener: &Listener,
+    library: &mut Library,
+    discovery: &mut Discovery,
+    notes: &mut Vec<String>,
+) -> Result<Value> {
     let kind = match listener.serves {
         Serves::Http(_) => PluginKind::Http,
         Serves::Tcp(_) => PluginKind::Network,
     };
     let mut filters = Vec::new();
     for plugin in &listener.plugins {
-        filters.push(filter(plugin, kind, library, notes)?);
+        filters.push(discovery.discovered(&filter(plugin, kind, library, notes)?)?);
     }
     let network = match &listener.serves {
         Serves::Http(_) => vec![connection_manager(listener, filters)],
@@ -71,13 +83,14 @@ fn listener(proxy: &Proxy, listener: &Listener, library: &mut Library, notes: &m
         chains.push(json!({"filters": network}));
     }
     let inspector = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+    let inspector =
+        json!({"name": "envoy.filters.listener.tls_inspector", "typed_config": config::typed(inspector, json!({}))});
     Ok(json!({
         "name": listener.name,
         "address": config::address(listener.address),
         "traffic_direction": if listener.side == Side::Inbound { "INBOUND" } else { "OUTBOUND" },
-        "listener_filters": [
-            {"name": "envoy.filters.listener.tls_inspector", "typed_config": config::typed(inspector, json!({}))},
-        ],
+        // It waits for the client's first bytes, and some clients wait for the server's.
+        "listener_filters": if listener.tls == Tls::Permissive { json!([inspector]) } else { json!([]) },
         "filter_chains": chains,
     }))
 }

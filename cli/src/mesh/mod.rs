@@ -3,9 +3,10 @@
 //! [`files`] reads what one would `kubectl apply`; [`description`] is the one file that Kubernetes would know the content
 //! of by itself; [`plan`] decides which plugins stand where, from [`policies`], [`envoy_filter`] and
 //! [`plugin_config`] too; [`modules`] gets
-//! the modules; [`embedded`] and [`envoy`] say it to a proxy; [`running`] keeps it going.
+//! the modules; [`embedded`] and [`envoy`] say it to a proxy, [`discovery`] to a real one later; [`running`] keeps it going.
 
 pub(crate) mod description;
+mod discovery;
 pub(crate) mod embedded;
 pub(crate) mod envoy;
 mod envoy_filter;

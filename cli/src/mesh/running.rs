@@ -11,6 +11,7 @@ use wasmplugin_host::envoy::{binary, process};
 use wasmplugin_host::test::{Answer, Cluster, Request};
 
 use super::description::{Protocol, Role};
+use super::discovery::Discovery;
 use super::files::{self, Resources};
 use super::modules::Library;
 use super::plan::{self, Identities, Ports, Side, Tls, Upstreams};
@@ -31,6 +32,8 @@ pub(crate) struct Mesh {
     script: Script,
     applications: BTreeMap<(String, u16), Application>,
     proxies: Vec<Started>,
+    /// What Envoys discover.
+    discoveries: Vec<Discovery>,
     resources: Resources,
     /// What the files looked like when they were read last.
     seen: Vec<(PathBuf, Option<(SystemTime, u64)>)>,
@@ -73,6 +76,7 @@ impl Mesh {
             script,
             applications: BTreeMap::new(),
             proxies: Vec::new(),
+            discoveries: Vec::new(),
             seen: Vec::new(),
             ready,
             resources,
@@ -194,7 +198,9 @@ impl Mesh {
                 })
             }
             Ready::Envoy(binary) => {
-                let (bootstrap, notes) = envoy::bootstrap(plan, &mut self.library)?;
+                let mut discovery = Discovery::new()?;
+                let (bootstrap, notes) = envoy::bootstrap(plan, &mut self.library, &mut discovery)?;
+                self.discoveries.push(discovery);
                 tell(&plan.workload, &notes);
                 start_envoy(binary, plan, &bootstrap)
             }

@@ -81,7 +81,7 @@ fn plugin(name: &str, url: &str, more: &str) -> String {
 /// The status and `x-wasm` of a request to the workload's own port.
 fn ask(mesh: &Mesh, headers: &[(&str, &str)]) -> (u16, Option<String>, String) {
     let address = mesh.proxies()[0].plan.address(Side::Inbound, 8080).unwrap();
-    let request = client::Request { method: "GET", path: "/", headers, body: &[] };
+    let request = client::Request { method: "GET", path: "/", headers, ..client::Request::default() };
     let answer = client::send(address, &request, Duration::from_secs(20)).unwrap();
     (answer.status, answer.header("x-wasm").map(str::to_owned), answer.text())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::compare::{Comparison, Pair, Witnesses};
+use super::compare::{Carries, Comparison, Pair, Witnesses};
 use super::upstream;
 use crate::engine::{Chain, Engine, envoy_folder};
 use crate::exit::Exit;
@@ -37,6 +37,7 @@ pub(super) fn modules(chain: &Chain) -> Result<Exit> {
         listen: chain.listen,
         embedded: embedded.address(),
         envoy: envoy.address(),
+        carries: Carries::Requests,
     };
     let witnesses = Witnesses { name: String::new(), embedded: embedded.admin(), envoy: envoy.admin() };
     let comparison = Comparison::start(vec![pair], vec![witnesses], envoy.log().cloned().into_iter().collect())?;
@@ -58,12 +59,16 @@ pub(super) fn resources(paths: &[PathBuf]) -> Result<Exit> {
         witnesses.push(Witnesses { name: workload.clone(), embedded: one.plan.admin, envoy: other.plan.admin });
         for (mine, theirs) in one.plan.listeners.iter().zip(&other.plan.listeners) {
             // What speaks mutual TLS is reached through its clients' proxies.
-            if matches!(mine.serves, Serves::Http(_)) && mine.tls != Tls::Mutual {
+            if mine.tls != Tls::Mutual {
                 pairs.push(Pair {
                     name: format!("{workload}, {}", mine.name),
                     listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                     embedded: mine.address,
                     envoy: theirs.address,
+                    carries: match mine.serves {
+                        Serves::Http(_) => Carries::Requests,
+                        Serves::Tcp(_) => Carries::Bytes,
+                    },
                 });
             }
         }
@@ -80,7 +85,7 @@ pub(super) fn resources(paths: &[PathBuf]) -> Result<Exit> {
 fn attend(comparison: Comparison, envoy: &str, look: impl Fn() -> Option<String>) -> Result<Exit> {
     let mut stop = Stop::listen()?;
     output::print(&format!(
-        "each request goes through the embedded proxy and {envoy}, and is answered by the first\n{}stop it with Ctrl-C\n",
+        "each request and each connection goes through the embedded proxy and {envoy}, and is answered by the first\n{}stop it with Ctrl-C\n",
         comparison.describe()
     ))?;
     while !stop.within(GLANCE) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::ask::asks;
-use super::rows::{GROWS, Plugin, Row, TRAPS};
+use super::rows::{GROWS, Plugin, REFUSES, Row, TRAPS};
 
 /// The rows that show a case; or why it is shown elsewhere.
 pub(crate) fn rows_of(case: &str) -> Result<Vec<Row>, &'static str> {
@@ -23,7 +23,7 @@ pub(crate) fn rows_of(case: &str) -> Result<Vec<Row>, &'static str> {
         }
         "trap, FAIL_RELOAD, next request" => vec![trapping("FAIL_RELOAD", case, 200)],
         "linear memory" => {
-            vec![Row { plugins: vec![plugin(GROWS, json!({}))], asks: asks([("GET /", 200)]), differs: &[] }]
+            vec![Row::new(vec![plugin(GROWS, json!({}))], asks([("GET /", 200)]))]
         }
         "two plugins, same bytes, same env" => vec![two(case, "same", 503)],
         "two plugins, same bytes, other env, Envoy 1.39.3 and 1.40.0" => vec![two(case, "other", 200)],
@@ -33,8 +33,11 @@ pub(crate) fn rows_of(case: &str) -> Result<Vec<Row>, &'static str> {
                 "a real Envoy is not changed while it runs; `a_bad_update_keeps_the_old_plugin_and_a_bad_start_answers_500`",
             );
         }
-        "on_configure returns false in a static bootstrap (any policy)"
-        | "local file missing"
+        // Here it is discovered, as istiod would have it, and a real Envoy starts without it.
+        "on_configure returns false in a static bootstrap (any policy)" => {
+            ["FAIL_CLOSE", "FAIL_OPEN", "FAIL_RELOAD"].map(refusing).to_vec()
+        }
+        "local file missing"
         | "remote source with empty sha256 given straight to Envoy"
         | "same key in key_values and host_env_keys" => return Err(EXITS),
         _ => panic!("nobody shows the case `{case}`"),
@@ -48,7 +51,13 @@ fn plugin(module: &'static str, more: Value) -> Plugin {
 /// A module that cannot be had: nobody listens there.
 fn unfetched(strategy: &str, status: u16) -> Row {
     let plugin = plugin("nowhere", json!({"url": "oci://127.0.0.1:1/a/b:1", "failStrategy": strategy}));
-    Row { plugins: vec![plugin], asks: asks([("GET /", status), ("HEAD /", status)]), differs: &[] }
+    Row::new(vec![plugin], asks([("GET /", status), ("HEAD /", status)]))
+}
+
+/// A plugin that refuses its configuration from the start.
+fn refusing(strategy: &str) -> Row {
+    let plugin = plugin(REFUSES, json!({"failStrategy": strategy}));
+    Row::new(vec![plugin], asks([("GET /", 500), ("HEAD /", 500), ("POST /\n\nhello", 500), ("GET / HTTP/2", 500)]))
 }
 
 /// A variable that keeps a VM to its row: equal modules with equal environments share one.
@@ -60,7 +69,7 @@ fn variable(value: &str) -> Value {
 fn trapping(strategy: &str, case: &str, later: u16) -> Row {
     let plugin = plugin(TRAPS, json!({"failStrategy": strategy, "vmConfig": variable(case)}));
     let asks = asks([("GET /", 200), ("GET /\nx-trap: 1", 503), ("GET /", later)]);
-    Row { plugins: vec![plugin], asks, differs: &[] }
+    Row::new(vec![plugin], asks)
 }
 
 /// One that lets pass after its trap, before one that does not, in the same VM or in another one.
@@ -68,5 +77,5 @@ fn two(case: &str, other: &str, later: u16) -> Row {
     let open = json!({"failStrategy": "FAIL_OPEN", "vmConfig": variable(&format!("{case}, same"))});
     let closed = json!({"failStrategy": "FAIL_CLOSE", "vmConfig": variable(&format!("{case}, {other}"))});
     let asks = asks([("GET /", 200), ("GET /\nx-trap: 1", 503), ("GET /", later)]);
-    Row { plugins: vec![plugin(TRAPS, open), plugin(TRAPS, closed)], asks, differs: &[] }
+    Row::new(vec![plugin(TRAPS, open), plugin(TRAPS, closed)], asks)
 }

@@ -1,10 +1,14 @@
 //! The servers behind the table's proxies: an upstream that answers as its path says, and what plugins ask.
 
-use std::time::Duration;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wasmplugin_host::envoy::backend::Backend;
 use wasmplugin_host::test::{Answer, Cluster, GrpcAnswer, Request};
+
+use super::{bytes, http2};
 
 /// An event stream with line ends of every kind, a dropped event, and an end that is none.
 const EVENTS: &str = "\u{feff}: hello\n\nid: 1\r\ndata: from ada@example.org\r\ndata: to bob@example.org\r\n\r\n\
@@ -16,14 +20,19 @@ const NO: &[u8] = b"\x0a\x02\x08\x07\x12\x05\x0a\x03\x08\x91\x03";
 
 /// All servers; they stop when this is dropped.
 pub(crate) struct Servers {
-    pub(crate) upstream: Backend,
+    /// Over HTTP/1.1 and HTTP/2.
+    upstream: Backend,
+    bytes: SocketAddr,
+    idp: Cluster,
     /// Clusters by name, and whether they speak HTTP/2.
     clusters: Vec<(&'static str, Backend, bool)>,
 }
 
 impl Servers {
     pub(crate) fn start() -> Self {
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let start = |cluster: Cluster| Backend::start(cluster).unwrap();
+        let idp = Cluster::new("idp", token);
         let clusters = vec![
             ("auth", start(Cluster::new("auth", authorize)), false),
             ("grpc-auth", start(Cluster::grpc("grpc-auth", consent)), true),
@@ -31,9 +40,25 @@ impl Servers {
             ("quota", start(Cluster::new("quota", |_| Answer::new(200).body("7"))), false),
             ("silent", start(Cluster::new("silent", |_| Answer::never())), false),
             ("gone", start(Cluster::unreachable("gone")), false),
-            ("idp", start(Cluster::new("idp", token)), false),
+            ("idp", start(idp.clone()), false),
         ];
-        Self { upstream: start(Cluster::new("upstream", serve)), clusters }
+        let upstream = Cluster::new("upstream", serve);
+        let upstream = Backend::start_beside(anywhere, upstream, |connection| http2::serve(connection, serve)).unwrap();
+        Self { upstream, bytes: bytes::upstream(), idp, clusters }
+    }
+
+    /// Waits until both engines have fetched a token.
+    pub(crate) fn wait_for_tokens(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.idp.requests().len() < 2 {
+            assert!(Instant::now() < deadline, "nobody has asked for a token");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The upstream of a protocol, in the words of `kind: Mesh`.
+    pub(crate) fn upstream(&self, protocol: &str) -> SocketAddr {
+        if protocol == "TCP" { self.bytes } else { self.upstream.address() }
     }
 
     /// As `kind: Mesh` lists them.
@@ -55,6 +80,16 @@ fn serve(request: &Request) -> Answer {
         "cookies" => Answer::new(200).header("set-cookie", "a=1").header("set-cookie", "b=2; path=/").body("two"),
         "chunks" => Answer::new(200).chunks(["one, ", "two, ", "three"]),
         "trailers" => Answer::new(200).body("abc").trailer("x-sum", "6"),
+        "hops" => {
+            let answer = Answer::new(200).header("connection", "x-hop").header("keep-alive", "timeout=5");
+            answer.header("proxy-connection", "keep-alive").header("x-hop", "1").header("upgrade", "h2c").body("hop")
+        }
+        "kept" => Answer::new(200).header("keep-alive", "timeout=5").body("kept"),
+        "announced" => Answer::new(200).header("trailer", "x-sum").body("abc").trailer("x-sum", "6"),
+        "grpc" => {
+            let answer = Answer::new(200).header("content-type", "application/grpc").body("\0\0\0\0\u{2}hi");
+            answer.trailer("grpc-status", rest.to_owned()).trailer("grpc-message", "as asked")
+        }
         "large" => Answer::new(200).body("x".repeat(3_000_000)),
         "object" => Answer::new(200).header("content-type", "application/json").chunks(["{\"a\":", "1}"]),
         "list" => Answer::new(200).header("content-type", "application/json").body("[1,2]"),
@@ -76,7 +111,8 @@ fn seen(request: &Request) -> Value {
     let headers: Vec<_> = request.headers().iter().map(|(name, value)| json!([text(name), text(value)])).collect();
     let body = request.body();
     let excerpt = text(body.get(..body.len().min(200)).unwrap_or_default());
-    json!({"headers": headers, "bytes": body.len(), "body": excerpt})
+    let trailers: Vec<_> = request.trailers().iter().map(|(name, value)| json!([text(name), text(value)])).collect();
+    json!({"headers": headers, "bytes": body.len(), "body": excerpt, "trailers": trailers})
 }
 
 fn authorize(request: &Request) -> Answer {

@@ -1,5 +1,6 @@
 //! The test as upstream and callout clusters: servers on loopback that answer as the scripts say.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use super::codec::Part;
 use super::connections::{Connections, read};
 use super::grpc_backend;
 use super::http1::{self, Reader, Side};
+use super::http2::PREFACE;
 use crate::test::{Answer, Arrival, Cluster, Ending, Headers};
 
 /// Enough for scripts that parse JSON in a debug build; only what is touched costs memory.
@@ -24,11 +26,24 @@ const LAST_BREATH: Duration = Duration::from_millis(50);
 /// A port below which no ordinary process listens, so nobody does.
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
+/// How often a client is looked at that has begun with the first bytes of HTTP/2, and may go on otherwise.
+const GLANCE: Duration = Duration::from_millis(1);
+
 /// The server of one cluster; stops when dropped.
 #[derive(Debug)]
 pub struct Backend {
     address: SocketAddr,
     shared: Option<Arc<Connections>>,
+}
+
+/// Who serves connections that begin with HTTP/2.
+#[derive(Clone)]
+struct Http2(Arc<dyn Fn(TcpStream) + Send + Sync>);
+
+impl fmt::Debug for Http2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Http2")
+    }
 }
 
 impl Backend {
@@ -39,6 +54,20 @@ impl Backend {
 
     /// As [`start`](Self::start), at that address.
     pub fn start_at(address: SocketAddr, cluster: Cluster) -> io::Result<Self> {
+        Self::listen(address, cluster, None)
+    }
+
+    /// As [`start_at`](Self::start_at), with somebody else for the connections that begin with HTTP/2: called in a thread of each,
+    /// until it has ended.
+    pub fn start_beside(
+        address: SocketAddr,
+        cluster: Cluster,
+        http2: impl Fn(TcpStream) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        Self::listen(address, cluster, Some(Http2(Arc::new(http2))))
+    }
+
+    fn listen(address: SocketAddr, cluster: Cluster, http2: Option<Http2>) -> io::Result<Self> {
         if !cluster.is_reachable() {
             return Ok(Self { address: NOBODY, shared: None });
         }
@@ -49,7 +78,7 @@ impl Backend {
         thread::Builder::new()
             .name(format!("cluster {}", cluster.name()))
             .stack_size(STACK)
-            .spawn(move || accept(&listener, &cluster, &state))?;
+            .spawn(move || accept(&listener, &cluster, http2.as_ref(), &state))?;
         Ok(Self { address, shared: Some(shared) })
     }
 
@@ -69,7 +98,7 @@ impl Drop for Backend {
     }
 }
 
-fn accept(listener: &TcpListener, cluster: &Cluster, shared: &Arc<Connections>) {
+fn accept(listener: &TcpListener, cluster: &Cluster, http2: Option<&Http2>, shared: &Arc<Connections>) {
     for connection in listener.incoming() {
         if shared.is_stopped() {
             return;
@@ -77,17 +106,38 @@ fn accept(listener: &TcpListener, cluster: &Cluster, shared: &Arc<Connections>) 
         let Ok(connection) = connection else { continue };
         let connection = Arc::new(connection);
         shared.remember(&connection);
-        let (cluster, state) = (cluster.clone(), Arc::clone(shared));
+        let (cluster, http2, state) = (cluster.clone(), http2.cloned(), Arc::clone(shared));
         // Without a thread the connection is dropped, which Envoy reports as a reset.
         let _spawned =
             thread::Builder::new().name(format!("cluster {}", cluster.name())).stack_size(STACK).spawn(move || {
-                if cluster.speaks_grpc() {
-                    grpc_backend::serve(&connection, &cluster, &state);
-                } else {
-                    serve(&connection, &cluster, &state);
+                match http2 {
+                    _ if cluster.speaks_grpc() => grpc_backend::serve(&connection, &cluster, &state),
+                    Some(http2) if begins_with_http2(&connection) => {
+                        // Without a second handle the connection ends here.
+                        if let Ok(own) = connection.try_clone() {
+                            (http2.0)(own);
+                        }
+                    }
+                    _ => serve(&connection, &cluster, &state),
                 }
             });
     }
+}
+
+/// Waits until the first bytes tell the protocol.
+fn begins_with_http2(connection: &TcpStream) -> bool {
+    // No method of HTTP/1 begins like it.
+    let mut first = [0; 4];
+    while let Ok(length @ 1..) = connection.peek(&mut first) {
+        if first.iter().zip(PREFACE).take(length).any(|(one, other)| one != other) {
+            return false;
+        }
+        if length == first.len() {
+            return true;
+        }
+        thread::sleep(GLANCE);
+    }
+    false
 }
 
 /// Serves a connection until either side closes it; whatever goes wrong ends it.

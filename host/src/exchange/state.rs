@@ -46,6 +46,8 @@ pub(crate) struct Exchange {
     pub(crate) started_unix: Duration,
     /// Why the response is what it is, in Envoy's words.
     pub(crate) details: String,
+    /// The connection ends with the response, which says so.
+    pub(crate) last: bool,
     /// The response is the proxy's own; what the upstream says is not wanted any more.
     pub(crate) local: bool,
     /// The upstream has been asked and has not answered to the end.
@@ -97,6 +99,7 @@ impl Exchange {
             started,
             started_unix,
             details: String::new(),
+            last: false,
             local: false,
             upstream_open: false,
             logging: false,

@@ -46,13 +46,14 @@ impl Lines {
     }
 }
 
-/// The line without the numbers by which plugins of our SDK name exchanges: they count all that a VM has seen, and which listeners
-/// share one is each proxy's own affair.
+/// The line without the numbers by which plugins of our SDK name exchanges and connections: they count all that a VM has seen, and
+/// which listeners share one is each proxy's own affair.
 fn unnumbered(line: &str) -> String {
-    const NAMED: &str = "exchange ";
-    let mut parts = line.split(NAMED);
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |whole, part| whole + NAMED + part.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+    ["exchange ", "connection "].into_iter().fold(line.to_owned(), |line, named| {
+        let mut parts = line.split(named);
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |whole, part| whole + named + part.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+    })
 }
 
 /// Takes out what is in both.
@@ -73,6 +74,7 @@ mod tests {
     #[test]
     fn exchanges_are_not_told_apart_by_their_numbers() {
         assert_eq!(unnumbered("error: exchange 17 failed: exchange of 3"), "error: exchange  failed: exchange of 3");
+        assert_eq!(unnumbered("error: connection 5 failed"), "error: connection  failed");
         assert_eq!(unnumbered("info: 17"), "info: 17");
     }
 
