@@ -46,10 +46,10 @@ impl Lines {
     }
 }
 
-/// The line without the numbers by which plugins of our SDK name exchanges and connections: they count all that a VM has seen, and
-/// which listeners share one is each proxy's own affair.
+/// The line without the numbers by which plugins of our SDK name exchanges and connections, since they count all that a VM has seen,
+/// and which listeners share one is each proxy's own affair; and without the ports of this machine, which are each connection's own.
 fn unnumbered(line: &str) -> String {
-    ["exchange ", "connection "].into_iter().fold(line.to_owned(), |line, named| {
+    ["exchange ", "connection ", "127.0.0.1:"].into_iter().fold(line.to_owned(), |line, named| {
         let mut parts = line.split(named);
         let first = parts.next().unwrap_or_default().to_owned();
         parts.fold(first, |whole, part| whole + named + part.trim_start_matches(|digit: char| digit.is_ascii_digit()))
@@ -75,6 +75,7 @@ mod tests {
     fn exchanges_are_not_told_apart_by_their_numbers() {
         assert_eq!(unnumbered("error: exchange 17 failed: exchange of 3"), "error: exchange  failed: exchange of 3");
         assert_eq!(unnumbered("error: connection 5 failed"), "error: connection  failed");
+        assert_eq!(unnumbered("info: over: 127.0.0.1:5000"), "info: over: 127.0.0.1:");
         assert_eq!(unnumbered("info: 17"), "info: 17");
     }
 
