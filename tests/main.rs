@@ -72,6 +72,7 @@ mod callout_probe;
 mod callouts;
 mod configuration;
 mod duplex;
+mod header_places;
 mod headers;
 mod labels;
 mod replies;

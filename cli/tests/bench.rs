@@ -37,9 +37,18 @@ fn a_module_is_measured_in_both_proxies() {
 fn a_proxy_under_load_stays_as_it_is() {
     let hello = build::wasm(workspace().join("examples/hello")).unwrap();
     let hello = hello.to_str().unwrap();
+    let five = [
+        "examples/hello",
+        "examples/request-log",
+        "plugins/stats",
+        "plugins/metadata-exchange",
+        "examples/labelled-counter",
+    ];
+    let five = five.map(|package| build::wasm(workspace().join(package)).unwrap());
+    let chain: Vec<_> = ["bench"].into_iter().chain(five.iter().map(|module| module.to_str().unwrap())).collect();
     for more in [&["--idle", "300"][..], &["--reload"]] {
-        let chain = ["bench", hello, hello, "--soak", "--seconds", "5", "--connections", "4"];
-        let run = wasmplugin(&[&chain[..], more].concat());
+        let soak = ["--soak", "--seconds", "5", "--connections", "4"];
+        let run = wasmplugin(&[&chain[..], &soak, more].concat());
         assert_eq!(run.code, Some(0), "{run:#?}");
         assert!(run.out.contains(" requests, ") && run.out.contains(" 0 refused, 0 failed; "), "{}", run.out);
         assert_eq!(run.out.contains("300 idle connections: "), more.len() == 2, "{}", run.out);

@@ -143,22 +143,21 @@ impl HeaderMap {
         insert(pairs, name, value);
     }
 
-    /// Gives a name this one value. Inline names keep their place, others go to the end.
+    /// Gives a name this one value, at the end whatever was there, as Envoy does for a plugin.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
         let name = self.owned_name(name);
-        self.set_owned(name, Bytes::copy_from_slice(value));
+        let pairs = Arc::make_mut(&mut self.pairs);
+        pairs.retain(|(have, _)| *have != name);
+        insert(pairs, name, Bytes::copy_from_slice(value));
     }
 
-    /// As [`set`](Self::set), without copying; the name must be lower-case.
-    pub fn set_owned(&mut self, name: Bytes, value: Bytes) {
-        let inline = inline(self.side, &name).is_some();
+    /// Gives an inline name, in lower case, its value where it stands, as Envoy does for itself.
+    pub(crate) fn overwrite(&mut self, name: &'static str, value: Bytes) {
         let pairs = Arc::make_mut(&mut self.pairs);
-        if inline && let Some((_, present)) = pairs.iter_mut().find(|(have, _)| *have == name) {
-            *present = value;
-            return;
+        match pairs.iter_mut().find(|(have, _)| *have == name) {
+            Some((_, present)) => *present = value,
+            None => insert(pairs, Bytes::from_static(name.as_bytes()), value),
         }
-        pairs.retain(|(have, _)| *have != name);
-        insert(pairs, name, value);
     }
 
     /// Removes all values of a name; whether there was one.
@@ -311,6 +310,11 @@ mod tests {
         map.set(b"accept", b"c");
         map.set(b"cookie", b"3");
         assert_eq!(text(&map), ["accept=c", "cookie=3"]);
+        map.set(b"accept", b"d");
+        assert_eq!(text(&map), ["cookie=3", "accept=d"]);
+        map.overwrite("cookie", Bytes::from_static(b"4"));
+        map.overwrite("via", Bytes::from_static(b"5"));
+        assert_eq!(text(&map), ["cookie=4", "accept=d", "via=5"]);
     }
 
     #[test]

@@ -376,7 +376,7 @@ impl VmState {
             exchange.routing = routing;
         }
         if let Some(timeout) = self.options.route_timeout {
-            headers.set(b"x-envoy-expected-rq-timeout-ms", timeout.as_millis().to_string().as_bytes());
+            headers.overwrite("x-envoy-expected-rq-timeout-ms", timeout.as_millis().to_string().into());
         }
     }
 
@@ -396,7 +396,7 @@ impl VmState {
         if headers.get(b"date").is_none() {
             headers.add_owned(Bytes::from_static(b"date"), self.date.1.clone());
         }
-        headers.set_owned(Bytes::from_static(b"server"), server);
+        headers.overwrite("server", server);
         if exchange.last {
             headers.add_owned(Bytes::from_static(b"connection"), Bytes::from_static(b"close"));
         }
