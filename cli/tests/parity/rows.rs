@@ -99,5 +99,9 @@ pub(crate) fn rows() -> Vec<Row> {
 
 /// The plugin that needs a token from elsewhere.
 pub(crate) fn refreshed() -> Row {
-    row(REFRESHER, Value::Null, [("GET /", 200), ("GET /status/401", 401), ("GET /", 200)])
+    row(
+        REFRESHER,
+        Value::Null,
+        [("GET /", 200), ("GET /status/401", 401), ("GET /\nauthorization: the client's\nx-last: 1", 200)],
+    )
 }
