@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,9 +45,6 @@ rmdir -- "$folder"
 
 /// What Envoy says after it has said what is wrong with a plugin.
 const ECHOES: [&str; 3] = ["Plugin ", "error `", "Unable to create Wasm plugin"];
-
-/// Distinguishes the Envoys of one process.
-static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// How an Envoy is run.
 #[derive(Debug, Clone, Copy)]
@@ -277,16 +273,9 @@ fn complaint(record: &Record) -> Option<String> {
     Some(message.strip_prefix("Wasm VM failed ").unwrap_or(message).to_owned())
 }
 
-/// A new folder for the files of one Envoy.
+/// A new folder for the files of one Envoy, which may hold what nobody else is to read; the watchdog removes it.
 fn folder() -> io::Result<PathBuf> {
-    loop {
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("wasmplugin-envoy-{}-{number}", std::process::id()));
-        match fs::create_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            result => return result.map(|()| folder),
-        }
-    }
+    Ok(tempfile::Builder::new().prefix("wasmplugin-envoy-").tempdir()?.keep())
 }
 
 /// A regular expression that matches the text itself.
