@@ -12,7 +12,7 @@ use crate::headers::HeaderMap;
 use crate::services::{LogRecord, Services};
 use crate::surroundings::{self, Routing};
 use crate::test::setup::Code as CodeSetup;
-use crate::test::{Driver, LogLine, PluginSetup, Route, Setup, StartError, modules};
+use crate::test::{Driver, LogLine, PluginSetup, Route, Setup, StartError};
 use crate::worker::{Code, EndStyle, Options, Plugin, Protocol, Worker};
 
 /// The wall clock of a test starts on 2026-01-01, so that dates look like dates.
@@ -104,7 +104,7 @@ fn plugins(setups: Vec<PluginSetup>) -> Result<Vec<Plugin>, String> {
             #[cfg(feature = "native")]
             CodeSetup::Native(register) => Code::Native(register),
             #[cfg(feature = "wasm")]
-            CodeSetup::Wasm(path) => Code::Wasm(modules::load(&path)?),
+            CodeSetup::Wasm(path) => Code::Wasm(crate::test::modules::load(&path)?),
             #[cfg(not(feature = "wasm"))]
             _ => return Err("this build lacks the engine of the plugin's code".to_owned()),
         };
