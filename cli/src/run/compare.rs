@@ -34,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SETTLING: Duration = Duration::from_secs(5);
 /// How often they are looked at meanwhile.
 const GLANCE: Duration = Duration::from_millis(20);
+
 /// What a request is spoken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
