@@ -92,9 +92,7 @@ impl CalloutOutcome {
         headers.add(b"content-type", b"text/plain");
         Self::Response { headers, body: Bytes::from_static(body.as_bytes()), trailers: HeaderMap::new() }
     }
-}
 
-impl CalloutOutcome {
     /// As recordings tell it: the status and the length of the body, and the body if there is one.
     pub(crate) fn told(&self) -> (String, Option<Body>) {
         match self {

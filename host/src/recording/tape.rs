@@ -35,8 +35,22 @@ struct Stream {
     raw: Vec<u8>,
     bytes: u64,
     end: bool,
-    /// What is told of it shows all of `raw`, and that there is more.
-    told: bool,
+    /// How much of `raw` is shown by what was told last; nothing before anything was.
+    shown: Option<usize>,
+}
+
+impl Stream {
+    /// Whether its beginning is to be shown anew: what came in small pieces is not cleaned with each of them.
+    fn is_due(&self) -> bool {
+        let Some(shown) = self.shown else { return true };
+        let more = self.raw.len() > shown;
+        more && (self.end || self.raw.len() >= BEGINNING.min(shown * 2)) || self.end && !self.has_gap()
+    }
+
+    /// Whether bytes have come by that were not kept.
+    fn has_gap(&self) -> bool {
+        self.raw.len() as u64 != self.bytes
+    }
 }
 
 /// What is to be told of a body at one point.
@@ -92,12 +106,11 @@ impl Tape {
         };
         let stream = match self.streams.iter_mut().position(|stream| stream.point == point) {
             Some(known) => self.streams.get_mut(known)?,
-            None => self.streams.push_mut(Stream { point, raw: Vec::new(), bytes: 0, end: false, told: false }),
+            None => self.streams.push_mut(Stream { point, raw: Vec::new(), bytes: 0, end: false, shown: None }),
         };
         for piece in pieces {
             // Nothing is kept behind a gap.
-            let whole = stream.raw.len() as u64 == stream.bytes;
-            let room = if whole { BEGINNING.saturating_sub(stream.raw.len()).min(piece.len()) } else { 0 };
+            let room = if stream.has_gap() { 0 } else { BEGINNING.saturating_sub(stream.raw.len()).min(piece.len()) };
             let lent = if room > 0 { self.purse.lend(room) } else { 0 };
             stream.raw.extend_from_slice(piece.get(..lent).unwrap_or_default());
             stream.bytes += piece.len() as u64;
@@ -105,9 +118,10 @@ impl Tape {
         stream.end |= end;
         let plugin = plugin?;
         let (bytes, end) = (stream.bytes, stream.end);
-        if std::mem::replace(&mut stream.told, stream.raw.len() as u64 != bytes) {
+        if !stream.is_due() {
             return Some(News::Longer(point, bytes, end));
         }
+        stream.shown = Some(stream.raw.len());
         let leg = match point {
             Point::End(leg) => leg,
             Point::Behind { response: false, .. } => Leg::RequestIn,

@@ -161,6 +161,19 @@ fn a_body_is_kept_up_to_a_bound() {
 }
 
 #[test]
+fn small_pieces_are_shown_as_they_double_and_whole_at_the_end() {
+    let shown = |pieces: usize, end| kept_body(&[], &vec![&b"x"[..]; pieces], end);
+    let open = |pieces| (text(&shown(pieces, false)).len(), shown(pieces, false).omitted);
+    assert_eq!([1, 2, 3, 4, 7, 8].map(open), [(1, 0), (2, 0), (2, 1), (4, 0), (4, 3), (8, 0)]);
+    assert_eq!([5000, 4096].map(open), [(4096, 904), (4096, 0)]);
+    for pieces in [3, 1000, 4096] {
+        let body = shown(pieces, true);
+        assert!(text(&body).len() == pieces && body.is_whole(), "{body:?}");
+    }
+    assert_eq!((text(&shown(5000, true)).len(), shown(5000, true).omitted), (4096, 904));
+}
+
+#[test]
 fn bodies_are_kept_without_secrets() {
     let jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln";
     let wanted = r#"{"user":"ada","password":"[redacted, 7 bytes]"}"#;

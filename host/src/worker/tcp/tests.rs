@@ -232,15 +232,21 @@ fn a_connection_is_recorded() {
     assert!(!text.contains("hunter2"), "{text}");
 }
 
-#[test]
-fn a_recording_says_why_a_connection_ended() {
+/// A worker that is recorded, and the services that have the recordings; its plugin fails at nine bytes.
+fn recorded() -> (Arc<Services>, Worker) {
     let services = Arc::new(Services::new(Clock::manual(Duration::ZERO), Box::new(|_| ())));
     services.recorder().switch(true);
     let plugin = script(|callback, _| match callback {
         Callback::DownstreamData { size: 9, .. } => Err("out of luck".to_owned()),
         callback => Ok(callback.assumed()),
     });
-    let mut worker = Worker::start(&[plugin], Arc::clone(&services), Options::default()).unwrap();
+    let worker = Worker::start(&[plugin], Arc::clone(&services), Options::default()).unwrap();
+    (services, worker)
+}
+
+#[test]
+fn a_recording_says_why_a_connection_ended() {
+    let (services, mut worker) = recorded();
     let mut why = |end: &dyn Fn(&mut Worker, TcpId)| {
         let id = worker.open_tcp(Connection::default());
         end(&mut worker, id);
@@ -259,13 +265,7 @@ fn a_recording_says_why_a_connection_ended() {
 
 #[test]
 fn a_connection_whose_plugin_fails_or_that_ends_well_says_so() {
-    let services = Arc::new(Services::new(Clock::manual(Duration::ZERO), Box::new(|_| ())));
-    services.recorder().switch(true);
-    let plugin = script(|callback, _| match callback {
-        Callback::DownstreamData { size: 9, .. } => Err("out of luck".to_owned()),
-        callback => Ok(callback.assumed()),
-    });
-    let mut worker = Worker::start(&[plugin], Arc::clone(&services), Options::default()).unwrap();
+    let (services, mut worker) = recorded();
     let id = connected(&mut worker);
     worker.tcp_from_downstream(id, "a".into(), true);
     worker.tcp_from_upstream(id, "b".into(), true);
