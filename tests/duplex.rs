@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wasmplugin_host::clock::Clock;
+use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::native::Linked;
 use wasmplugin_host::services::Services;
-use wasmplugin_host::worker::{Code, Connection, Effect, ExchangeId, FailPolicy, Item, Options, Plugin, Worker};
+use wasmplugin_host::worker::{
+    ChainId, Code, Connection, Effect, ExchangeId, FailPolicy, Item, Options, Plugin, Worker,
+};
 
 fn worker() -> Worker {
     let services = Arc::new(Services::new(Clock::manual(Duration::ZERO), Box::new(|_| {})));
@@ -25,7 +28,9 @@ fn worker() -> Worker {
         environment: Vec::new(),
         code: Code::Native(Linked::new(probe::register)),
     };
-    Worker::start(&[plugin], services, Options { lint: true, ..Options::default() }).unwrap()
+    let mut worker = Worker::new(services, Options { lint: true, ..Options::default() });
+    worker.add_chain(&[plugin], Entrance::default()).unwrap();
+    worker
 }
 
 fn map(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -35,7 +40,7 @@ fn map(pairs: &[(&str, &str)]) -> HeaderMap {
 }
 
 fn open(worker: &mut Worker, path: &str) -> ExchangeId {
-    let id = worker.open(Connection::default());
+    let id = worker.open(ChainId::FIRST, Connection::default());
     worker.request_headers(id, map(&[(":authority", "a"), (":path", path), (":method", "POST")]), false);
     id
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use wasmplugin_host::clock::Clock;
+use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::limits::Limits;
 use wasmplugin_host::module;
 use wasmplugin_host::services::Services;
@@ -45,7 +46,8 @@ fn start(module: &Arc<Module>, memory: u64) -> Result<Worker, StartError> {
     };
     let services = Arc::new(Services::new(Clock::manual(Duration::ZERO), Box::new(|_| {})));
     let limits = Limits { memory, time: None, ..Limits::default() };
-    Worker::start(&[plugin], services, Options { limits, ..Options::default() })
+    let mut worker = Worker::new(services, Options { limits, ..Options::default() });
+    worker.add_chain(&[plugin], Entrance::default()).map(|_| worker)
 }
 
 #[test]

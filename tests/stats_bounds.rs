@@ -9,13 +9,14 @@ use istio_core::peer::Peer;
 use istio_core::peer::header::{ID, METADATA};
 use serde_json::json;
 use wasmplugin_host::clock::Clock;
+use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::native::Linked;
 use wasmplugin_host::services::Services;
 use wasmplugin_host::surroundings::{Cluster, Listener, Node, Route, Routing, TrafficDirection, UpstreamHost};
 use wasmplugin_host::test::Engine;
 use wasmplugin_host::wasm::Module;
-use wasmplugin_host::worker::{Code, Connection, FailPolicy, Options, Plugin, Worker};
+use wasmplugin_host::worker::{ChainId, Code, Connection, FailPolicy, Options, Plugin, Worker};
 
 use crate::engines;
 use crate::stats::{PLUGIN, customized, outbound};
@@ -58,14 +59,13 @@ fn sidecar(code: CodeOf) -> (Worker, Arc<Services>) {
     let node = Node { id: node.id, metadata: node.metadata, ..Node::default() };
     let cluster = Arc::new(Cluster { name: "upstream".to_owned(), metadata: Default::default(), endpoints: 1 });
     let route = Arc::new(Route { cluster: Some(cluster), ..Route::default() });
-    let services = Services::new(Clock::manual(Duration::ZERO), Box::new(|_| {}))
-        .with_node(node)
-        .with_listener(Listener { direction: TrafficDirection::Inbound, ..Listener::default() })
+    let services = Arc::new(Services::new(Clock::manual(Duration::ZERO), Box::new(|_| {})).with_node(node));
+    let entrance = Entrance::new(Listener { direction: TrafficDirection::Inbound, ..Listener::default() })
         .with_router(move |_| Routing { virtual_host: None, route: Some(Arc::clone(&route)) });
-    let services = Arc::new(services);
     let plugins = [in_chain(&EXCHANGE, code, &json!({})), in_chain(&STATS, code, &json!({"maxDimensionSets": BUDGET}))];
-    let worker = Worker::start(&plugins, Arc::clone(&services), Options::default());
-    (worker.unwrap_or_else(|error| panic!("{error}")), services)
+    let mut worker = Worker::new(Arc::clone(&services), Options::default());
+    worker.add_chain(&plugins, entrance).unwrap_or_else(|error| panic!("{error}"));
+    (worker, services)
 }
 
 fn map<'a>(lines: impl IntoIterator<Item = (&'a str, Bytes)>) -> HeaderMap {
@@ -79,7 +79,7 @@ fn ask(worker: &mut Worker, host: &str, metadata: impl IntoIterator<Item = (&'st
         (":method", Bytes::from_static(b"GET")),
         (":scheme", Bytes::from_static(b"http")),
     ];
-    let id = worker.open(Connection::default());
+    let id = worker.open(ChainId::FIRST, Connection::default());
     worker.request_headers(id, map(request.into_iter().chain(metadata)), true);
     while worker.next_effect().is_some() {}
     worker.sent_to(id, Arc::new(UpstreamHost::default()));

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wasmplugin_host::clock::Clock;
+use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::native::{Linked, is_in_guest};
 use wasmplugin_host::services::Services;
 use wasmplugin_host::surroundings::{Cluster, Listener, Node, Route, Routing, TrafficDirection, UpstreamHost};
-use wasmplugin_host::worker::{Code, Connection, FailPolicy, Options, Plugin, Worker};
+use wasmplugin_host::worker::{ChainId, Code, Connection, FailPolicy, Options, Plugin, Worker};
 
 use crate::workloads;
 
@@ -64,9 +65,8 @@ fn cost(direction: TrafficDirection, node: &wasmplugin_host::test::Node, stream:
     let serde_json::Value::Object(metadata) = service else { panic!("an object") };
     let cluster = Arc::new(Cluster { name: "upstream".to_owned(), metadata, endpoints: 1 });
     let route = Arc::new(Route { cluster: Some(cluster), ..Route::default() });
-    let services = Services::new(Clock::manual(Duration::ZERO), Box::new(|_| {}))
-        .with_node(node)
-        .with_listener(Listener { direction, ..Listener::default() })
+    let services = Services::new(Clock::manual(Duration::ZERO), Box::new(|_| {})).with_node(node);
+    let entrance = Entrance::new(Listener { direction, ..Listener::default() })
         .with_router(move |_| Routing { virtual_host: None, route: Some(Arc::clone(&route)) });
     let plugin = |register: fn(), name: &str| Plugin {
         name: name.to_owned(),
@@ -79,8 +79,8 @@ fn cost(direction: TrafficDirection, node: &wasmplugin_host::test::Node, stream:
         allow_on_headers_stop_iteration: false,
         code: Code::Native(Linked::new(register)),
     };
-    let mut worker = Worker::start(&[plugin(stats::register, "stats")], Arc::new(services), Options::default())
-        .unwrap_or_else(|error| panic!("{error}"));
+    let mut worker = Worker::new(Arc::new(services), Options::default());
+    worker.add_chain(&[plugin(stats::register, "stats")], entrance).unwrap_or_else(|error| panic!("{error}"));
     (0..STREAMS).for_each(|_| stream(&mut worker));
     let (calls, taken) = (worker.counters().host_calls, TAKEN.get());
     (0..STREAMS).for_each(|_| stream(&mut worker));
@@ -90,7 +90,7 @@ fn cost(direction: TrafficDirection, node: &wasmplugin_host::test::Node, stream:
 
 fn exchange(worker: &mut Worker, request: &[(&'static str, &'static str)], body: &'static [u8]) {
     let response = [(":status", "200"), ("content-type", "text/plain"), ("content-length", "5")];
-    let id = worker.open(Connection::default());
+    let id = worker.open(ChainId::FIRST, Connection::default());
     worker.request_headers(id, map(request), body.is_empty());
     if !body.is_empty() {
         worker.request_data(id, Bytes::from_static(body), false);
@@ -121,7 +121,7 @@ fn grpc(worker: &mut Worker) {
 }
 
 fn tcp(worker: &mut Worker) {
-    let id = worker.open_tcp(Connection::default());
+    let id = worker.open_tcp(ChainId::FIRST, Connection::default());
     worker.tcp_connected(id);
     worker.tcp_from_downstream(id, Bytes::from_static(b"hello"), true);
     worker.tcp_from_upstream(id, Bytes::from_static(b"hello"), true);

@@ -21,11 +21,12 @@ mod measure {
 
     use bytes::Bytes;
     use wasmplugin_host::clock::Clock;
+    use wasmplugin_host::entrance::Entrance;
     use wasmplugin_host::headers::HeaderMap;
     use wasmplugin_host::module::{self, build};
     use wasmplugin_host::services::Services;
     use wasmplugin_host::wasm::{Module, Settings};
-    use wasmplugin_host::worker::{Code, Connection, FailPolicy, Options, Plugin, Worker};
+    use wasmplugin_host::worker::{ChainId, Code, Connection, FailPolicy, Options, Plugin, Worker};
 
     /// Exchanges per round; the fastest of the rounds counts, because a machine is only ever disturbed upwards.
     const EXCHANGES: u32 = 20_000;
@@ -86,12 +87,14 @@ mod measure {
             allow_on_headers_stop_iteration: false,
             code: Code::Wasm(Arc::new(module.clone())),
         };
-        Ok(Worker::start(&[plugin], Arc::new(services), Options::default())?)
+        let mut worker = Worker::new(Arc::new(services), Options::default());
+        worker.add_chain(&[plugin], Entrance::default())?;
+        Ok(worker)
     }
 
     /// A GET that is answered with a short body.
     fn exchange(worker: &mut Worker) {
-        let id = worker.open(Connection::default());
+        let id = worker.open(ChainId::FIRST, Connection::default());
         let mut request = HeaderMap::request();
         for (name, value) in
             [(":authority", "a"), (":path", "/"), (":method", "GET"), (":scheme", "http"), ("user-agent", "x")]

@@ -16,6 +16,7 @@ pub mod clock;
 mod connection;
 mod date;
 mod effect;
+pub mod entrance;
 #[cfg(feature = "envoy")]
 pub mod envoy;
 mod exchange;

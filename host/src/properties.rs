@@ -11,7 +11,7 @@ use crate::exchange::Exchange;
 use crate::filter_state::{FilterState, PREFIX};
 #[cfg(feature = "foreign")]
 use crate::surroundings::Struct;
-use crate::surroundings::{Cluster, Route, UpstreamHost, VirtualHost};
+use crate::surroundings::{Cluster, Listener, Route, UpstreamHost, VirtualHost};
 use crate::vm::{Root, VmState};
 use value::{drill, metadata, number, split, structure, text};
 
@@ -68,11 +68,13 @@ impl VmState {
     fn around(&self) -> Result<Around<'_>, Status> {
         if let Some((tcp, _)) = self.tcp() {
             let (cluster, host) = (tcp.cluster.as_deref(), tcp.host.as_deref());
-            return Ok(Around { exchange: None, route: None, virtual_host: None, cluster, host });
+            let listener = tcp.entrance.listener();
+            return Ok(Around { listener, exchange: None, route: None, virtual_host: None, cluster, host });
         }
         let exchange = self.exchange()?;
         let route = exchange.routing.route.as_deref();
         Ok(Around {
+            listener: exchange.entrance.listener(),
             exchange: Some(exchange),
             route,
             virtual_host: exchange.routing.virtual_host.as_deref(),
@@ -87,7 +89,7 @@ impl VmState {
         let around = self.around().ok();
         let known: [(&str, Option<&Struct>); 7] = [
             ("xds.node.metadata", Some(&self.services.node().metadata)),
-            ("xds.listener_metadata.filter_metadata", Some(&self.services.listener().metadata)),
+            ("xds.listener_metadata.filter_metadata", around.map(|around| &around.listener.metadata)),
             ("xds.cluster_metadata.filter_metadata", around.and_then(|around| Some(&around.cluster?.metadata))),
             ("xds.route_metadata.filter_metadata", around.and_then(|around| Some(&around.route?.metadata))),
             (
@@ -119,6 +121,7 @@ impl VmState {
 /// Where an exchange or a connection goes.
 #[derive(Clone, Copy)]
 struct Around<'a> {
+    listener: &'a Listener,
     /// The exchange; none of a connection.
     exchange: Option<&'a Exchange>,
     route: Option<&'a Route>,

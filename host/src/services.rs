@@ -3,15 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::abi::LogLevel;
 use crate::clock::Clock;
-use crate::headers::HeaderMap;
 use crate::metrics::Metrics;
 use crate::recording::Recorder;
 use crate::shared::{Queues, SharedData};
-use crate::surroundings::{Listener, Node, Router, Routing};
+use crate::surroundings::Node;
 
 /// One line that a plugin logged.
 #[derive(Debug, Clone, Copy)]
@@ -49,16 +48,9 @@ impl fmt::Display for LogRecord<'_> {
 /// Where log lines go.
 pub type LogSink = Box<dyn Fn(LogRecord<'_>) + Send + Sync>;
 
-/// What all workers of one proxy share; the workers of one listener also share what is known of that.
+/// What all workers of one proxy share.
 pub struct Services {
-    proxy: Arc<Common>,
     node: Node,
-    listener: Listener,
-    router: Option<Router>,
-}
-
-/// What the listeners of one proxy have in common.
-struct Common {
     clock: Clock,
     log: LogSink,
     log_level: AtomicU32,
@@ -75,7 +67,8 @@ impl Services {
     /// Fresh services that know no cluster.
     #[must_use]
     pub fn new(clock: Clock, log: LogSink) -> Self {
-        let proxy = Common {
+        Self {
+            node: Node::default(),
             clock,
             log,
             log_level: AtomicU32::new(LogLevel::Trace as u32),
@@ -85,8 +78,7 @@ impl Services {
             vms: Mutex::default(),
             metrics: Metrics::default(),
             recorder: Recorder::default(),
-        };
-        Self { proxy: Arc::new(proxy), node: Node::default(), listener: Listener::default(), router: None }
+        }
     }
 
     /// The same with the proxy's identity.
@@ -96,44 +88,22 @@ impl Services {
         self
     }
 
-    /// The services of another listener of the same proxy, about which nothing is known yet.
-    #[must_use]
-    pub fn beside(&self) -> Self {
-        let (proxy, node) = (Arc::clone(&self.proxy), self.node.clone());
-        Self { proxy, node, listener: Listener::default(), router: None }
-    }
-
-    /// The same with the listener that exchanges come in through.
-    #[must_use]
-    pub fn with_listener(mut self, listener: Listener) -> Self {
-        self.listener = listener;
-        self
-    }
-
-    /// The same with a route table: where a request with these headers goes. It is asked when the headers come, and
-    /// again behind the filters if one of them changed them or cleared the route cache.
-    #[must_use]
-    pub fn with_router(mut self, look: impl Fn(&HeaderMap) -> Routing + Send + Sync + 'static) -> Self {
-        self.router = Some(Router::new(look));
-        self
-    }
-
     /// The time that plugins see.
     #[must_use]
     pub fn clock(&self) -> &Clock {
-        &self.proxy.clock
+        &self.clock
     }
 
     /// The values that plugins share.
     #[must_use]
     pub fn shared(&self) -> &SharedData {
-        &self.proxy.shared
+        &self.shared
     }
 
     /// The queues between plugins.
     #[must_use]
     pub fn queues(&self) -> &Queues {
-        &self.proxy.queues
+        &self.queues
     }
 
     /// A VM of this id has begun.
@@ -154,19 +124,19 @@ impl Services {
     }
 
     fn vms(&self) -> MutexGuard<'_, HashMap<Box<str>, usize>> {
-        self.proxy.vms.lock().unwrap_or_else(PoisonError::into_inner)
+        self.vms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The plugins' metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        &self.proxy.metrics
+        &self.metrics
     }
 
     /// What keeps recordings of exchanges; switched off at first.
     #[must_use]
     pub fn recorder(&self) -> &Recorder {
-        &self.proxy.recorder
+        &self.recorder
     }
 
     /// The proxy's identity.
@@ -175,20 +145,9 @@ impl Services {
         &self.node
     }
 
-    /// The listener that exchanges come in through.
-    #[must_use]
-    pub const fn listener(&self) -> &Listener {
-        &self.listener
-    }
-
-    /// Where a request with these headers goes; nothing where there is no route table.
-    pub(crate) fn route(&self, headers: &HeaderMap) -> Option<Routing> {
-        self.router.as_ref().map(|router| router.look(headers))
-    }
-
     /// Declares the clusters that callouts may name, in place of those before.
     pub fn set_clusters(&self, names: impl IntoIterator<Item = String>) {
-        if let Ok(mut clusters) = self.proxy.clusters.write() {
+        if let Ok(mut clusters) = self.clusters.write() {
             *clusters = names.into_iter().collect();
         }
     }
@@ -196,30 +155,30 @@ impl Services {
     /// Whether a callout may name this cluster.
     #[must_use]
     pub fn has_cluster(&self, name: &str) -> bool {
-        self.proxy.clusters.read().is_ok_and(|clusters| clusters.contains(name))
+        self.clusters.read().is_ok_and(|clusters| clusters.contains(name))
     }
 
     /// The level that plugins are told; 6 stands for off, as in Envoy.
     #[must_use]
     pub fn log_level(&self) -> u32 {
-        self.proxy.log_level.load(Ordering::Relaxed)
+        self.log_level.load(Ordering::Relaxed)
     }
 
     /// Sets the level that plugins are told; quieter lines are dropped.
     pub fn set_log_level(&self, level: u32) {
-        self.proxy.log_level.store(level, Ordering::Relaxed);
+        self.log_level.store(level, Ordering::Relaxed);
     }
 
     /// Hands one line to the log, if its level is on.
     pub fn log(&self, record: LogRecord<'_>) {
         if record.level as u32 >= self.log_level() {
-            (self.proxy.log)(record);
+            (self.log)(record);
         }
     }
 }
 
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Services").field("clock", &self.proxy.clock).finish_non_exhaustive()
+        f.debug_struct("Services").field("clock", &self.clock).finish_non_exhaustive()
     }
 }

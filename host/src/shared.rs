@@ -59,13 +59,22 @@ impl SharedData {
     }
 }
 
-/// A queue has news for a root context of some worker.
+/// A root context of some worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Notice {
+pub(crate) struct Reader {
     /// The VM within the worker.
     pub(crate) vm: usize,
-    /// The root context to call.
+    /// Which of the VM's guests, one after the other, knows the context.
+    pub(crate) generation: u32,
+    /// The context's id.
     pub(crate) root: u32,
+}
+
+/// A queue has news for a root context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// Whom to call.
+    pub(crate) reader: Reader,
     /// The queue.
     pub(crate) queue: u32,
 }
@@ -124,13 +133,12 @@ struct QueueTable {
 struct Queue {
     items: VecDeque<Bytes>,
     inbox: Inbox,
-    vm: usize,
-    root: u32,
+    reader: Reader,
 }
 
 impl Queues {
     /// The id of a queue, which from now on notifies this root context.
-    pub(crate) fn register(&self, vm_id: &str, name: &[u8], inbox: &Inbox, vm: usize, root: u32) -> u32 {
+    pub(crate) fn register(&self, vm_id: &str, name: &[u8], inbox: &Inbox, reader: Reader) -> u32 {
         let mut table = lock(&self.inner);
         let next = table.last.wrapping_add(1).max(1);
         let id = *table.ids.entry((vm_id.into(), name.into())).or_insert(next);
@@ -138,8 +146,8 @@ impl Queues {
             table.last = next;
         }
         let queue =
-            table.queues.entry(id).or_insert_with(|| Queue { items: VecDeque::new(), inbox: inbox.clone(), vm, root });
-        (queue.inbox, queue.vm, queue.root) = (inbox.clone(), vm, root);
+            table.queues.entry(id).or_insert_with(|| Queue { items: VecDeque::new(), inbox: inbox.clone(), reader });
+        (queue.inbox, queue.reader) = (inbox.clone(), reader);
         id
     }
 
@@ -172,7 +180,7 @@ impl Queues {
             let mut table = lock(&self.inner);
             let queue = table.queues.get_mut(&id).ok_or(Status::NotFound)?;
             queue.items.push_back(Bytes::copy_from_slice(item));
-            (queue.inbox.clone(), Notice { vm: queue.vm, root: queue.root, queue: id })
+            (queue.inbox.clone(), Notice { reader: queue.reader, queue: id })
         };
         inbox.post(notice);
         Ok(())
@@ -197,6 +205,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    const fn reader(vm: usize, root: u32) -> Reader {
+        Reader { vm, generation: 1, root }
+    }
+
     #[test]
     fn compare_and_swap_follows_envoy() {
         let data = SharedData::default();
@@ -212,21 +224,21 @@ mod tests {
     #[test]
     fn a_queue_notifies_the_last_registrant() {
         let (queues, first, second) = (Queues::default(), Inbox::default(), Inbox::default());
-        let id = queues.register("vm", b"q", &first, 0, 1);
-        assert_eq!(queues.register("vm", b"q", &second, 3, 9), id);
+        let id = queues.register("vm", b"q", &first, reader(0, 1));
+        assert_eq!(queues.register("vm", b"q", &second, reader(3, 9)), id);
         assert_eq!(queues.resolve("vm", b"q"), Some(1));
         assert_eq!(queues.resolve("vm", b"other"), None);
         assert_eq!(queues.enqueue(9, b"x"), Err(Status::NotFound));
         assert_eq!(queues.enqueue(id, b"x"), Ok(()));
         assert_eq!(first.take(), None);
-        assert_eq!(second.take(), Some(Notice { vm: 3, root: 9, queue: id }));
+        assert_eq!(second.take(), Some(Notice { reader: reader(3, 9), queue: id }));
         assert_eq!(queues.dequeue(id), Ok(Bytes::from("x")));
         assert_eq!(queues.dequeue(id), Err(Status::Empty));
-        let other = queues.register("other", b"q", &first, 0, 1);
+        let other = queues.register("other", b"q", &first, reader(0, 1));
         queues.clear("vm");
         assert_eq!((queues.resolve("vm", b"q"), queues.dequeue(id)), (None, Err(Status::NotFound)));
         assert_eq!(
-            (queues.resolve("other", b"q"), queues.register("vm", b"q", &first, 0, 1)),
+            (queues.resolve("other", b"q"), queues.register("vm", b"q", &first, reader(0, 1))),
             (Some(other), other + 1)
         );
     }

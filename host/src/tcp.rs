@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::connection::Connection;
+use crate::entrance::Entrance;
 use crate::filter::Buffer;
 use crate::filter_state::FilterState;
 use crate::recording::Tape;
@@ -40,6 +41,8 @@ pub(crate) enum Peer {
 #[derive(Debug)]
 pub(crate) struct Tcp {
     pub(crate) connection: Connection,
+    /// Where it came in.
+    pub(crate) entrance: Arc<Entrance>,
     pub(crate) filters: Vec<TcpFilter>,
     /// What plugins have stored for each other.
     pub(crate) filter_state: FilterState,
@@ -107,9 +110,10 @@ pub(crate) struct TcpFilter {
 }
 
 impl Tcp {
-    pub(crate) fn new(connection: Connection, roots: &[usize], started: Duration) -> Self {
+    pub(crate) fn new(connection: Connection, entrance: Arc<Entrance>, roots: &[usize], started: Duration) -> Self {
         Self {
             connection,
+            entrance,
             filters: roots.iter().copied().map(TcpFilter::new).collect(),
             filter_state: FilterState::default(),
             cluster: None,

@@ -37,8 +37,7 @@ pub struct VmState {
     pub(crate) services: Arc<Services>,
     pub(crate) options: Options,
     pub(crate) vms: Vec<VmData>,
-    /// The plugins' root contexts: first one of each, in the order of the chain, then those that came with later
-    /// configurations.
+    /// The plugins' root contexts; the place of one that has ended is used again.
     pub(crate) roots: Vec<Root>,
     pub(crate) exchanges: Exchanges,
     pub(crate) tcp: IdMap<TcpId, Box<Tcp>>,
@@ -98,15 +97,15 @@ pub(crate) enum Owner {
 /// One plugin's root context.
 #[derive(Debug)]
 pub(crate) struct Root {
-    /// The plugin's place in the chain.
-    pub(crate) place: usize,
     pub(crate) name: Box<str>,
     pub(crate) root_id: Box<str>,
     pub(crate) configuration: Bytes,
     pub(crate) vm: usize,
     /// 0 before it has begun, and after its end.
     pub(crate) context: u32,
-    /// Another root context has taken its place; it ends with its last exchange.
+    /// The filters of exchanges and connections under way that belong to it.
+    pub(crate) users: usize,
+    /// No chain has it any more; it ends with its last filter.
     pub(crate) retired: bool,
     pub(crate) tick: Option<Duration>,
     pub(crate) next_tick: Option<Duration>,
@@ -318,7 +317,7 @@ impl VmState {
     /// Logs the end of a guest as Envoy does.
     pub(crate) fn log_trap(&self, vm: usize, trap: &Trap) {
         let vm_id = self.vms.get(vm).map_or("", |vm| &vm.vm_id);
-        let root = self.roots.iter().find(|root| root.vm == vm);
+        let root = self.roots.iter().find(|root| root.vm == vm && root.context != 0);
         let (plugin, root_id) = root.map_or(("", ""), |root| (&root.name, &root.root_id));
         let message = format!("Function: {} failed: {}", trap.function, trap.reason);
         let message = message.as_bytes();
@@ -371,7 +370,7 @@ impl VmState {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
         let Some(headers) = exchange.request.headers.as_mut() else { return };
         if std::mem::take(&mut exchange.route_forgotten)
-            && let Some(routing) = self.services.route(headers)
+            && let Some(routing) = exchange.entrance.route(headers)
         {
             exchange.routing = routing;
         }

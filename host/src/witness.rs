@@ -98,7 +98,8 @@ impl VmState {
     /// The name and the place of the plugin to which a context belongs.
     fn plugin_of(&self, owner: Owner) -> Option<(Arc<str>, usize)> {
         let (root, place) = match owner {
-            Owner::Root(root) => (root, self.roots.get(root)?.place),
+            // What a root context does for itself belongs to no recording.
+            Owner::Root(_) => return None,
             Owner::Stream(id, place) => (self.exchanges.get(id)?.filters.get(place)?.root, place),
             Owner::Tcp(id, place) => (self.tcp.get(&id)?.filters.get(place)?.root, place),
         };
@@ -201,7 +202,7 @@ impl VmState {
     /// An exchange begins.
     pub(crate) fn watch_begin(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        exchange.tape = self.services.recorder().begin(&self.services.listener().name, exchange.started_unix);
+        exchange.tape = self.services.recorder().begin(&exchange.entrance.listener().name, exchange.started_unix);
         self.recorded += usize::from(exchange.tape.is_some());
     }
 

@@ -3,11 +3,12 @@
 //! Messages go in through methods, [`Effect`]s come out of [`Worker::next_effect`]; time is told by
 //! [`Worker::advance_to`]. Whoever owns the sockets, or plays them, sits around it.
 
-mod chain;
+mod chains;
 mod end;
 mod error;
 mod grpc;
 mod home;
+mod http;
 mod lint;
 mod parts;
 mod plugin;
@@ -27,14 +28,15 @@ use crate::callout::{Delivered, Delivery, Pending};
 use crate::filter::Direction;
 use crate::finding::Finding;
 use crate::headers::{HeaderMap, Side};
+use crate::id_map::IdMap;
 use crate::length::length;
 use crate::services::Services;
+use crate::shared::Reader;
 use crate::surroundings::{Cluster, Metadata, Route, UpstreamHost};
 use crate::tcp::{Peer, Stage};
 use crate::trace_line::TraceLine;
-use crate::vm::{Owner, Root, VmData, VmState};
+use crate::vm::{Owner, VmData, VmState};
 use home::Home;
-use parts::{Share, Vm};
 
 pub use crate::callout::{CalloutId, CalloutOutcome, CalloutRequest};
 pub use crate::connection::{Connection, Protocol, Tls};
@@ -44,39 +46,22 @@ pub use crate::grpc::GrpcRequest;
 pub use crate::options::{EndStyle, Options};
 pub use crate::tcp::{TcpEffect, TcpId};
 pub use crate::vm::Counters;
+pub use chains::ChainId;
 pub use error::StartError;
 pub use parts::Worker;
 pub use plugin::{Code, FailPolicy, Plugin};
 
 impl Worker {
-    /// Starts the plugins' VMs and configures the plugins, which meet requests in this order.
-    ///
-    /// # Errors
-    ///
-    /// The first plugin that does not start, and why.
-    pub fn start(plugins: &[Plugin], services: Arc<Services>, options: Options) -> Result<Self, StartError> {
+    /// A worker without chains.
+    #[must_use]
+    pub fn new(services: Arc<Services>, options: Options) -> Self {
         let state = Home(Some(Box::new(VmState::new(services, options))));
-        let mut worker =
-            Self { state, plugins: plugins.to_vec(), roots: (0..plugins.len()).collect(), vms: Vec::new() };
-        for (index, plugin) in plugins.iter().enumerate() {
-            let known =
-                worker.vms.iter().position(|vm| plugins.get(vm.plugin).is_some_and(|other| other.shares_vm(plugin)));
-            let vm = known.unwrap_or(worker.vms.len());
-            worker.state.roots.push(Root::new(plugin, index, vm));
-            if known.is_none() {
-                let share = Share::new(Arc::clone(&worker.state.services), &plugin.vm_id);
-                worker.vms.push(Vm { guest: None, plugin: index, started: Duration::ZERO, _share: share });
-                worker.state.vms.push(VmData::new(plugin));
-                worker.load(vm)?;
-            }
-            worker.start_root(index)?;
-        }
-        Ok(worker)
+        Self { state, chains: IdMap::default(), last_chain: 0, plugins: Vec::new(), vms: Vec::new() }
     }
 
-    /// Begins an exchange.
-    pub fn open(&mut self, connection: Connection) -> ExchangeId {
-        self.begin(connection)
+    /// Begins an exchange in a chain; it meets no plugin if that has been removed.
+    pub fn open(&mut self, chain: ChainId, connection: Connection) -> ExchangeId {
+        self.begin(chain, connection)
     }
 
     /// The connection of the exchange ends with its response: plugins find `connection: close` in it when it is over.
@@ -184,9 +169,10 @@ impl Worker {
         self.state.exchanges.get(id).map_or(0, |exchange| exchange.backlog(Direction::Response))
     }
 
-    /// Begins a TCP connection. Its first effect is [`TcpEffect::Connect`], as soon as all filters let it pass.
-    pub fn open_tcp(&mut self, connection: Connection) -> TcpId {
-        self.tcp_begin(connection)
+    /// Begins a TCP connection in a chain; it meets no plugin if that has been removed. Its first effect is
+    /// [`TcpEffect::Connect`], as soon as all filters let it pass.
+    pub fn open_tcp(&mut self, chain: ChainId, connection: Connection) -> TcpId {
+        self.tcp_begin(chain, connection)
     }
 
     /// Says where a TCP connection goes, as plugins then learn it; before it is connected.
@@ -248,9 +234,10 @@ impl Worker {
     /// Tells the time since the clock's start: runs ticks and timeouts that are due, and delivers notices of queues.
     pub fn advance_to(&mut self, now: Duration) {
         while let Some(notice) = self.state.options.inbox.take() {
-            let alive = self.state.vms.get(notice.vm).is_some_and(|vm| vm.contexts.contains_key(&notice.root));
-            if alive {
-                self.call(notice.vm, Callback::QueueReady { root: notice.root, queue: notice.queue });
+            let Reader { vm, generation, root } = notice.reader;
+            let alive = |vm: &VmData| vm.generation == generation && vm.contexts.contains_key(&root);
+            if self.state.vms.get(vm).is_some_and(alive) {
+                self.call(vm, Callback::QueueReady { root, queue: notice.queue });
             }
         }
         while let Some(id) = self.state.deadlines.first().filter(|(due, _)| *due <= now).map(|(_, id)| *id) {
@@ -327,14 +314,6 @@ impl Worker {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.state.counters
-    }
-
-    /// Whether the plugin's VM has trapped and was not replaced.
-    #[must_use]
-    pub fn has_failed(&self, plugin: usize) -> bool {
-        let root = self.roots.get(plugin).and_then(|root| self.state.roots.get(*root));
-        let vm = root.and_then(|root| self.state.vms.get(root.vm));
-        vm.is_some_and(|vm| vm.failed)
     }
 
     /// The trace lines since the last time, if [`Options::trace`] is on.
@@ -419,7 +398,7 @@ impl Worker {
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker")
-            .field("plugins", &self.plugins.len())
+            .field("chains", &self.chains.len())
             .field("exchanges", &self.open_exchanges())
             .finish_non_exhaustive()
     }

@@ -1,10 +1,8 @@
 //! What a proxy is doing at one moment.
 
 use std::ops::Add;
-use std::rc::Rc;
 
 use crate::hub::Hub;
-use crate::thread_state::ThreadState;
 
 /// What is open in a proxy at one moment; all zero when nobody asks anything of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,22 +20,17 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// What a thread is doing, in these chains.
-    pub(crate) fn of(thread: &ThreadState, hubs: &[Rc<Hub>]) -> Self {
+    /// What a thread is doing.
+    pub(crate) fn of(hub: &Hub) -> Self {
+        let thread = &hub.thread;
         let upstream = thread.stats.clusters().iter().map(|(_, stats)| stats.connections_active.get()).sum::<u64>();
-        let mut activity = Self {
+        hub.ask(|worker| Self {
             connections: thread.clients.borrow().len(),
             upstream_connections: usize::try_from(upstream).unwrap_or(usize::MAX),
-            ..Self::default()
-        };
-        for hub in hubs {
-            hub.ask(|worker| {
-                activity.exchanges += worker.open_exchanges();
-                activity.contexts += worker.open_contexts();
-                activity.callouts += worker.open_callouts();
-            });
-        }
-        activity
+            exchanges: worker.open_exchanges(),
+            contexts: worker.open_contexts(),
+            callouts: worker.open_callouts(),
+        })
     }
 }
 

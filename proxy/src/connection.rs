@@ -43,11 +43,11 @@ pub(crate) fn start(thread: &Rc<ThreadState>, listener: &Rc<Listener>, id: u64, 
         match secured(&listener, client, socket).await {
             Ok(plug) => {
                 // Not held any longer: a connection must not keep a chain that was replaced.
-                let http = matches!(listener.hub().serves, Serves::Http(_));
+                let http = matches!(listener.chain().serves, Serves::Http(_));
                 if http {
                     serve(thread, &listener, client, stats, plug).await;
                 } else {
-                    tcp::serve(listener.hub(), Rc::clone(client), plug).await;
+                    tcp::serve(listener.chain(), Rc::clone(client), plug).await;
                 }
             }
             Err(error) => {
@@ -68,7 +68,7 @@ struct Presence {
 
 impl Presence {
     fn new(thread: &Rc<ThreadState>, listener: &Listener, client: &Rc<Client>) -> Self {
-        let stats = Arc::clone(&listener.hub().stats);
+        let stats = Arc::clone(&listener.chain().stats);
         stats.connections.up();
         stats.connections_active.up();
         thread.stats.connections.up();
@@ -163,7 +163,7 @@ async fn serve(
             // hyper has answered already; plugins learn of it as of any other refusal.
             let refusal = if error.is_parse_too_large() { Refusal::LARGE } else { Refusal::BAD };
             let facts = client.facts(if http2 { Version::HTTP_2 } else { Version::HTTP_11 });
-            let mut exchange = Exchange::open(listener.hub(), Rc::clone(client), facts, !http2);
+            let mut exchange = Exchange::open(listener.chain(), Rc::clone(client), facts, !http2);
             exchange.refuse(None, refusal.reply());
             exchange.finish();
         }

@@ -18,16 +18,16 @@ use wasmplugin_host::surroundings::UpstreamHost;
 use wasmplugin_host::worker::{ExchangeId, Item, LocalReply, UpstreamFailure};
 
 use crate::bodies::{Cut, RequestBody};
+use crate::chain::Chain;
 use crate::client::Client;
 use crate::headers;
-use crate::hub::Hub;
 use crate::lane::Lane;
 use crate::upload;
 use crate::upstream::{Cluster, Failure, Lease};
 
 /// One request with its response.
 pub(crate) struct Exchange {
-    hub: Rc<Hub>,
+    chain: Rc<Chain>,
     id: ExchangeId,
     lane: Rc<Lane>,
     upstream: Upstream,
@@ -51,24 +51,24 @@ enum Upstream {
 impl Exchange {
     /// Begins one; it is the `last` of its connection if the response is to say so.
     pub(crate) fn open(
-        hub: Rc<Hub>,
+        chain: Rc<Chain>,
         client: Rc<Client>,
         connection: wasmplugin_host::worker::Connection,
         last: bool,
     ) -> Box<Self> {
         let began = Instant::now();
-        let id = hub.tell(|worker| {
-            let id = worker.open(connection);
+        let id = chain.hub.tell(|worker| {
+            let id = worker.open(chain.id, connection);
             if last {
                 worker.last_of_connection(id);
             }
             id
         });
-        hub.stats.requests.up();
-        hub.stats.requests_active.up();
-        let lane = Rc::new(Lane::new(client, began));
-        hub.add_lane(id, Rc::clone(&lane));
-        Box::new(Self { hub, id, lane, upstream: Upstream::NotAsked, began, last, over: false })
+        chain.stats.requests.up();
+        chain.stats.requests_active.up();
+        let lane = Rc::new(Lane::new(client, Arc::clone(&chain.stats), began));
+        chain.hub.add_lane(id, Rc::clone(&lane));
+        Box::new(Self { chain, id, lane, upstream: Upstream::NotAsked, began, last, over: false })
     }
 
     /// Hands the request to the worker.
@@ -77,15 +77,15 @@ impl Exchange {
         if end {
             self.lane.request_ended.set(Some(self.began));
         }
-        self.hub.tell(|worker| worker.request_headers(self.id, head, end));
+        self.chain.hub.tell(|worker| worker.request_headers(self.id, head, end));
         if !end {
-            tokio::task::spawn_local(upload::run(Rc::clone(&self.hub), Rc::clone(&self.lane), self.id, body, http1));
+            tokio::task::spawn_local(upload::run(Rc::clone(&self.chain), Rc::clone(&self.lane), self.id, body, http1));
         }
     }
 
     /// Answers a request that no plugin sees, with what was read of its headers; they learn of it when it is over.
     pub(crate) fn refuse(&mut self, head: Option<wasmplugin_host::headers::HeaderMap>, reply: LocalReply) {
-        self.hub.tell(|worker| worker.refused(self.id, head, reply));
+        self.chain.hub.tell(|worker| worker.refused(self.id, head, reply));
     }
 
     /// The next part of the response that may go to the client.
@@ -97,7 +97,7 @@ impl Exchange {
                 return Poll::Ready(Ok(item));
             }
             if self.lane.cut.get() {
-                self.hub.stats.server_resets.up();
+                self.chain.stats.server_resets.up();
                 self.finish();
                 return Poll::Ready(Err(Cut));
             }
@@ -129,7 +129,7 @@ impl Exchange {
             Ok(request) => {
                 self.lane.asked.set(Some(Instant::now()));
                 *self.lane.cluster.borrow_mut() = Some(Rc::clone(&cluster));
-                let (hub, id) = (Rc::clone(&self.hub), self.id);
+                let (hub, id) = (Rc::clone(&self.chain.hub), self.id);
                 let sent = move |host: &Arc<UpstreamHost>| hub.note(|worker| worker.sent_to(id, Arc::clone(host)));
                 self.upstream = Upstream::Asked(Box::pin(async move { cluster.send(request, sent).await }));
             }
@@ -143,9 +143,9 @@ impl Exchange {
 
     /// Where the route says that the request goes.
     fn cluster(&self) -> Result<Rc<Cluster>, LocalReply> {
-        let route = self.hub.ask(|worker| worker.route(self.id).cloned());
+        let route = self.chain.hub.ask(|worker| worker.route(self.id).cloned());
         let Some(route) = route else { return Err(LocalReply::no_route()) };
-        let cluster = route.cluster.as_ref().and_then(|cluster| self.hub.thread.cluster(&cluster.name));
+        let cluster = route.cluster.as_ref().and_then(|cluster| self.chain.hub.thread.cluster(&cluster.name));
         cluster.ok_or_else(LocalReply::no_cluster)
     }
 
@@ -161,8 +161,8 @@ impl Exchange {
                 Poll::Ready(())
             }
             Upstream::Answers(body, _) => {
-                let (id, limit) = (self.id, self.hub.thread.settings.buffer_limit);
-                if self.hub.ask(|worker| worker.response_backlog(id)) > limit {
+                let (id, limit) = (self.id, self.chain.hub.thread.settings.buffer_limit);
+                if self.chain.hub.ask(|worker| worker.response_backlog(id)) > limit {
                     return Poll::Pending;
                 }
                 let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
@@ -174,24 +174,24 @@ impl Exchange {
                             if ended {
                                 self.upstream_ended();
                             }
-                            self.hub.tell(|worker| worker.response_data(id, data, ended));
+                            self.chain.hub.tell(|worker| worker.response_data(id, data, ended));
                         }
                         Err(frame) => {
                             if let Ok(trailers) = frame.into_trailers() {
                                 self.upstream_ended();
                                 let trailers = headers::from_trailers(&trailers);
-                                self.hub.tell(|worker| worker.response_trailers(id, trailers));
+                                self.chain.hub.tell(|worker| worker.response_trailers(id, trailers));
                             }
                         }
                     },
                     None => {
                         self.upstream_ended();
-                        self.hub.tell(|worker| worker.response_data(id, Default::default(), true));
+                        self.chain.hub.tell(|worker| worker.response_data(id, Default::default(), true));
                     }
                     Some(Err(error)) => {
                         log::debug!("an upstream response was cut short: {error}");
                         self.upstream_over();
-                        self.hub.tell(|worker| worker.upstream_reset(id, UpstreamFailure::Reset));
+                        self.chain.hub.tell(|worker| worker.upstream_reset(id, UpstreamFailure::Reset));
                     }
                 }
                 Poll::Ready(())
@@ -215,7 +215,7 @@ impl Exchange {
             self.upstream_ended();
         }
         let id = self.id;
-        self.hub.tell(|worker| worker.response_headers(id, head, end));
+        self.chain.hub.tell(|worker| worker.response_headers(id, head, end));
     }
 
     /// There will be no answer.
@@ -235,13 +235,13 @@ impl Exchange {
             Failure::Reset => UpstreamFailure::Reset,
             Failure::Protocol => UpstreamFailure::Protocol,
         };
-        self.hub.tell(|worker| worker.upstream_reset(id, failure));
+        self.chain.hub.tell(|worker| worker.upstream_reset(id, failure));
     }
 
     fn reply(&mut self, reply: LocalReply) {
         self.upstream_over();
         let id = self.id;
-        self.hub.tell(|worker| worker.reply(id, reply));
+        self.chain.hub.tell(|worker| worker.reply(id, reply));
     }
 
     /// The response has come to its end: its connection may serve somebody else, if the request has ended as well.
@@ -270,9 +270,9 @@ impl Exchange {
             return;
         }
         let id = self.id;
-        self.hub.tell(|worker| worker.finished(id));
-        self.hub.remove_lane(id);
-        self.hub.stats.times.record(self.began.elapsed());
+        self.chain.hub.tell(|worker| worker.finished(id));
+        self.chain.hub.remove_lane(id);
+        self.chain.stats.times.record(self.began.elapsed());
     }
 
     /// Whether this is the end; it comes once.
@@ -282,7 +282,7 @@ impl Exchange {
         }
         self.upstream = Upstream::Over;
         self.lane.close();
-        self.hub.stats.requests_active.down();
+        self.chain.stats.requests_active.down();
         self.lane.client.request_ends();
         true
     }
@@ -293,9 +293,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if self.leave() {
             let id = self.id;
-            self.hub.stats.client_resets.up();
-            self.hub.tell(|worker| worker.downstream_reset(id));
-            self.hub.remove_lane(id);
+            self.chain.stats.client_resets.up();
+            self.chain.hub.tell(|worker| worker.downstream_reset(id));
+            self.chain.hub.remove_lane(id);
         }
     }
 }

@@ -1,6 +1,4 @@
-//! One chain of plugins in one worker's thread: the worker itself, what is under way in it, and where its effects go.
-//!
-//! A chain that was replaced goes on until its last exchange has ended.
+//! The worker of one thread: the worker itself, what is under way in it, and where its effects go.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -12,18 +10,12 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use wasmplugin_host::id_map::IdMap;
-use wasmplugin_host::services::Services;
 use wasmplugin_host::shared::Inbox;
-use wasmplugin_host::surroundings;
 use wasmplugin_host::worker::{
     CalloutId, CalloutRequest, Counters, Effect, ExchangeId, GrpcRequest, Item, Options, TcpId, Worker,
 };
 
-use crate::error::StartError;
 use crate::lane::{Lane, Outgoing};
-use crate::path::PathNormalization;
-use crate::settings::{self, Serves};
-use crate::stats::ListenerStats;
 use crate::tcp_lane::TcpLane;
 use crate::thread_state::ThreadState;
 
@@ -34,22 +26,10 @@ pub(crate) struct Senders {
     pub(crate) grpc: fn(&Rc<Hub>, CalloutId, GrpcRequest),
 }
 
-/// One chain of plugins in one worker's thread.
+/// The worker of one thread.
 pub(crate) struct Hub {
-    /// The name of its listener.
-    pub(crate) listener: String,
     pub(crate) thread: Rc<ThreadState>,
-    pub(crate) services: Arc<Services>,
-    /// What is counted about its listener.
-    pub(crate) stats: Arc<ListenerStats>,
-    /// What is behind the chain, where that is a cluster for all.
-    pub(crate) serves: Serves,
-    /// What is done to paths before the chain.
-    pub(crate) path_normalization: PathNormalization,
-    /// Whether its listener is the workload's own door, where what the peer's certificate says is passed on.
-    pub(crate) inbound: bool,
     worker: RefCell<Worker>,
-    plugins: Vec<String>,
     senders: Senders,
     lanes: RefCell<IdMap<ExchangeId, Rc<Lane>>>,
     pub(crate) tcp: RefCell<IdMap<TcpId, Rc<TcpLane>>>,
@@ -60,9 +40,7 @@ pub(crate) struct Hub {
     pub(crate) timer: Arc<Notify>,
     /// When the timer will run, since the clock's start.
     pub(crate) armed: Cell<Option<Duration>>,
-    /// Another chain has taken its place.
-    retired: Cell<bool>,
-    /// Its plugins have been stopped.
+    /// The plugins have been stopped.
     pub(crate) over: Cell<bool>,
     /// What was told to the admin port last.
     reported: Cell<Reported>,
@@ -78,12 +56,8 @@ struct Reported {
 }
 
 impl Hub {
-    /// Starts the plugins of a listener.
-    pub(crate) fn start(
-        thread: &Rc<ThreadState>,
-        settings: &settings::Listener,
-        senders: Senders,
-    ) -> Result<Rc<Self>, StartError> {
+    /// A worker without chains.
+    pub(crate) fn new(thread: &Rc<ThreadState>, senders: Senders) -> Rc<Self> {
         let timer = Arc::new(Notify::new());
         let wake = Arc::clone(&timer);
         let options = Options {
@@ -95,24 +69,9 @@ impl Hub {
             inbox: Inbox::waking(Arc::new(move || wake.notify_one())),
             ..Options::default()
         };
-        let facts = surroundings::Listener { name: settings.name.as_str().into(), ..settings.facts.clone() };
-        let mut services = thread.services.beside().with_listener(facts);
-        if let Serves::Http(routes) = &settings.serves {
-            let routes = routes.clone();
-            services = services.with_router(move |headers| routes.look(headers));
-        }
-        let services = Arc::new(services);
-        let worker = Worker::start(&settings.plugins, Arc::clone(&services), options).map_err(StartError::Plugin)?;
-        Ok(Rc::new(Self {
-            listener: settings.name.clone(),
+        Rc::new(Self {
             thread: Rc::clone(thread),
-            services,
-            stats: thread.stats.listener(&settings.stat_prefix),
-            serves: settings.serves.clone(),
-            path_normalization: settings.path_normalization,
-            inbound: settings.facts.direction == surroundings::TrafficDirection::Inbound,
-            worker: RefCell::new(worker),
-            plugins: settings.plugins.iter().map(|plugin| plugin.name.clone()).collect(),
+            worker: RefCell::new(Worker::new(Arc::clone(&thread.services), options)),
             senders,
             lanes: RefCell::default(),
             tcp: RefCell::default(),
@@ -120,22 +79,9 @@ impl Hub {
             grpc: RefCell::default(),
             timer,
             armed: Cell::new(None),
-            retired: Cell::new(false),
             over: Cell::new(false),
             reported: Cell::default(),
-        }))
-    }
-
-    /// Another chain takes its place: it ends with its last exchange.
-    pub(crate) fn retire(self: &Rc<Self>) {
-        self.retired.set(true);
-        self.end_if_idle();
-    }
-
-    fn end_if_idle(self: &Rc<Self>) {
-        if self.retired.get() && self.lanes.borrow().is_empty() && self.tcp.borrow().is_empty() {
-            self.end();
-        }
+        })
     }
 
     /// Stops the plugins.
@@ -167,12 +113,6 @@ impl Hub {
         stats.guest_memory.follow(before.memory, now.memory);
         stats.vms.follow(before.vms, now.vms);
         stats.vms_started.follow(before.started, now.started);
-        if self.retired.get() || over {
-            return;
-        }
-        for (index, plugin) in self.plugins.iter().enumerate() {
-            stats.set_failed((self.listener.clone(), index, plugin.clone()), worker.has_failed(index));
-        }
     }
 
     /// Looks at the worker.
@@ -213,13 +153,13 @@ impl Hub {
             }),
             Effect::Callout { id, request } => {
                 if let Some(timeout) = request.timeout {
-                    self.arm_for(self.services.clock().now() + timeout);
+                    self.arm_for(self.thread.services.clock().now() + timeout);
                 }
                 (self.senders.http)(self, id, request);
             }
             Effect::Grpc { id, request } => {
                 if let Some(timeout) = request.timeout {
-                    self.arm_for(self.services.clock().now() + timeout);
+                    self.arm_for(self.thread.services.clock().now() + timeout);
                 }
                 (self.senders.grpc)(self, id, request);
             }
@@ -276,14 +216,8 @@ impl Hub {
         self.lanes.borrow_mut().insert(id, lane);
     }
 
-    pub(crate) fn remove_lane(self: &Rc<Self>, id: ExchangeId) {
+    pub(crate) fn remove_lane(&self, id: ExchangeId) {
         self.lanes.borrow_mut().remove(&id);
-        self.end_if_idle();
-    }
-
-    pub(crate) fn remove_tcp(self: &Rc<Self>, id: TcpId) {
-        self.tcp.borrow_mut().remove(&id);
-        self.end_if_idle();
     }
 
     /// The exchanges of which this is true.

@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::worker::Item;
 
 use crate::client::Client;
+use crate::stats::ListenerStats;
 use crate::upstream::Cluster;
 
 /// Body bytes that may wait for a socket before the other side is no longer read.
@@ -23,6 +25,8 @@ const WINDOW: usize = 64 * 1024;
 pub(crate) struct Lane {
     /// Whose exchange it is.
     pub(crate) client: Rc<Client>,
+    /// What is counted about its listener.
+    pub(crate) stats: Arc<ListenerStats>,
     /// The request's headers, once they may go to the upstream.
     pub(crate) upstream_head: RefCell<Option<(HeaderMap, bool)>>,
     /// The rest of the request, on its way to the upstream.
@@ -52,9 +56,10 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(client: Rc<Client>, now: Instant) -> Self {
+    pub(crate) fn new(client: Rc<Client>, stats: Arc<ListenerStats>, now: Instant) -> Self {
         Self {
             client,
+            stats,
             upstream_head: RefCell::default(),
             up: Queue::default(),
             down: Queue::default(),

@@ -4,8 +4,8 @@
 //!
 //! * [`Proxy`] starts one front thread, which accepts connections and serves the admin port, and one thread per
 //!   worker. A worker's thread has a runtime of its own, and nothing in it is shared (`thread_state`).
-//! * A listener has one chain of plugins per thread, around a `wasmplugin_host` worker. The worker's decisions are
-//!   carried out in one place (`hub`). An update starts another chain for new exchanges; the old one ends with its last.
+//! * A thread has one `wasmplugin_host` worker, whose decisions are carried out in one place (`hub`), with one chain of
+//!   plugins per listener (`chain`). An update adds another chain for new exchanges; the old one ends with its last.
 //! * An exchange is a future that hyper polls: it asks the upstream, feeds the worker, and takes out what the worker
 //!   lets pass (`service`, `exchange`, `upload`, `lane`). A TCP connection has a reader and a writer per side (`tcp`,
 //!   `tcp_lane`).
@@ -18,6 +18,7 @@ mod admin;
 mod board;
 mod bodies;
 mod callout;
+mod chain;
 mod client;
 mod config_dump;
 mod connection;

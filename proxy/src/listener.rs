@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::hub::Hub;
+use crate::chain::Chain;
 use crate::settings;
 use crate::tls::ServerTls;
 
@@ -16,19 +16,19 @@ pub(crate) struct Listener {
 #[derive(Clone)]
 pub(crate) struct Current {
     /// The chain; new exchanges take it.
-    pub(crate) hub: Rc<Hub>,
+    pub(crate) chain: Rc<Chain>,
     pub(crate) tls: Option<ServerTls>,
 }
 
 impl Listener {
-    pub(crate) fn new(settings: &settings::Listener, hub: Rc<Hub>) -> Self {
-        let current = Current { hub, tls: settings.tls.clone() };
+    pub(crate) fn new(settings: &settings::Listener, chain: Rc<Chain>) -> Self {
+        let current = Current { chain, tls: settings.tls.clone() };
         Self { current: RefCell::new(current) }
     }
 
     /// The chain for a new exchange.
-    pub(crate) fn hub(&self) -> Rc<Hub> {
-        Rc::clone(&self.current.borrow().hub)
+    pub(crate) fn chain(&self) -> Rc<Chain> {
+        Rc::clone(&self.current.borrow().chain)
     }
 
     /// How a new connection is secured.
@@ -37,9 +37,9 @@ impl Listener {
     }
 
     /// Takes another chain for new exchanges; the old one lives as long as it is needed.
-    pub(crate) fn change(&self, settings: &settings::Listener, hub: Rc<Hub>) {
-        let old = self.current.replace(Current { hub, tls: settings.tls.clone() });
-        old.hub.retire();
+    pub(crate) fn change(&self, settings: &settings::Listener, chain: Rc<Chain>) {
+        let old = self.current.replace(Current { chain, tls: settings.tls.clone() });
+        old.chain.retire();
     }
 
     /// The same chain, with other certificates perhaps.

@@ -12,10 +12,10 @@ use hyper::{Request, Response, Version};
 use wasmplugin_host::worker::Item;
 
 use crate::bodies::{self, Cut};
+use crate::chain::Chain;
 use crate::client::Client;
 use crate::exchange::Exchange;
 use crate::headers;
-use crate::hub::Hub;
 use crate::listener::Listener;
 use crate::refusal::Refusal;
 use crate::request_head::{asks_to_close, is_too_large, request_head};
@@ -27,19 +27,19 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Cut> {
     client.request_begins();
-    let hub = listener.hub();
+    let chain = listener.chain();
     let (parts, body) = request.into_parts();
     let connection = client.facts(parts.version);
     let http1 = parts.version != Version::HTTP_2;
-    let arrival = client.arrival(hub.inbound);
-    let head = match is_too_large(&parts, hub.thread.settings.max_header_size) {
+    let arrival = client.arrival(chain.inbound);
+    let head = match is_too_large(&parts, chain.hub.thread.settings.max_header_size) {
         true => Err(Refusal::LARGE),
-        false => request_head(&parts, arrival, hub.path_normalization, || hub.thread.request_ids.next()),
+        false => request_head(&parts, arrival, chain.path_normalization, || chain.hub.thread.request_ids.next()),
     };
     // What follows a refused request may be anything.
     let refused = head.is_err();
     let last = http1 && (refused || asks_to_close(&parts));
-    let mut exchange = Exchange::open(Rc::clone(&hub), client, connection, last);
+    let mut exchange = Exchange::open(Rc::clone(&chain), client, connection, last);
     match head {
         Ok(head) => {
             drop(parts);
@@ -48,7 +48,7 @@ pub(crate) async fn serve(
         Err(refusal) => exchange.refuse(refusal.head(&parts), refusal.reply()),
     }
     let head = poll_fn(|cx| exchange.poll_item(cx)).await?;
-    let mut response = respond(&hub, exchange, head);
+    let mut response = respond(&chain, exchange, head);
     if refused && http1 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -56,13 +56,13 @@ pub(crate) async fn serve(
 }
 
 /// The response that begins with these headers.
-fn respond(hub: &Hub, mut exchange: Box<Exchange>, head: Item) -> Response<ResponseBody> {
+fn respond(chain: &Chain, mut exchange: Box<Exchange>, head: Item) -> Response<ResponseBody> {
     let (headers, end) = match head {
         Item::Headers(headers, end) => (headers, end),
         Item::Data(..) | Item::Trailers(_) => Default::default(),
     };
-    let mut response = headers::to_client(&headers, &hub.thread.date, ResponseBody::Empty);
-    hub.stats.responses.count(response.status().as_u16());
+    let mut response = headers::to_client(&headers, &chain.hub.thread.date, ResponseBody::Empty);
+    chain.stats.responses.count(response.status().as_u16());
     if end {
         exchange.finish();
     } else {

@@ -11,8 +11,8 @@ use hyper::Version;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use wasmplugin_host::worker::{TcpId, Worker};
 
+use crate::chain::Chain;
 use crate::client::Client;
-use crate::hub::Hub;
 use crate::settings::Serves;
 use crate::socket::Plug;
 use crate::tcp_lane::{Stream, TcpLane};
@@ -21,14 +21,15 @@ use crate::tcp_lane::{Stream, TcpLane};
 const READ: usize = 16 * 1024;
 
 /// Serves a client until one side or a filter has ended the connection.
-pub(crate) async fn serve(hub: Rc<Hub>, client: Rc<Client>, plug: Plug) {
-    let Serves::Tcp { cluster } = &hub.serves else { return };
+pub(crate) async fn serve(chain: Rc<Chain>, client: Rc<Client>, plug: Plug) {
+    let Serves::Tcp { cluster } = &chain.serves else { return };
     client.request_begins();
-    let lane = Rc::new(TcpLane::new());
+    let lane = Rc::new(TcpLane::new(Arc::clone(&chain.stats)));
     let connection = client.facts(Version::HTTP_11);
-    let id = hub.note(|worker| worker.open_tcp(connection));
+    let hub = &chain.hub;
+    let id = hub.note(|worker| worker.open_tcp(chain.id, connection));
     hub.tcp.borrow_mut().insert(id, Rc::clone(&lane));
-    let call = Call { hub: Rc::clone(&hub), lane, id };
+    let call = Call { chain: Rc::clone(&chain), lane, id };
     // What the filters have said to the new connection, now that there is somebody to do it.
     hub.tell(|_| ());
     let (from_client, to_client) = tokio::io::split(plug);
@@ -56,7 +57,7 @@ impl Side {
 
 /// A connection under way; dropped, also when its task is cut short, it leaves nothing behind.
 struct Call {
-    hub: Rc<Hub>,
+    chain: Rc<Chain>,
     lane: Rc<TcpLane>,
     id: TcpId,
 }
@@ -64,12 +65,12 @@ struct Call {
 impl Call {
     async fn upstream(&self, cluster: &str) {
         self.lane.wanted().await;
-        let opened = match self.hub.thread.cluster(cluster) {
+        let opened = match self.chain.hub.thread.cluster(cluster) {
             Some(cluster) => cluster.open_tcp().await.ok().map(|(socket, host)| (socket, host, cluster.facts())),
             None => None,
         };
         if let Some((socket, host, cluster)) = opened {
-            self.hub.tell(|worker| {
+            self.chain.hub.tell(|worker| {
                 worker.tcp_to(self.id, Arc::new(cluster), host);
                 worker.tcp_connected(self.id);
             });
@@ -80,26 +81,26 @@ impl Call {
             );
         }
         // It was never there, or both directions have come to their end.
-        self.hub.tell(|worker| worker.tcp_upstream_gone(self.id));
+        self.chain.hub.tell(|worker| worker.tcp_upstream_gone(self.id));
     }
 
     /// Reads one socket, no faster than what it says is taken.
     async fn read(&self, mut socket: impl AsyncRead + Unpin, other: &Stream, side: Side) {
         let mut buffer = BytesMut::new();
         loop {
-            let limit = self.hub.thread.settings.buffer_limit;
-            other.room(|| self.hub.ask(|worker| worker.tcp_backlog(self.id)) > limit).await;
+            let limit = self.chain.hub.thread.settings.buffer_limit;
+            other.room(|| self.chain.hub.ask(|worker| worker.tcp_backlog(self.id)) > limit).await;
             buffer.reserve(READ);
             let read = socket.read_buf(&mut buffer).await;
             self.lane.active.set(Instant::now());
             match read {
                 Ok(0) => {
-                    self.hub.tell(|worker| (side.came)(worker, self.id, Bytes::new(), true));
+                    self.chain.hub.tell(|worker| (side.came)(worker, self.id, Bytes::new(), true));
                     return;
                 }
-                Ok(_) => self.hub.tell(|worker| (side.came)(worker, self.id, buffer.split().freeze(), false)),
+                Ok(_) => self.chain.hub.tell(|worker| (side.came)(worker, self.id, buffer.split().freeze(), false)),
                 Err(_) => {
-                    self.hub.tell(|worker| (side.gone)(worker, self.id));
+                    self.chain.hub.tell(|worker| (side.gone)(worker, self.id));
                     return;
                 }
             }
@@ -120,7 +121,7 @@ impl Call {
             let written = written.await;
             self.lane.active.set(Instant::now());
             if written.is_err() {
-                self.hub.tell(|worker| (side.gone)(worker, self.id));
+                self.chain.hub.tell(|worker| (side.gone)(worker, self.id));
             }
         }
         // The connection is over; a peer that is gone does not mind.
@@ -131,7 +132,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         // Nothing happens if the worker has ended it.
-        self.hub.tell(|worker| worker.tcp_upstream_gone(self.id));
-        self.hub.remove_tcp(self.id);
+        self.chain.hub.tell(|worker| worker.tcp_upstream_gone(self.id));
+        self.chain.hub.tcp.borrow_mut().remove(&self.id);
     }
 }

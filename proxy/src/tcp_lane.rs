@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use wasmplugin_host::worker::TcpEffect;
 
 use crate::lane::Sleeper;
+use crate::stats::ListenerStats;
 
 /// Bytes that may wait for a socket before the other one is no longer read.
 const WINDOW: usize = 256 * 1024;
@@ -17,6 +19,8 @@ const WINDOW: usize = 256 * 1024;
 /// One TCP connection, between its worker and its two sockets.
 #[derive(Debug)]
 pub(crate) struct TcpLane {
+    /// What is counted about its listener.
+    pub(crate) stats: Arc<ListenerStats>,
     /// What goes to the upstream.
     pub(crate) up: Stream,
     /// What goes to the client.
@@ -29,8 +33,9 @@ pub(crate) struct TcpLane {
 }
 
 impl TcpLane {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(stats: Arc<ListenerStats>) -> Self {
         Self {
+            stats,
             up: Stream::default(),
             down: Stream::default(),
             connect: Cell::new(false),

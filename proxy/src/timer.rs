@@ -1,4 +1,4 @@
-//! Time: the workers' ticks and timeouts, and what the proxy itself does not wait for any longer.
+//! Time: the worker's ticks and timeouts, and what the proxy itself does not wait for any longer.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use wasmplugin_host::worker::{LocalReply, UpstreamFailure};
 use crate::hub::Hub;
 use crate::thread_state::ThreadState;
 
-/// Runs what is due in a chain, for as long as it lives.
+/// Runs what is due in a thread's worker, for as long as it lives.
 pub(crate) async fn run(hub: Rc<Hub>) {
     let pause = hub.thread.settings.timeouts.sweep();
     let mut next_sweep = Instant::now() + pause;
     while !hub.over.get() {
-        let clock = hub.services.clock();
+        let clock = hub.thread.services.clock();
         let due = match (hub.ask(|worker| worker.next_deadline()), hub.armed.get()) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
@@ -68,6 +68,9 @@ fn is_late(now: Instant, since: Option<Instant>, limit: Duration) -> bool {
 /// Ends exchanges that have taken too long.
 fn sweep(hub: &Rc<Hub>) {
     hub.report();
+    for listener in hub.thread.listeners.borrow().values() {
+        listener.chain().report();
+    }
     let timeouts = &hub.thread.settings.timeouts;
     let now = Instant::now();
     if let Some(limit) = timeouts.route {
@@ -89,7 +92,7 @@ fn sweep(hub: &Rc<Hub>) {
             lane.client.cut_off();
             continue;
         }
-        hub.stats.idle_timeouts.up();
+        lane.stats.idle_timeouts.up();
         if lane.timed_out.replace(true) {
             // The plugins hold the answer back as well.
             lane.cut.set(true);
@@ -101,10 +104,9 @@ fn sweep(hub: &Rc<Hub>) {
         lane.driver.wake();
     }
     let idle = |since: Instant| is_late(now, Some(since), timeouts.connection_idle);
-    let quiet: Vec<_> =
-        hub.tcp.borrow().iter().filter(|(_, lane)| idle(lane.active.get())).map(|(id, _)| *id).collect();
-    for id in quiet {
-        hub.stats.idle_timeouts.up();
+    let tcp: Vec<_> = hub.tcp.borrow().iter().map(|(id, lane)| (*id, Rc::clone(lane))).collect();
+    for (id, lane) in tcp.into_iter().filter(|(_, lane)| idle(lane.active.get())) {
+        lane.stats.idle_timeouts.up();
         hub.tell(|worker| worker.tcp_upstream_gone(id));
     }
     for lane in hub.tcp.borrow().values() {

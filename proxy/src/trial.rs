@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmplugin_host::clock::Clock;
+use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::services::{LogRecord, Services};
 use wasmplugin_host::stand_in::StandIn;
 use wasmplugin_host::worker::{self, Options, Plugin, Worker};
@@ -98,10 +99,11 @@ impl Bench {
     }
 
     fn start(&self, plugin: &Plugin) -> Result<(), worker::StartError> {
-        let tried = Worker::start(std::slice::from_ref(plugin), Arc::clone(&self.services), self.options.clone());
+        let mut worker = Worker::new(Arc::clone(&self.services), self.options.clone());
+        let tried = worker.add_chain(std::slice::from_ref(plugin), Entrance::default());
         let lines = std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner));
         match tried {
-            Ok(mut worker) => {
+            Ok(_) => {
                 worker.stop();
                 self.lines.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 Ok(())

@@ -13,8 +13,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Frame, Incoming};
 use wasmplugin_host::worker::{ExchangeId, LocalReply};
 
+use crate::chain::Chain;
 use crate::headers;
-use crate::hub::Hub;
 use crate::lane::Lane;
 
 /// How long the rest of a request is read that nobody wants any more. A client that is cut off while it sends
@@ -22,7 +22,8 @@ use crate::lane::Lane;
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// Reads a request's body, no faster than it is taken.
-pub(crate) async fn run(hub: Rc<Hub>, lane: Rc<Lane>, id: ExchangeId, mut body: Incoming, http1: bool) {
+pub(crate) async fn run(chain: Rc<Chain>, lane: Rc<Lane>, id: ExchangeId, mut body: Incoming, http1: bool) {
+    let hub = &chain.hub;
     loop {
         let next = poll_fn(|cx| {
             if lane.over.get() {
@@ -60,12 +61,12 @@ pub(crate) async fn run(hub: Rc<Hub>, lane: Rc<Lane>, id: ExchangeId, mut body: 
             },
             None => hub.tell(|worker| worker.request_data(id, Bytes::new(), true)),
             Some(Err(error)) if is_malformed(&error) => {
-                hub.stats.protocol_errors.up();
+                chain.stats.protocol_errors.up();
                 let reply = LocalReply::text(400, "Bad Request", "http1.codec_error");
                 hub.tell(|worker| worker.reply(id, reply));
             }
             Some(Err(_)) => {
-                hub.stats.client_resets.up();
+                chain.stats.client_resets.up();
                 hub.tell(|worker| worker.downstream_reset(id));
                 lane.cut.set(true);
                 lane.driver.wake();

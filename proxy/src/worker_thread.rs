@@ -13,6 +13,7 @@ use wasmplugin_host::services::Services;
 
 use crate::activity::Activity;
 use crate::callout;
+use crate::chain::Chain;
 use crate::connection;
 use crate::error::StartError;
 use crate::grpc;
@@ -114,7 +115,7 @@ impl Drop for WorkerThread {
 struct Prepared {
     settings: Arc<Settings>,
     /// By the listener's place in the settings; nothing where the old chain stays.
-    hubs: Vec<Option<Rc<Hub>>>,
+    chains: Vec<Option<Rc<Chain>>>,
 }
 
 /// The thread from within.
@@ -123,8 +124,7 @@ struct Thread {
     /// The settings whose chains run.
     current: Arc<Settings>,
     prepared: Option<Prepared>,
-    /// All chains that may still run, those that were replaced included.
-    hubs: Vec<Rc<Hub>>,
+    hub: Rc<Hub>,
 }
 
 fn run(
@@ -137,51 +137,58 @@ fn run(
     // Whoever started the thread waits for its word, so it is there to hear it.
     let tell = |word| drop(started.send(word));
     let state = Rc::new(ThreadState::new(Arc::clone(&settings), services, stats));
-    let mut thread = Thread { state, current: Arc::clone(&settings), prepared: None, hubs: Vec::new() };
-    if let Err(error) = thread.prepare(settings) {
-        return tell(Err(error));
-    }
+    let hub = Hub::new(&state, Senders { http: callout::start, grpc: grpc::start });
+    let mut thread = Thread { state, current: Arc::clone(&settings), prepared: None, hub };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
         Ok(runtime) => runtime,
         Err(error) => return tell(Err(StartError::Thread(error))),
     };
+    // What plugins ask for while they start becomes tasks.
+    if let Err(error) = runtime.block_on(async { thread.prepare(settings) }) {
+        return tell(Err(error));
+    }
     thread.serve(&runtime, orders, || tell(Ok(())));
 }
 
 impl Thread {
     /// Starts the chains that differ from those that run.
     fn prepare(&mut self, settings: Arc<Settings>) -> Result<(), StartError> {
-        let senders = Senders { http: callout::start, grpc: grpc::start };
         let stays = |listener: &settings::Listener| {
             let known = self.state.listeners.borrow().contains_key(&listener.name);
             let old = self.current.listeners.iter().find(|old| old.name == listener.name);
             known && old.is_some_and(|old| old.same_chain(listener))
         };
-        let hub = |listener: &settings::Listener| match stays(listener) {
-            true => Ok(None),
-            false => Hub::start(&self.state, listener, senders).map(Some),
-        };
-        let hubs = settings.listeners.iter().map(hub).collect::<Result<_, _>>()?;
-        self.prepared = Some(Prepared { settings, hubs });
+        let mut chains = Vec::with_capacity(settings.listeners.len());
+        for listener in &settings.listeners {
+            match stays(listener) {
+                true => chains.push(None),
+                false => match Chain::start(&self.hub, listener) {
+                    Ok(chain) => chains.push(Some(chain)),
+                    Err(error) => {
+                        forget(&chains);
+                        return Err(error);
+                    }
+                },
+            }
+        }
+        self.prepared = Some(Prepared { settings, chains });
         Ok(())
     }
 
     /// Takes the chains that were started.
     fn commit(&mut self) {
-        let Some(Prepared { settings, hubs }) = self.prepared.take() else { return };
+        let Some(Prepared { settings, chains }) = self.prepared.take() else { return };
         self.state.set_clusters(&settings.clusters);
-        for (listener, hub) in settings.listeners.iter().zip(hubs) {
+        for (listener, chain) in settings.listeners.iter().zip(chains) {
             let known = self.state.listeners.borrow().get(&listener.name).cloned();
-            match (known, hub) {
+            match (known, chain) {
                 (Some(known), None) => known.renew(listener),
-                (Some(known), Some(hub)) => {
+                (Some(known), Some(chain)) => {
                     self.state.stats.forget_plugins(&listener.name);
-                    self.begin(&hub);
-                    known.change(listener, hub);
+                    known.change(listener, chain);
                 }
-                (None, Some(hub)) => {
-                    self.begin(&hub);
-                    let new = Rc::new(Listener::new(listener, hub));
+                (None, Some(chain)) => {
+                    let new = Rc::new(Listener::new(listener, chain));
                     self.state.listeners.borrow_mut().insert(listener.name.clone(), new);
                 }
                 (None, None) => {}
@@ -193,23 +200,25 @@ impl Thread {
             let listener = self.state.listeners.borrow_mut().remove(&name);
             if let Some(listener) = listener {
                 self.state.stats.forget_plugins(&name);
-                listener.hub().retire();
+                listener.chain().retire();
             }
         }
+        // What the plugins have asked for while they started.
+        self.hub.tell(|_| ());
         self.current = settings;
     }
 
-    fn begin(&mut self, hub: &Rc<Hub>) {
-        // What the plugins have asked for while they started.
-        hub.tell(|_| ());
-        tokio::task::spawn_local(timer::run(Rc::clone(hub)));
-        self.hubs.retain(|hub| !hub.over.get());
-        self.hubs.push(Rc::clone(hub));
+    /// Forgets what was started and is not wanted.
+    fn abandon(&mut self) {
+        if let Some(prepared) = self.prepared.take() {
+            forget(&prepared.chains);
+        }
     }
 
     fn serve(mut self, runtime: &LocalRuntime, mut orders: UnboundedReceiver<Order>, started: impl FnOnce()) {
         runtime.block_on(async {
             self.commit();
+            tokio::task::spawn_local(timer::run(Rc::clone(&self.hub)));
             tokio::task::spawn_local(timer::watch_clients(Rc::clone(&self.state)));
             started();
             let grace = loop {
@@ -232,9 +241,7 @@ impl Thread {
             everybody_left(&state).await;
             // The streams of HTTP/2 have tasks of their own, which now find out.
             tokio::task::yield_now().await;
-            for hub in &self.hubs {
-                hub.end();
-            }
+            self.hub.end();
             state.listeners.borrow_mut().clear();
             state.close_clusters();
         });
@@ -253,8 +260,8 @@ impl Thread {
                 self.commit();
                 answer.send(()).ok();
             }
-            Order::Abandon => self.prepared = None,
-            Order::Report(answer) => drop(answer.send(Activity::of(&self.state, &self.hubs))),
+            Order::Abandon => self.abandon(),
+            Order::Report(answer) => drop(answer.send(Activity::of(&self.hub))),
             Order::Drain | Order::Stop(_) => self.drain(),
         }
     }
@@ -290,6 +297,13 @@ impl Thread {
             }
         }
         std::future::pending().await
+    }
+}
+
+/// Takes chains back that nothing has begun in.
+fn forget(chains: &[Option<Rc<Chain>>]) {
+    for chain in chains.iter().flatten() {
+        chain.retire();
     }
 }
 

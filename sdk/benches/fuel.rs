@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use wasmplugin_host::clock::Clock;
+use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::module::build::{self, Options as BuildOptions};
 use wasmplugin_host::services::Services;
 use wasmplugin_host::wasm::{Module, Settings};
-use wasmplugin_host::worker::{Code, Connection, FailPolicy, Options, Plugin, Worker};
+use wasmplugin_host::worker::{ChainId, Code, Connection, FailPolicy, Options, Plugin, Worker};
 
 /// Exchanges that are measured, after as many that are not.
 const EXCHANGES: u64 = 1_000;
@@ -74,7 +75,8 @@ impl Cost {
             allow_on_headers_stop_iteration: false,
             code: Code::Wasm(module),
         };
-        let mut worker = Worker::start(&[plugin], services, Options::default())?;
+        let mut worker = Worker::new(services, Options::default());
+        worker.add_chain(&[plugin], Entrance::default())?;
         (0..EXCHANGES).for_each(|_| exchange(&mut worker));
         let before = worker.counters();
         meter.reset();
@@ -104,7 +106,7 @@ fn exchange(worker: &mut Worker) {
     let request =
         [(":authority", "example.com"), (":path", "/"), (":method", "GET"), (":scheme", "http"), ("accept", "*/*")];
     let response = [(":status", "200"), ("content-type", "text/plain"), ("content-length", "5")];
-    let id = worker.open(Connection::default());
+    let id = worker.open(ChainId::FIRST, Connection::default());
     worker.request_headers(id, map(&request), true);
     while worker.next_effect().is_some() {}
     worker.response_headers(id, map(&response), false);

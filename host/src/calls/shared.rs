@@ -3,6 +3,7 @@
 use super::{Answer, give, give_u32, number, take};
 use crate::abi::Status;
 use crate::memory::Memory;
+use crate::shared::Reader;
 use crate::vm::VmState;
 
 pub(crate) fn get(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
@@ -23,8 +24,8 @@ pub(crate) fn register_queue(state: &mut VmState, memory: &mut dyn Memory, argum
     let [name, name_len, out] = take(arguments)?;
     let name = memory.read(name, name_len)?;
     let root = state.root().and_then(|root| state.roots.get(root)).map_or(0, |root| root.context);
-    let (inbox, vm) = (&state.options.inbox, state.running.vm);
-    let id = state.services.queues().register(vm_id(state), name, inbox, vm, root);
+    let reader = Reader { vm: state.running.vm, generation: state.vm().map_or(0, |vm| vm.generation), root };
+    let id = state.services.queues().register(vm_id(state), name, &state.options.inbox, reader);
     give_u32(memory, id, out)
 }
 

@@ -46,10 +46,6 @@ impl Exchanges {
         self.len
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Exchange> {
-        self.slots.iter().filter_map(|(_, place)| place.as_deref())
-    }
-
     pub(crate) fn ids(&self) -> Vec<ExchangeId> {
         let slots = (0u32..).zip(&self.slots);
         slots
@@ -68,7 +64,7 @@ mod tests {
     #[test]
     fn a_used_slot_has_a_new_name() {
         let mut exchanges = Exchanges::default();
-        let new = || Exchange::new(Connection::default(), &[], Duration::ZERO, Duration::ZERO);
+        let new = || Exchange::new(Connection::default(), Default::default(), &[], Duration::ZERO, Duration::ZERO);
         let first = exchanges.insert(new());
         assert!(exchanges.remove(first).is_some());
         let second = exchanges.insert(new());

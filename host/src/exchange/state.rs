@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::Connection;
+use crate::entrance::Entrance;
 use crate::filter::{Direction, Filter};
 use crate::filter_state::FilterState;
 use crate::headers::HeaderMap;
@@ -21,6 +22,8 @@ pub struct ExchangeId {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) connection: Connection,
+    /// Where it came in.
+    pub(crate) entrance: Arc<Entrance>,
     pub(crate) filters: Vec<Filter>,
     pub(crate) request: Half,
     pub(crate) response: Half,
@@ -81,9 +84,16 @@ pub(crate) struct Half {
 }
 
 impl Exchange {
-    pub(crate) fn new(connection: Connection, roots: &[usize], started: Duration, started_unix: Duration) -> Self {
+    pub(crate) fn new(
+        connection: Connection,
+        entrance: Arc<Entrance>,
+        roots: &[usize],
+        started: Duration,
+        started_unix: Duration,
+    ) -> Self {
         Self {
             connection,
+            entrance,
             filters: roots.iter().copied().map(Filter::new).collect(),
             request: Half::default(),
             response: Half::default(),

@@ -4,7 +4,6 @@ use super::value::{drill, locality, metadata, number, split, structure, text};
 use super::{Around, Found};
 use crate::abi::Status;
 use crate::protobuf;
-use crate::services::Services;
 use crate::surroundings::{Metadata, Node};
 use crate::vm::VmState;
 
@@ -15,17 +14,15 @@ impl VmState {
             return self.services.node().property(rest, out);
         }
         if (field, rest) == (b"listener_direction", None) {
-            // Of the listener, so TCP connections know it too.
-            self.connection()?;
-            return number(out, self.services.listener().direction as u64);
+            return number(out, self.around()?.listener.direction as u64);
         }
-        self.around()?.xds(&self.services, field, rest, out)
+        self.around()?.xds(field, rest, out)
     }
 }
 
 impl Around<'_> {
-    fn xds(&self, services: &Services, field: &[u8], rest: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
-        let listener = services.listener();
+    fn xds(&self, field: &[u8], rest: Option<&[u8]>, out: &mut Vec<u8>) -> Found {
+        let listener = self.listener;
         let route = || self.route.ok_or(Status::NotFound);
         let cluster = || self.cluster.ok_or(Status::NotFound);
         let virtual_host = || self.virtual_host.ok_or(Status::NotFound);

@@ -23,7 +23,7 @@ use crate::callback::Callback;
 use crate::prometheus::Page;
 use crate::services::Services;
 use crate::worker::{
-    CalloutId, CalloutOutcome, Connection, Effect, ExchangeId, Protocol, TcpId, UpstreamFailure, Worker,
+    CalloutId, CalloutOutcome, ChainId, Connection, Effect, ExchangeId, Protocol, TcpId, UpstreamFailure, Worker,
 };
 use http::{Talk, TalkState};
 use messages::{received, to_map};
@@ -211,7 +211,7 @@ impl Driver for Engine {
             tls: self.surroundings.tls.clone(),
         };
         let Some(place) = self.workers.get_mut(worker) else { return Ok(()) };
-        let id = place.open(connection);
+        let id = place.open(ChainId::FIRST, connection);
         let objects = self.surroundings.filter_state.iter();
         let objects = objects.map(|(name, value)| (name.as_str(), Bytes::from(value.clone())));
         place.prepare(id, &self.surroundings.dynamic_metadata, objects);
@@ -328,7 +328,7 @@ impl Driver for Engine {
     fn reconfigure(&mut self, place: usize, configuration: Bytes) -> Result<(), Failure> {
         for index in 0..self.serving {
             let Some(worker) = self.workers.get_mut(index) else { break };
-            let outcome = worker.reconfigure(place, configuration.clone());
+            let outcome = worker.reconfigure(ChainId::FIRST, place, configuration.clone());
             self.settle();
             outcome.map_err(|error| Failure::Refused(error.to_string()))?;
         }

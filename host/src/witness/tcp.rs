@@ -12,7 +12,7 @@ impl VmState {
     pub(crate) fn watch_tcp_begin(&mut self, id: TcpId) {
         let Some(tcp) = self.tcp.get_mut(&id) else { return };
         let clock = self.services.clock();
-        tcp.tape = self.services.recorder().begin(&self.services.listener().name, clock.unix());
+        tcp.tape = self.services.recorder().begin(&tcp.entrance.listener().name, clock.unix());
         if tcp.tape.is_some() {
             self.recorded += 1;
             let (now, opened) = (clock.now(), Opened::of(&tcp.connection));

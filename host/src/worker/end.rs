@@ -80,7 +80,10 @@ impl Worker {
             }
         }
         self.state.watch_end(id);
-        self.state.exchanges.remove(id);
+        let gone = self.state.exchanges.remove(id);
+        for filter in gone.iter().flat_map(|exchange| &exchange.filters) {
+            self.state.leave_root(filter.root);
+        }
         self.end_retired();
     }
 

@@ -48,8 +48,8 @@ impl Worker {
 
     /// Refuses a request before any filter sees it: they only hear of it when it is over.
     pub(crate) fn refuse(&mut self, id: ExchangeId, headers: Option<HeaderMap>, reply: LocalReply) {
-        let routing = headers.as_ref().and_then(|headers| self.state.services.route(headers));
         let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
+        let routing = headers.as_ref().and_then(|headers| exchange.entrance.route(headers));
         // A route is chosen later.
         exchange.routing = Routing { route: None, ..routing.unwrap_or_default() };
         exchange.request.headers = headers;

@@ -14,47 +14,41 @@ use crate::length::length;
 use crate::vm::{Owner, Root, VmState};
 
 impl Worker {
-    /// Gives a plugin, by its place in the chain, another configuration while exchanges are under way.
-    ///
-    /// As in Envoy, the plugin gets a new root context in the VM that it has. What begins from now on belongs to it; the
-    /// exchanges and connections under way stay with the old one, which ends with the last of them.
-    ///
-    /// # Errors
-    ///
-    /// The plugin refuses the configuration, and keeps the one it has; or its VM fails over it. Envoy tries a
-    /// configuration out in another VM first, so that a trap there harms nobody; here it does.
-    pub fn reconfigure(&mut self, place: usize, configuration: Bytes) -> Result<(), StartError> {
-        let Some(plugin) = self.plugins.get(place) else { return Ok(()) };
-        let Some(before) = self.roots.get(place).copied() else { return Ok(()) };
-        let Some(vm) = self.state.roots.get(before).map(|root| root.vm) else { return Ok(()) };
-        let root = Root { configuration: configuration.clone(), ..Root::new(plugin, place, vm) };
+    /// The root context that runs for a plugin like this one, or a new one.
+    pub(super) fn root_of(&mut self, plugin: &Plugin) -> Result<usize, StartError> {
+        let roots = self.state.roots.iter().zip(&self.plugins);
+        let known = roots.enumerate().find(|(_, (root, other))| {
+            let alive = self.state.vms.get(root.vm).is_some_and(|vm| !vm.failed);
+            alive && root.context != 0 && !root.pending_done && other.same(plugin)
+        });
+        if let Some((index, _)) = known {
+            if let Some(root) = self.state.roots.get_mut(index) {
+                root.retired = false;
+            }
+            return Ok(index);
+        }
+        let vm = self.vm_of(plugin)?;
         let index = self.free_root();
-        match self.state.roots.get_mut(index) {
-            Some(slot) => *slot = root,
-            None => self.state.roots.push(root),
+        let root = Root::new(plugin, vm);
+        match (self.state.roots.get_mut(index), self.plugins.get_mut(index)) {
+            (Some(slot), Some(slot_of_plugin)) => (*slot, *slot_of_plugin) = (root, plugin.clone()),
+            _ => {
+                self.state.roots.push(root);
+                self.plugins.push(plugin.clone());
+            }
         }
         if let Err(refused) = self.start_root(index) {
             self.retire(index);
+            self.end_retired();
             return Err(refused);
         }
-        if let Some(plugin) = self.plugins.get_mut(place) {
-            plugin.configuration = configuration;
-        }
-        if let Some(current) = self.roots.get_mut(place) {
-            *current = index;
-        }
-        self.retire(before);
-        Ok(())
+        Ok(index)
     }
 
     /// Creates, starts and configures a plugin's root context.
     pub(super) fn start_root(&mut self, index: usize) -> Result<(), StartError> {
-        let Some((place, vm, size)) =
-            self.state.roots.get(index).map(|root| (root.place, root.vm, length(root.configuration.len())))
-        else {
-            return Ok(());
-        };
-        let Some(plugin) = self.plugins.get(place) else { return Ok(()) };
+        let (Some(root), Some(plugin)) = (self.state.roots.get(index), self.plugins.get(index)) else { return Ok(()) };
+        let (vm, size) = (root.vm, length(root.configuration.len()));
         let name = plugin.name.clone();
         let vm_size = length(plugin.vm_configuration.len());
         #[cfg(feature = "native")]
@@ -87,34 +81,30 @@ impl Worker {
     /// The place of a root context that has ended, or the next one.
     fn free_root(&self) -> usize {
         let roots = &self.state.roots;
-        let free = (0..roots.len()).find(|index| {
-            roots.get(*index).is_some_and(|root| root.retired && root.context == 0) && !self.is_in_use(*index)
-        });
+        let free = roots.iter().position(|root| root.retired && root.context == 0 && root.users == 0);
         free.unwrap_or(roots.len())
     }
 
-    /// Lets a root context end as soon as no exchange and no connection belongs to it.
-    fn retire(&mut self, index: usize) {
+    /// No chain has a root context any more.
+    pub(super) fn retire(&mut self, index: usize) {
         if let Some(root) = self.state.roots.get_mut(index) {
             root.retired = true;
         }
-        self.end_retired();
     }
 
-    /// Ends the retired root contexts that nobody needs any more.
+    /// Ends the retired root contexts that nobody needs any more, and their VMs.
     pub(super) fn end_retired(&mut self) {
+        let mut ended = false;
         for index in 0..self.state.roots.len() {
-            let waits = |root: &Root| root.retired && root.context != 0 && !root.pending_done;
-            if self.state.roots.get(index).is_some_and(waits) && !self.is_in_use(index) {
+            let over = |root: &Root| root.retired && root.users == 0 && root.context != 0 && !root.pending_done;
+            if self.state.roots.get(index).is_some_and(over) {
                 self.end_root(index);
+                ended = true;
             }
         }
-    }
-
-    fn is_in_use(&self, root: usize) -> bool {
-        let state = &self.state;
-        state.exchanges.iter().any(|exchange| exchange.filters.iter().any(|filter| filter.root == root))
-            || state.tcp.values().any(|tcp| tcp.filters.iter().any(|filter| filter.root == root))
+        if ended {
+            self.end_vms();
+        }
     }
 
     /// Tells a root context that it is done; it may take its time over that.
@@ -145,6 +135,26 @@ impl Worker {
         }
         // After its last callback, which may have sent some more.
         self.state.give_up_callouts(&[index]);
+        self.end_vms();
+    }
+
+    /// Forgets root contexts that were told that they are done, have not said so themselves, and are all that is left of
+    /// their VM: at the next change they do not keep it any longer.
+    pub(super) fn forget_late(&mut self) {
+        let late = |root: &Root| root.pending_done && root.users == 0;
+        for vm in 0..self.vms.len() {
+            let mut left = self.state.roots.iter().filter(|root| root.vm == vm && root.context != 0);
+            if !left.all(late) {
+                continue;
+            }
+            for index in 0..self.state.roots.len() {
+                if self.state.roots.get(index).is_some_and(|root| root.vm == vm && late(root)) {
+                    self.forget_root(index);
+                    self.state.give_up_callouts(&[index]);
+                }
+            }
+        }
+        self.end_vms();
     }
 
     fn forget_root(&mut self, index: usize) {
@@ -158,14 +168,14 @@ impl Worker {
 }
 
 impl Root {
-    pub(super) fn new(plugin: &Plugin, place: usize, vm: usize) -> Self {
+    pub(super) fn new(plugin: &Plugin, vm: usize) -> Self {
         Self {
-            place,
             name: plugin.name.as_str().into(),
             root_id: plugin.root_id.as_str().into(),
             configuration: plugin.configuration.clone(),
             vm,
             context: 0,
+            users: 0,
             retired: false,
             tick: None,
             next_tick: None,
@@ -177,6 +187,22 @@ impl Root {
 }
 
 impl VmState {
+    /// The filters of something that begins belong to these root contexts.
+    pub(super) fn join_roots(&mut self, roots: &[usize]) {
+        for root in roots {
+            if let Some(root) = self.roots.get_mut(*root) {
+                root.users += 1;
+            }
+        }
+    }
+
+    /// A filter that belonged to this root context is gone.
+    pub(super) fn leave_root(&mut self, root: usize) {
+        if let Some(root) = self.roots.get_mut(root) {
+            root.users = root.users.saturating_sub(1);
+        }
+    }
+
     /// Gives up the callouts that these root contexts wait for.
     pub(super) fn give_up_callouts(&mut self, roots: &[usize]) {
         self.grpc_tokens.retain(|(root, _), _| !roots.contains(root));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::chains::{Chain, ChainId};
 use super::parts::Worker;
 use super::plugin::FailPolicy;
 use crate::callback::Callback;
@@ -24,11 +25,13 @@ use crate::vm::Owner;
 const BOTH_ENDED: &str = "both sides have ended";
 
 impl Worker {
-    pub(super) fn tcp_begin(&mut self, connection: Connection) -> TcpId {
+    pub(super) fn tcp_begin(&mut self, chain: ChainId, connection: Connection) -> TcpId {
         let now = self.state.services.clock().now();
         self.state.last_tcp += 1;
         let id = TcpId(self.state.last_tcp);
-        self.state.tcp.insert(id, Box::new(Tcp::new(connection, &self.roots, now)));
+        let (entrance, roots) = self.chains.get(&chain).map_or_else(Default::default, Chain::begin);
+        self.state.join_roots(roots);
+        self.state.tcp.insert(id, Box::new(Tcp::new(connection, entrance, roots, now)));
         self.state.watch_tcp_begin(id);
         self.read_on(id, 0);
         id
@@ -93,8 +96,9 @@ impl Worker {
     pub(super) fn tcp_over(&mut self, id: TcpId, by: Peer, why: &str) {
         let Some(tcp) = self.tcp_mut(id) else { return };
         tcp.ending = true;
+        let filters = tcp.filters.len();
         self.state.effects.push_back(Effect::Tcp { id, effect: TcpEffect::Close });
-        for place in 0..self.plugins.len() {
+        for place in 0..filters {
             if let Some((vm, context)) = self.tcp_context(id, place) {
                 self.call(vm, Callback::DownstreamClose { context, peer: by as u32 });
                 self.call(vm, Callback::Done { context });
@@ -106,13 +110,17 @@ impl Worker {
             }
         }
         self.state.watch_tcp_end(id, why);
-        self.state.tcp.remove(&id);
+        let gone = self.state.tcp.remove(&id);
+        for filter in gone.iter().flat_map(|tcp| &tcp.filters) {
+            self.state.leave_root(filter.root);
+        }
         self.end_retired();
     }
 
     /// Shows a new connection, and the bytes that there are, to the filters from `from` on.
     pub(super) fn read_on(&mut self, id: TcpId, from: usize) {
-        for place in from..self.plugins.len() {
+        let Some(filters) = self.tcp_mut(id).map(|tcp| tcp.filters.len()) else { return };
+        for place in from..filters {
             let Some(filter) = self.tcp_filter(id, place) else { return };
             if !std::mem::replace(&mut filter.met, true)
                 && !self.tcp_ask(id, place, |context, _| Callback::NewConnection { context })
@@ -182,7 +190,8 @@ impl Worker {
 
     /// Shows the upstream's bytes to the filters, from the last to the first.
     fn write_on(&mut self, id: TcpId) {
-        for place in (0..self.plugins.len()).rev() {
+        let Some(filters) = self.tcp_mut(id).map(|tcp| tcp.filters.len()) else { return };
+        for place in (0..filters).rev() {
             let Some(filter) = self.tcp_filter(id, place) else { return };
             filter.upstream_open = true;
             let goes_on = self.tcp_ask(id, place, |context, tcp| Callback::UpstreamData {
@@ -275,8 +284,10 @@ impl Worker {
 
     /// What becomes of the connection of a plugin that has failed; whether it goes on.
     fn tcp_failed(&mut self, id: TcpId, place: usize) -> bool {
-        let policy = self.plugins.get(place).map_or(FailPolicy::Closed, |plugin| plugin.fail);
-        let unseen = self.tcp_filter(id, place).is_some_and(|filter| filter.context == 0);
+        let filter = self.tcp_filter(id, place).map(|filter| (filter.root, filter.context));
+        let policy =
+            filter.and_then(|(root, _)| self.plugins.get(root)).map_or(FailPolicy::Closed, |plugin| plugin.fail);
+        let unseen = filter.is_some_and(|(_, context)| context == 0);
         if policy == FailPolicy::Open || (policy == FailPolicy::OpenLater && unseen) {
             if let Some(filter) = self.tcp_filter(id, place) {
                 filter.bypassed = true;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::abi::Status;
 use crate::clock::Clock;
+use crate::entrance::Entrance;
 use crate::fault::{Faults, When};
 use crate::lint::FindingKind;
 use crate::scripted::{Calls, OUT, OUT_LEN, Script};
@@ -45,7 +46,8 @@ impl Bench {
         let services = Arc::new(Services::new(Clock::manual(Duration::from_secs(1000)), Box::new(log)));
         services.set_clusters(["auth".to_owned()]);
         let options = Options { trace: true, lint: true, ..options };
-        let mut worker = Worker::start(plugins, Arc::clone(&services), options).unwrap();
+        let mut worker = Worker::new(Arc::clone(&services), options);
+        worker.add_chain(plugins, Entrance::default()).unwrap();
         worker.take_trace();
         Self { worker, services, logs, upstream: vec![], client: vec![], callouts: vec![], done: false }
     }
@@ -55,7 +57,7 @@ impl Bench {
     }
 
     fn open(&mut self) -> ExchangeId {
-        self.worker.open(Connection::default())
+        self.worker.open(ChainId::FIRST, Connection::default())
     }
 
     /// Takes the effects; an exchange whose response is whole is finished.

@@ -1,9 +1,10 @@
-//! The VMs of a worker: started, entered, failed, started again.
+//! The VMs of a worker: started, entered, failed, started again, ended.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::error::StartError;
-use super::parts::Worker;
+use super::parts::{Share, Vm, Worker};
 use super::plugin::{Code, FailPolicy, Plugin};
 use crate::abi::AbiVersion;
 use crate::callback::{Callback, Trap};
@@ -11,9 +12,60 @@ use crate::ids::Ids;
 use crate::vm::{Running, VmData};
 
 impl Worker {
+    /// The VM for a plugin: one that runs and that it can share, or a new one.
+    pub(super) fn vm_of(&mut self, plugin: &Plugin) -> Result<usize, StartError> {
+        let mut vms = self.vms.iter().zip(&self.state.vms);
+        let shared = vms.position(|(vm, data)| vm.share.is_some() && !data.failed && vm.plugin.shares_vm(plugin));
+        if let Some(shared) = shared {
+            return Ok(shared);
+        }
+        let share = Some(Share::new(Arc::clone(&self.state.services), &plugin.vm_id));
+        let vm = Vm { guest: None, plugin: plugin.clone(), started: Duration::ZERO, share };
+        let place = self.vms.iter().position(|vm| vm.share.is_none()).unwrap_or(self.vms.len());
+        match (self.vms.get_mut(place), self.state.vms.get_mut(place)) {
+            // The guests go on being counted, so that nothing that is about an earlier one meets this one.
+            (Some(slot), Some(data)) => {
+                *data = VmData { generation: data.generation, ..VmData::new(plugin) };
+                *slot = vm;
+            }
+            _ => {
+                self.state.vms.push(VmData::new(plugin));
+                self.vms.push(vm);
+            }
+        }
+        match self.load(place) {
+            Ok(()) => Ok(place),
+            Err(refused) => {
+                self.end_vm(place);
+                Err(refused)
+            }
+        }
+    }
+
+    /// Ends the VMs that have no root context any more.
+    pub(super) fn end_vms(&mut self) {
+        for vm in 0..self.vms.len() {
+            if !self.state.roots.iter().any(|root| root.vm == vm && root.context != 0) {
+                self.end_vm(vm);
+            }
+        }
+    }
+
+    fn end_vm(&mut self, vm: usize) {
+        if let Some(data) = self.state.vms.get_mut(vm) {
+            // Nothing can be called in it any more.
+            data.failed = true;
+            data.contexts.clear();
+        }
+        if let Some(vm) = self.vms.get_mut(vm) {
+            vm.guest = None;
+            vm.share = None;
+        }
+    }
+
     /// Starts the code of a VM.
-    pub(super) fn load(&mut self, vm: usize) -> Result<(), StartError> {
-        let Some(plugin) = self.vms.get(vm).and_then(|vm| self.plugins.get(vm.plugin)) else { return Ok(()) };
+    fn load(&mut self, vm: usize) -> Result<(), StartError> {
+        let Some(plugin) = self.vms.get(vm).map(|vm| &vm.plugin) else { return Ok(()) };
         let (name, code) = (plugin.name.clone(), plugin.code.clone());
         let (guest, ids) = match code {
             #[cfg(feature = "native")]
@@ -126,8 +178,8 @@ impl Worker {
             return true;
         }
         let now = self.state.services.clock().now();
-        let Some((plugin, started)) = self.vms.get(vm).map(|vm| (vm.plugin, vm.started)) else { return false };
-        let reloads = self.plugins.get(plugin).is_some_and(|plugin| plugin.fail == FailPolicy::Reload);
+        let Some((fail, started)) = self.vms.get(vm).map(|vm| (vm.plugin.fail, vm.started)) else { return false };
+        let reloads = fail == FailPolicy::Reload;
         if !reloads || now < started + self.state.options.reload_backoff {
             return false;
         }
@@ -154,7 +206,7 @@ impl Worker {
 }
 
 impl VmData {
-    pub(super) fn new(plugin: &Plugin) -> Self {
+    fn new(plugin: &Plugin) -> Self {
         Self {
             vm_id: plugin.vm_id.as_str().into(),
             configuration: plugin.vm_configuration.clone(),

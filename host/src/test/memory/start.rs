@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{Engine, lock};
 use crate::clock::Clock;
+use crate::entrance::Entrance;
 use crate::headers::HeaderMap;
 use crate::services::{LogRecord, Services};
 use crate::surroundings::{self, Routing};
@@ -36,11 +37,9 @@ pub(in crate::test) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError
             lock(&sink).push(LogLine { level: record.level, text });
         }
     };
-    let services = Services::new(Clock::manual(EPOCH), Box::new(log))
-        .with_node(setup.surroundings.node.clone())
-        .with_listener(setup.surroundings.listener.clone())
-        .with_router(route_table(&setup));
+    let services = Services::new(Clock::manual(EPOCH), Box::new(log)).with_node(setup.surroundings.node.clone());
     let services = Arc::new(services);
+    let entrance = Entrance::new(setup.surroundings.listener.clone()).with_router(route_table(&setup));
     let names = setup.clusters.iter().chain([&setup.upstream]).map(|cluster| cluster.name().to_owned());
     services.set_clusters(names);
     let refused = |message: String| {
@@ -69,8 +68,9 @@ pub(in crate::test) fn start(setup: Setup) -> Result<Box<dyn Driver>, StartError
     for plugins in each {
         // Each worker has a place of its own for notices.
         let options = Options { inbox: crate::shared::Inbox::default(), ..options.clone() };
-        let worker = Worker::start(plugins, Arc::clone(&services), options);
-        workers.push(worker.map_err(|error| refused(error.to_string()))?);
+        let mut worker = Worker::new(Arc::clone(&services), options);
+        worker.add_chain(plugins, entrance.clone()).map_err(|error| refused(error.to_string()))?;
+        workers.push(worker);
     }
     let mut engine = Engine {
         workers,

@@ -9,7 +9,7 @@ use super::http::host_of;
 use super::{Due, Engine, PATIENCE, STEPS};
 use crate::surroundings;
 use crate::test::{Failure, TcpAction, TcpEnding, TcpEvent, TcpRead, TcpWait};
-use crate::worker::{Connection, TcpEffect, TcpId, Worker};
+use crate::worker::{ChainId, Connection, TcpEffect, TcpId, Worker};
 
 /// One connection as client and upstream see it.
 pub(super) struct Wire {
@@ -48,7 +48,7 @@ impl Engine {
             tls: self.surroundings.tls.clone(),
             ..Connection::default()
         };
-        let id = place.open_tcp(connection);
+        let id = place.open_tcp(ChainId::FIRST, connection);
         self.tcp_numbers.insert((worker, id), number);
         let wire = Wire { worker, id, alive: true, left: false, server: None, received: Vec::new(), ending: None };
         self.wires.insert(number, wire);

@@ -8,18 +8,25 @@ use bytes::Bytes;
 use crate::abi::Status;
 use crate::callback::Callback;
 use crate::clock::Clock;
+use crate::entrance::Entrance;
 use crate::lint::FindingKind;
 use crate::recording::Leg;
 use crate::scripted::{Calls, Script};
 use crate::services::Services;
-use crate::worker::{Connection, Effect, FailPolicy, Options, Plugin, TcpEffect, TcpId, Worker};
+use crate::worker::{ChainId, Connection, Effect, FailPolicy, Options, Plugin, TcpEffect, TcpId, Worker};
 
 const DOWNSTREAM: u64 = 2;
 const UPSTREAM: u64 = 3;
 
 fn worker(plugins: &[Plugin], options: Options) -> Worker {
     let services = Services::new(Clock::manual(Duration::ZERO), Box::new(|_| ()));
-    Worker::start(plugins, Arc::new(services), Options { lint: true, ..options }).unwrap()
+    started(plugins, Arc::new(services), Options { lint: true, ..options })
+}
+
+fn started(plugins: &[Plugin], services: Arc<Services>, options: Options) -> Worker {
+    let mut worker = Worker::new(services, options);
+    worker.add_chain(plugins, Entrance::default()).unwrap();
+    worker
 }
 
 fn script(body: impl Fn(Callback, &mut Calls<'_>) -> Result<u32, String> + Send + Sync + 'static) -> Plugin {
@@ -41,7 +48,8 @@ fn effects(worker: &mut Worker) -> Vec<String> {
 }
 
 fn connected(worker: &mut Worker) -> TcpId {
-    let id = worker.open_tcp(Connection { source: Some(([10, 0, 0, 1], 5000).into()), ..Connection::default() });
+    let id = worker
+        .open_tcp(ChainId::FIRST, Connection { source: Some(([10, 0, 0, 1], 5000).into()), ..Connection::default() });
     assert_eq!(effects(worker), ["connect"]);
     worker.tcp_connected(id);
     id
@@ -55,7 +63,7 @@ fn nothing_is_read_before_the_upstream_is_there() {
         callback => Ok(callback.assumed()),
     });
     let mut worker = worker(&[plugin], Options::default());
-    let id = worker.open_tcp(Connection::default());
+    let id = worker.open_tcp(ChainId::FIRST, Connection::default());
     worker.tcp_from_downstream(id, "a".into(), false);
     worker.tcp_from_downstream(id, "bc".into(), true);
     assert_eq!(effects(&mut worker), ["connect"]);
@@ -120,7 +128,7 @@ fn a_trap_closes_or_passes_as_the_policy_says() {
         let id = connected(&mut worker);
         worker.tcp_from_downstream(id, "abc".into(), false);
         assert_eq!(effects(&mut worker), after, "{fail:?}");
-        worker.open_tcp(Connection::default());
+        worker.open_tcp(ChainId::FIRST, Connection::default());
         assert_eq!(effects(&mut worker), next, "{fail:?}");
         worker.stop();
         assert_eq!((worker.open_exchanges(), worker.open_contexts()), (0, 0));
@@ -198,7 +206,7 @@ fn a_connection_is_recorded() {
         }
         callback => Ok(callback.assumed()),
     });
-    let mut worker = Worker::start(&[plugin], Arc::clone(&services), Options::default()).unwrap();
+    let mut worker = started(&[plugin], Arc::clone(&services), Options::default());
     let recording = || services.recorder().changed_since(0).0.pop().unwrap();
     let id = connected(&mut worker);
     worker.tcp_from_downstream(id, "ab".into(), false);
@@ -240,7 +248,7 @@ fn recorded() -> (Arc<Services>, Worker) {
         Callback::DownstreamData { size: 9, .. } => Err("out of luck".to_owned()),
         callback => Ok(callback.assumed()),
     });
-    let worker = Worker::start(&[plugin], Arc::clone(&services), Options::default()).unwrap();
+    let worker = started(&[plugin], Arc::clone(&services), Options::default());
     (services, worker)
 }
 
@@ -248,7 +256,7 @@ fn recorded() -> (Arc<Services>, Worker) {
 fn a_recording_says_why_a_connection_ended() {
     let (services, mut worker) = recorded();
     let mut why = |end: &dyn Fn(&mut Worker, TcpId)| {
-        let id = worker.open_tcp(Connection::default());
+        let id = worker.open_tcp(ChainId::FIRST, Connection::default());
         end(&mut worker, id);
         services.recorder().changed_since(0).0.pop().unwrap().end.unwrap().details
     };

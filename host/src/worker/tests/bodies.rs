@@ -32,7 +32,7 @@ fn t2_post_ends_apart_in_http1_and_with_the_data_in_http2() {
         bench.calls(),
         ["context_create(2, 1)", "request_headers(2, 4, 0)=0", "request_body(2, 5, 0)=0", "request_body(2, 0, 1)=0"]
     );
-    let id = bench.worker.open(Connection { protocol: Protocol::Http2, ..Connection::default() });
+    let id = bench.worker.open(ChainId::FIRST, Connection { protocol: Protocol::Http2, ..Connection::default() });
     bench.worker.request_headers(id, request(&[]), false);
     bench.data(id, "hello", true);
     assert_eq!(bench.calls()[2..], ["request_body(3, 5, 1)=0"]);

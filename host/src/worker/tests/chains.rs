@@ -92,7 +92,8 @@ fn what_vms_share_goes_with_the_last_of_their_id() {
     let plugins = [named("p"), named("q")];
     let first = Bench::new(&plugins);
     let services = Arc::clone(&first.services);
-    let second = Worker::start(&plugins, Arc::clone(&services), Options::default()).unwrap();
+    let mut second = Worker::new(Arc::clone(&services), Options::default());
+    second.add_chain(&plugins, Entrance::default()).unwrap();
     services.shared().set("shared", b"key", b"value", 0).unwrap();
     services.shared().set("elsewhere", b"key", b"value", 0).unwrap();
     drop(first);

@@ -48,7 +48,7 @@ fn by(bench: &mut Bench, id: ExchangeId) -> String {
 fn exchanges_keep_the_configuration_that_they_have_met() {
     let mut bench = Bench::new(&[named()]);
     let old = bench.get();
-    bench.worker.reconfigure(0, "two".into()).unwrap();
+    bench.worker.reconfigure(ChainId::FIRST, 0, "two".into()).unwrap();
     let new = bench.get();
     assert_eq!(by(&mut bench, new), "two");
     assert!(bench.calls().iter().all(|call| call != "delete(1)"));
@@ -59,7 +59,7 @@ fn exchanges_keep_the_configuration_that_they_have_met() {
 #[test]
 fn a_refused_configuration_changes_nothing() {
     let mut bench = Bench::new(&[named()]);
-    let refused = bench.worker.reconfigure(0, "bad".into());
+    let refused = bench.worker.reconfigure(ChainId::FIRST, 0, "bad".into());
     assert!(matches!(refused, Err(StartError::Configure { .. })));
     let id = bench.get();
     assert_eq!(by(&mut bench, id), "one");
@@ -74,7 +74,7 @@ fn a_root_context_takes_its_callouts_along() {
         pass(callback, calls)
     });
     assert_eq!(bench.worker.open_callouts(), 1);
-    bench.worker.reconfigure(0, "two".into()).unwrap();
+    bench.worker.reconfigure(ChainId::FIRST, 0, "two".into()).unwrap();
     assert_eq!(bench.worker.open_callouts(), 1);
 }
 
@@ -83,7 +83,7 @@ fn a_thousand_configurations_leave_nothing_behind() {
     let mut bench = Bench::new(&[named()]);
     for number in 0..1000 {
         let old = bench.get();
-        bench.worker.reconfigure(0, number.to_string().into()).unwrap();
+        bench.worker.reconfigure(ChainId::FIRST, 0, number.to_string().into()).unwrap();
         by(&mut bench, old);
     }
     assert!(bench.worker.state.roots.len() <= 3);

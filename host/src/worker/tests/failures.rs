@@ -25,7 +25,7 @@ fn t14_a_trap_fails_the_stream_and_those_after_it() {
     ];
     assert_eq!(bench.calls(), expected);
     assert_eq!(bench.client, ["503."]);
-    assert!(bench.worker.has_failed(1));
+    assert!(bench.worker.has_failed(ChainId::FIRST, 1));
     bench.get();
     assert_eq!(bench.client, ["503.", "503."]);
     assert_eq!(bench.worker.counters().traps, 1);

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use super::chains::{Chain, ChainId};
 use super::parts::Worker;
-use super::plugin::FailPolicy;
+use super::plugin::{FailPolicy, Plugin};
 use crate::abi::{Action, StopKind};
 use crate::callback::Callback;
 use crate::connection::{Connection, Protocol};
@@ -40,21 +41,23 @@ enum Outcome {
 }
 
 impl Worker {
-    pub(crate) fn begin(&mut self, connection: Connection) -> ExchangeId {
+    pub(super) fn begin(&mut self, chain: ChainId, connection: Connection) -> ExchangeId {
         let clock = self.state.services.clock();
         let (now, unix) = (clock.now(), clock.unix());
-        let exchange = Exchange::new(connection, &self.roots, now, unix);
+        let (entrance, roots) = self.chains.get(&chain).map_or_else(Default::default, Chain::begin);
+        self.state.join_roots(roots);
+        let exchange = Exchange::new(connection, entrance, roots, now, unix);
         let id = self.state.exchanges.insert(exchange);
         self.state.watch_begin(id);
         id
     }
 
     pub(crate) fn headers_in(&mut self, id: ExchangeId, direction: Direction, headers: HeaderMap, end: bool) {
+        let Some(exchange) = self.incoming(id, direction) else { return };
         let routing = match direction {
-            Direction::Request => self.state.services.route(&headers),
+            Direction::Request => exchange.entrance.route(&headers),
             Direction::Response => None,
         };
-        let Some(exchange) = self.incoming(id, direction) else { return };
         exchange.routing = routing.unwrap_or_else(|| std::mem::take(&mut exchange.routing));
         let half = exchange.half_mut(direction);
         half.headers = Some(headers);
@@ -143,7 +146,7 @@ impl Worker {
                 Direction::Request => Callback::RequestHeaders { context, count, end },
                 Direction::Response => Callback::ResponseHeaders { context, count, end },
             };
-            let stop_iteration = self.plugins.get(place).is_some_and(|plugin| plugin.allow_on_headers_stop_iteration);
+            let stop_iteration = self.plugin_at(id, place).is_some_and(|plugin| plugin.allow_on_headers_stop_iteration);
             let Outcome::Action(action) =
                 self.ask(id, place, direction, vm, callback, |answer| Action::of_headers(answer, stop_iteration))
             else {
@@ -426,9 +429,13 @@ impl Worker {
         Some(context)
     }
 
+    fn plugin_at(&self, id: ExchangeId, place: usize) -> Option<&Plugin> {
+        self.plugins.get(self.state.exchanges.get(id)?.filters.get(place)?.root)
+    }
+
     /// What becomes of the stream of a plugin that has failed.
     fn failed(&mut self, id: ExchangeId, place: usize) -> Ready {
-        let policy = self.plugins.get(place).map_or(FailPolicy::Closed, |plugin| plugin.fail);
+        let policy = self.plugin_at(id, place).map_or(FailPolicy::Closed, |plugin| plugin.fail);
         let Some(filter) = self.state.exchanges.get_mut(id).and_then(|exchange| exchange.filters.get_mut(place)) else {
             return Ready::Over;
         };
