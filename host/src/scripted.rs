@@ -151,6 +151,11 @@ impl Calls<'_> {
         self.raw("proxy_set_property", &[name, len, value, value_len])
     }
 
+    pub(crate) fn register_queue(&mut self, name: &str) -> u32 {
+        let [name, len] = self.put(name.as_bytes());
+        self.raw("proxy_register_shared_queue", &[name, len, OUT])
+    }
+
     pub(crate) fn effective(&mut self, context: u32) -> u32 {
         self.raw("proxy_set_effective_context", &[context.into()])
     }

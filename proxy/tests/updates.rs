@@ -174,6 +174,42 @@ fn equal_modules_share_a_vm_unless_their_environment_differs() {
 }
 
 #[test]
+fn plugins_of_several_listeners_share_a_vm_until_one_is_replaced() {
+    let server = Server::http1();
+    let traps = plugin("traps", &modules::traps());
+    let mut both = with(&settings(server.address), [traps.clone()]);
+    both.listeners.push(Listener { plugins: vec![traps.clone()], ..Listener::new("second", Routes::all("upstream")) });
+    let mut proxy = Proxy::start(both.clone()).unwrap();
+    let mut admin = Client::connect(proxy.admin_address().unwrap());
+    let mut vms = |wanted: (u32, u32)| {
+        let (active, created) = wanted;
+        let numbers = [("active", active), ("created", created)];
+        let lines = numbers.map(|(what, count)| format!("wasm_envoy_wasm_runtime_wasmtime_{what}: {count}\n"));
+        eventually(&format!("{wanted:?} VMs are counted"), || {
+            let stats = admin.get("/stats").body;
+            lines.iter().all(|line| stats.contains(line))
+        });
+    };
+    vms((1, 1));
+    // Another configuration changes the root context alone, as in Envoy.
+    both.listeners[0].plugins = vec![Plugin { configuration: "other".into(), ..traps.clone() }];
+    proxy.update(both.clone()).unwrap();
+    let (mut first, second) = (Client::connect(proxy.address()), proxy.address_of("second").unwrap());
+    let mut second = Client::connect(second);
+    assert_eq!((first.get("/").status, second.get("/").status), (200, 200));
+    vms((1, 1));
+    first.send("GET / HTTP/1.1\r\nhost: test\r\nx-trap: 1\r\n\r\n");
+    assert_eq!(first.answer().status, 503);
+    assert_eq!(second.get("/").status, 503, "its VM has failed as well");
+    vms((0, 1));
+    // What is sent again is started again; the other listener keeps what it has.
+    both.listeners[0].plugins = vec![traps];
+    proxy.update(both).unwrap();
+    assert_eq!((first.get("/").status, second.get("/").status), (200, 503));
+    vms((1, 2));
+}
+
+#[test]
 fn the_admin_port_tells_what_is_set_up() {
     let mut settings = with(&settings(nowhere()), [plugin("adds", &modules::adds_header())]);
     settings.node.id = "sidecar~a".to_owned();

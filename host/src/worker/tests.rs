@@ -22,6 +22,7 @@ mod configurations;
 mod failures;
 mod recordings;
 mod replies;
+mod sharing;
 
 /// A worker with everything around it that a test looks at.
 struct Bench {
