@@ -1,6 +1,7 @@
-//! `stats` where much happens: peers and hosts without end, peers that say what nobody believes, and configurations that
-//! change under way.
+//! `stats` where much happens: peers and hosts without end, listeners of both directions, peers that say what nobody
+//! believes, and configurations that change under way.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use wasmplugin_host::services::Services;
 use wasmplugin_host::surroundings::{Cluster, Listener, Node, Route, Routing, TrafficDirection, UpstreamHost};
 use wasmplugin_host::test::Engine;
 use wasmplugin_host::wasm::Module;
-use wasmplugin_host::worker::{ChainId, Code, Connection, FailPolicy, Options, Plugin, Worker};
+use wasmplugin_host::worker::{
+    ChainId, Code, Connection, Effect, ExchangeId, FailPolicy, Item, Options, Plugin, Worker,
+};
 
 use crate::engines;
 use crate::stats::{PLUGIN, customized, outbound};
@@ -55,17 +58,26 @@ fn in_chain(plugin: &engines::Plugin, code: CodeOf, configuration: &serde_json::
 
 /// The server's sidecar, before a service that the proxy does not know.
 fn sidecar(code: CodeOf) -> (Worker, Arc<Services>) {
+    let (worker, services, _) = listening(code, [TrafficDirection::Inbound]);
+    (worker, services)
+}
+
+/// The server's sidecar with listeners of these directions, and the same plugins in all of their chains.
+fn listening<const N: usize>(code: CodeOf, directions: [TrafficDirection; N]) -> (Worker, Arc<Services>, [ChainId; N]) {
     let node = workloads::server();
     let node = Node { id: node.id, metadata: node.metadata, ..Node::default() };
     let cluster = Arc::new(Cluster { name: "upstream".to_owned(), metadata: Default::default(), endpoints: 1 });
     let route = Arc::new(Route { cluster: Some(cluster), ..Route::default() });
     let services = Arc::new(Services::new(Clock::manual(Duration::ZERO), Box::new(|_| {})).with_node(node));
-    let entrance = Entrance::new(Listener { direction: TrafficDirection::Inbound, ..Listener::default() })
-        .with_router(move |_| Routing { virtual_host: None, route: Some(Arc::clone(&route)) });
     let plugins = [in_chain(&EXCHANGE, code, &json!({})), in_chain(&STATS, code, &json!({"maxDimensionSets": BUDGET}))];
     let mut worker = Worker::new(Arc::clone(&services), Options::default());
-    worker.add_chain(&plugins, entrance).unwrap_or_else(|error| panic!("{error}"));
-    (worker, services)
+    let chains = directions.map(|direction| {
+        let route = Arc::clone(&route);
+        let entrance = Entrance::new(Listener { direction, ..Listener::default() })
+            .with_router(move |_| Routing { virtual_host: None, route: Some(Arc::clone(&route)) });
+        worker.add_chain(&plugins, entrance).unwrap_or_else(|error| panic!("{error}"))
+    });
+    (worker, services, chains)
 }
 
 fn map<'a>(lines: impl IntoIterator<Item = (&'a str, Bytes)>) -> HeaderMap {
@@ -73,19 +85,33 @@ fn map<'a>(lines: impl IntoIterator<Item = (&'a str, Bytes)>) -> HeaderMap {
 }
 
 fn ask(worker: &mut Worker, host: &str, metadata: impl IntoIterator<Item = (&'static str, Bytes)>) {
+    let id = begin(worker, ChainId::FIRST, host, metadata);
+    while worker.next_effect().is_some() {}
+    answer(worker, id, []);
+    while worker.next_effect().is_some() {}
+}
+
+fn begin(
+    worker: &mut Worker,
+    chain: ChainId,
+    host: &str,
+    metadata: impl IntoIterator<Item = (&'static str, Bytes)>,
+) -> ExchangeId {
     let request = [
         (":authority", Bytes::copy_from_slice(host.as_bytes())),
         (":path", Bytes::from_static(b"/")),
         (":method", Bytes::from_static(b"GET")),
         (":scheme", Bytes::from_static(b"http")),
     ];
-    let id = worker.open(ChainId::FIRST, Connection::default());
+    let id = worker.open(chain, Connection::default());
     worker.request_headers(id, map(request.into_iter().chain(metadata)), true);
-    while worker.next_effect().is_some() {}
+    id
+}
+
+fn answer(worker: &mut Worker, id: ExchangeId, metadata: impl IntoIterator<Item = (&'static str, Bytes)>) {
     worker.sent_to(id, Arc::new(UpstreamHost::default()));
-    worker.response_headers(id, map([(":status", Bytes::from_static(b"200"))]), true);
+    worker.response_headers(id, map([(":status", Bytes::from_static(b"200"))].into_iter().chain(metadata)), true);
     worker.finished(id);
-    while worker.next_effect().is_some() {}
 }
 
 /// The series of `istio_requests_total` by their whole names, and what they count.
@@ -126,6 +152,61 @@ fn strangers_without_end_are_counted_within_the_budget() {
 #[test]
 fn strangers_without_end_fit_into_the_module() {
     strangers(in_wasmtime, 10_000);
+}
+
+/// As in Envoy, listeners of both directions share one root context where they have equal plugins: what a request is to it
+/// is asked of each request, and what is remembered of the one direction is not believed of the other.
+fn both_directions_at_once(code: CodeOf) {
+    const ROUNDS: u64 = 50;
+    let (mut worker, services, [inbound, outbound]) =
+        listening(code, [TrafficDirection::Inbound, TrafficDirection::Outbound]);
+    assert_eq!(worker.started_vms(), 2, "one for each plugin");
+    let peer = |workload: &str| Peer { workload: workload.to_owned(), ..Peer::default() }.to_header();
+    let said = |workload: &str| [(METADATA, Bytes::from(peer(workload))), (ID, Bytes::from(workload.to_owned()))];
+    for _ in 0..ROUNDS {
+        let calls = begin(&mut worker, outbound, "shop.test", []);
+        let called = begin(&mut worker, inbound, "ratings.test", said("caller"));
+        let sent: HashMap<_, _> = std::iter::from_fn(|| worker.next_effect())
+            .filter_map(|effect| match effect {
+                Effect::ToUpstream { id, item: Item::Headers(headers, _) } => Some((id, headers)),
+                _ => None,
+            })
+            .collect();
+        assert!(sent[&calls].get_str(METADATA).is_some_and(|own| own != peer("caller")), "it says who it is");
+        assert_eq!(sent[&called].get_str(METADATA), None, "its application is not told");
+        answer(&mut worker, called, []);
+        answer(&mut worker, calls, said("callee"));
+        let answers: Vec<_> = std::iter::from_fn(|| worker.next_effect())
+            .filter_map(|effect| match effect {
+                Effect::ToDownstream { item: Item::Headers(headers, _), .. } => Some(headers),
+                _ => None,
+            })
+            .collect();
+        let [to_caller, to_application] = &answers[..] else { panic!("{} answers", answers.len()) };
+        assert!(to_caller.get_str(METADATA).is_some_and(|own| own != peer("callee")));
+        assert_eq!(to_application.get_str(METADATA), None);
+    }
+    let mut series = series(&services);
+    series.sort();
+    let labels = [
+        ["reporter=.=destination;", "source_workload=.=caller;", "destination_workload=.=ratings-v1;"],
+        ["reporter=.=source;", "source_workload=.=ratings-v1;", "destination_workload=.=callee;"],
+    ];
+    assert_eq!(series.len(), labels.len(), "{series:#?}");
+    for ((name, count), labels) in series.iter().zip(labels) {
+        assert_eq!(*count, ROUNDS, "{name}");
+        assert!(labels.iter().all(|label| name.contains(label)), "{name}: {labels:?}");
+    }
+}
+
+#[test]
+fn one_root_context_counts_for_both_directions() {
+    both_directions_at_once(native);
+}
+
+#[test]
+fn one_root_context_of_the_module_counts_for_both_directions() {
+    both_directions_at_once(in_wasmtime);
 }
 
 /// What hostile peers send is counted as a request of somebody unknown, and has no label.
