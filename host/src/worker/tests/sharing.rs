@@ -64,7 +64,7 @@ fn an_equal_plugin_has_one_root_context_and_knows_each_listener() {
 #[test]
 fn another_configuration_is_another_root_context_in_the_same_vm() {
     let plugin = told();
-    let mut bench = Bench::new(&[plugin.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&plugin));
     let second = bench.worker.add_chain(&[other(&plugin)], Entrance::default()).unwrap();
     ask(&mut bench, second, "/");
     assert_eq!(bench.worker.started_vms(), 1);
@@ -74,7 +74,7 @@ fn another_configuration_is_another_root_context_in_the_same_vm() {
 #[test]
 fn a_trap_takes_along_what_shares_the_vm_until_a_chain_is_changed() {
     let plugin = told();
-    let mut bench = Bench::new(&[plugin.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&plugin));
     let second = bench.worker.add_chain(&[other(&plugin)], Entrance::default()).unwrap();
     ask(&mut bench, second, "/trap");
     ask(&mut bench, ChainId::FIRST, "/");
@@ -92,7 +92,7 @@ fn a_trap_takes_along_what_shares_the_vm_until_a_chain_is_changed() {
 #[test]
 fn a_plugin_ends_with_the_last_exchange_of_its_last_chain() {
     let plugin = told();
-    let mut bench = Bench::new(&[plugin.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&plugin));
     let second = bench.worker.add_chain(&[plugin], Entrance::default()).unwrap();
     let (one, two) = (ask(&mut bench, ChainId::FIRST, "/"), ask(&mut bench, second, "/"));
     bench.worker.remove_chain(ChainId::FIRST);
@@ -111,7 +111,7 @@ fn a_plugin_ends_with_the_last_exchange_of_its_last_chain() {
 #[test]
 fn a_chain_that_is_wanted_again_finds_its_plugin_still_there() {
     let plugin = told();
-    let mut bench = Bench::new(&[plugin.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&plugin));
     let under_way = ask(&mut bench, ChainId::FIRST, "/");
     bench.worker.remove_chain(ChainId::FIRST);
     let again = bench.worker.add_chain(&[plugin], Entrance::default()).unwrap();
@@ -138,7 +138,7 @@ fn a_refused_chain_leaves_nothing_behind() {
 #[test]
 fn a_thousand_changes_leave_nothing_behind() {
     let plugin = told();
-    let mut bench = Bench::new(&[plugin.clone()]);
+    let mut bench = Bench::new(std::slice::from_ref(&plugin));
     let mut current = ChainId::FIRST;
     for number in 0..1000 {
         let under_way = ask(&mut bench, current, "/");
