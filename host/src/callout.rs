@@ -119,7 +119,7 @@ pub(crate) struct Pending {
 }
 
 /// What a recording remembers of a callout until it is answered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) whose: Owner,
     pub(crate) cluster: String,

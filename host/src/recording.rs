@@ -201,6 +201,21 @@ pub enum Event {
         /// What the plugin was told.
         status: Status,
     },
+    /// A gRPC callout has sent something.
+    Sent {
+        /// The cluster.
+        cluster: String,
+        /// The length of the message; nothing where only the end was told. What is in it is not kept: it has no names by
+        /// which secrets could be known.
+        message: Option<usize>,
+        /// Whether nothing follows.
+        end: bool,
+    },
+    /// A gRPC callout was given up.
+    GivenUp {
+        /// The cluster.
+        cluster: String,
+    },
     /// A value was stored for others.
     Stored {
         /// Its path or name.
@@ -239,14 +254,14 @@ pub enum Decision {
     Traps(String),
 }
 
-/// The end of a plugin's question to a cluster.
+/// What a cluster has answered to a plugin: once, or each message of a gRPC stream and its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The plugin that asked.
     pub plugin: Arc<str>,
     /// The cluster that was asked.
     pub cluster: String,
-    /// What came of it, such as `200, 12 bytes`.
+    /// What came of it, such as `200, 12 bytes`, or `a message, 12 bytes`.
     pub result: String,
     /// The body of an HTTP answer that has one.
     pub body: Option<Body>,

@@ -140,6 +140,20 @@ impl Calls<'_> {
         self.taken(status).map(|_| self.heap.number(OUT))
     }
 
+    /// Opens a gRPC stream to a cluster; its token.
+    pub(crate) fn stream(&mut self, cluster: &str) -> Result<u32, Status> {
+        let ([cluster, cluster_len], [name, len]) = (self.put(cluster.as_bytes()), self.put(b"name"));
+        let arguments = [cluster, cluster_len, name, len, name, len, 0, 0, OUT];
+        let status = self.raw("proxy_grpc_stream", &arguments);
+        self.taken(status).map(|_| self.heap.number(OUT))
+    }
+
+    /// Sends a message over a gRPC stream.
+    pub(crate) fn send(&mut self, token: u32, message: &str, end: bool) -> u32 {
+        let [message, len] = self.put(message.as_bytes());
+        self.raw("proxy_grpc_send", &[token.into(), message, len, end.into()])
+    }
+
     pub(crate) fn property(&mut self, path: &str) -> Result<Bytes, Status> {
         let [path, len] = self.put(path.replace('.', "\0").as_bytes());
         let status = self.raw("proxy_get_property", &[path, len, OUT, OUT_LEN]);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::abi::{MapKind, Status};
 use crate::callback::{Callback, Trap};
-use crate::callout::Asked;
+use crate::callout::{Asked, CalloutId};
 use crate::exchange::{ExchangeId, Exchanges, LocalReply};
 use crate::filter::{Buffer, Direction};
 use crate::headers::HeaderMap;
@@ -192,6 +192,28 @@ impl VmState {
         Some(Box::new(Asked { whose, cluster: cluster.to_owned(), at: self.services.clock().now() }))
     }
 
+    /// A gRPC callout sends a message, or its end.
+    pub(crate) fn watch_sent(&mut self, id: CalloutId, message: Option<usize>, end: bool) {
+        if let Some(cluster) = self.asked_cluster(id) {
+            self.watch(|| Event::Sent { cluster, message, end });
+        }
+    }
+
+    /// A gRPC callout is given up.
+    pub(crate) fn watch_given_up(&mut self, id: CalloutId) {
+        if let Some(cluster) = self.asked_cluster(id) {
+            self.watch(|| Event::GivenUp { cluster });
+        }
+    }
+
+    /// The cluster that a recorded callout asks.
+    fn asked_cluster(&self, id: CalloutId) -> Option<String> {
+        if self.recorded == 0 {
+            return None;
+        }
+        Some(self.pending.get(&id)?.asked.as_ref()?.cluster.clone())
+    }
+
     pub(crate) fn watch_no_callout(&mut self, cluster: &[u8], status: Status) {
         self.watch(|| Event::NotAsked { cluster: text(cluster), status });
     }
@@ -264,7 +286,7 @@ impl VmState {
         }
     }
 
-    /// A plugin's question has come to its end.
+    /// A plugin's question is answered, in part or to the end.
     pub(crate) fn watch_answer(&mut self, asked: Option<&Asked>, result: impl FnOnce() -> (String, Option<Body>)) {
         let Some(asked) = asked else { return };
         let Some((plugin, _)) = self.plugin_of(asked.whose) else { return };
@@ -273,6 +295,14 @@ impl VmState {
         let took = now.saturating_sub(asked.at);
         let answer = Answer { plugin, cluster: asked.cluster.clone(), result, body, took };
         self.note(asked.whose, now, What::Answer(answer));
+    }
+
+    /// A message of a gRPC stream has come.
+    pub(crate) fn watch_heard(&mut self, id: CalloutId, length: usize) {
+        if self.recorded > 0 {
+            let asked = self.pending.get(&id).and_then(|pending| pending.asked.clone());
+            self.watch_answer(asked.as_deref(), || (format!("a message, {length} bytes"), None));
+        }
     }
 
     /// The proxy answers itself.

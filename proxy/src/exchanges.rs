@@ -120,7 +120,7 @@ fn step(step: &Step, tcp: bool) -> Value {
 fn event(event: &Event, tcp: bool) -> Value {
     let kind = match event {
         Event::HeaderSet { .. } | Event::HeaderRemoved { .. } | Event::Body { .. } => "change",
-        Event::Asked { .. } | Event::NotAsked { .. } => "callout",
+        Event::Asked { .. } | Event::NotAsked { .. } | Event::Sent { .. } | Event::GivenUp { .. } => "callout",
         Event::Stored { .. } => "store",
         Event::Reply(_) | Event::Continued { .. } | Event::Closed => "decision",
         Event::Log { .. } => "log",

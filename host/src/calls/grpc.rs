@@ -47,9 +47,10 @@ pub(crate) fn call(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u6
         metadata: memory.read(metadata, metadata_len)?,
         timeout: number(timeout),
     };
-    let message = framed(memory.read(message, message_len)?);
+    let message = memory.read(message, message_len)?;
     let (id, token) = begin(state, &asked, GrpcCall::new(false))?;
-    state.effects.push_back(Effect::GrpcData { id, data: message, end: true });
+    state.watch_sent(id, Some(message.len()), true);
+    state.effects.push_back(Effect::GrpcData { id, data: framed(message), end: true });
     give_u32(memory, token, out)
 }
 
@@ -104,7 +105,7 @@ fn headers(service: &Service, asked: &Asked<'_>, timeout: Option<Duration>) -> H
 
 pub(crate) fn send(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Answer {
     let [token, message, message_len, end] = take(arguments)?;
-    let message = framed(memory.read(message, message_len)?);
+    let message = memory.read(message, message_len)?;
     let token = number(token);
     if TokenKind::of(token) != Some(TokenKind::GrpcStream) {
         return Err(Status::BadArgument);
@@ -114,7 +115,8 @@ pub(crate) fn send(state: &mut VmState, memory: &mut dyn Memory, arguments: &[u6
     // After its own end, or the peer's, what a plugin sends goes nowhere, and Envoy says `Ok`.
     if let Some(call) = state.grpc_call(id).filter(|call| !call.closed) {
         call.closed = end;
-        state.effects.push_back(Effect::GrpcData { id, data: message, end });
+        state.watch_sent(id, Some(message.len()), end);
+        state.effects.push_back(Effect::GrpcData { id, data: framed(message), end });
     }
     Ok(())
 }
@@ -142,6 +144,7 @@ pub(crate) fn close(state: &mut VmState, _: &mut dyn Memory, arguments: &[u64]) 
         Some(call) => {
             call.let_go = true;
             if !std::mem::replace(&mut call.closed, true) {
+                state.watch_sent(id, None, true);
                 state.effects.push_back(Effect::GrpcData { id, data: Bytes::new(), end: true });
             }
         }
@@ -157,6 +160,7 @@ fn known(state: &VmState, token: u32) -> Result<CalloutId, Status> {
 }
 
 fn give_up(state: &mut VmState, id: CalloutId) {
+    state.watch_given_up(id);
     if state.unexpect(id).is_some() {
         state.effects.push_back(Effect::CancelCallout(id));
     }

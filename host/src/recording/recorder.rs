@@ -234,7 +234,7 @@ fn event_weight(event: &Event) -> usize {
         Event::Asked { cluster, request, body } => {
             cluster.len() + request.len() + body.as_ref().map_or(0, Body::weight)
         }
-        Event::NotAsked { cluster, .. } => cluster.len(),
+        Event::NotAsked { cluster, .. } | Event::Sent { cluster, .. } | Event::GivenUp { cluster } => cluster.len(),
         Event::Stored { path, .. } => path.len(),
         Event::Reply(reply) => reply.details.len(),
         Event::Log { text, .. } => text.len(),

@@ -219,7 +219,12 @@ impl Tape {
                         self.changes.push((point, Arc::clone(&step.plugin)));
                     }
                 }
-                Event::HeaderRemoved { .. } | Event::NotAsked { .. } | Event::Continued { .. } | Event::Closed => {}
+                Event::HeaderRemoved { .. }
+                | Event::NotAsked { .. }
+                | Event::Sent { .. }
+                | Event::GivenUp { .. }
+                | Event::Continued { .. }
+                | Event::Closed => {}
             }
         }
         if let Decision::Traps(reason) = &mut step.decision {

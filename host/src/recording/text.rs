@@ -282,6 +282,15 @@ impl fmt::Display for Told<'_> {
                 body.as_ref().map_or(Ok(()), |body| write!(f, ", {} bytes", body.bytes))
             }
             Event::NotAsked { cluster, status } => write!(f, "cannot ask `{}`: {status}", Visible(cluster)),
+            Event::Sent { cluster, message, end } => {
+                let cluster = Visible(cluster);
+                match message {
+                    Some(length) => write!(f, "sends `{cluster}` a message, {length} bytes")?,
+                    None => write!(f, "sends `{cluster}` no more")?,
+                }
+                f.write_str(if *end && message.is_some() { ", the last" } else { "" })
+            }
+            Event::GivenUp { cluster } => write!(f, "gives up on `{}`", Visible(cluster)),
             Event::Stored { path, length } => write!(f, "stores `{}`, {length} bytes", Visible(path)),
             Event::Reply(reply) => write!(f, "answers {reply}"),
             Event::Continued { .. } if tcp => f.write_str("lets the connection go on"),

@@ -106,7 +106,8 @@ impl Worker {
         // The plugin may have given it up meanwhile.
         let Some(mut pending) = self.state.unexpect(id) else { return };
         let Some(mut call) = pending.grpc.take() else { return };
-        self.state.watch_answer(pending.asked.as_deref(), || (format!("gRPC status {status}"), None));
+        let answer = call.answer.as_ref().map_or(String::new(), |answer| format!(", {} bytes", answer.len()));
+        self.state.watch_answer(pending.asked.as_deref(), || (format!("gRPC status {status}{answer}"), None));
         let token = (pending.root, pending.token);
         if call.stream {
             // Measured: Envoy knows a stream until its plugin closes it, also when the peer has ended it long ago; and
@@ -132,6 +133,7 @@ impl Worker {
 
     fn tell_message(&mut self, id: CalloutId, message: Bytes) {
         let size = length(message.len());
+        self.state.watch_heard(id, message.len());
         self.tell_stream(id, Delivered::Message(message), |root, token| Callback::GrpcReceive { root, token, size });
     }
 

@@ -68,6 +68,53 @@ fn an_exchange_is_told_from_end_to_end() {
 }
 
 #[test]
+fn messages_of_a_grpc_stream_are_counted_and_not_kept() {
+    let script = Script::new(|callback, calls| match callback {
+        Callback::RequestHeaders { .. } => {
+            let token = calls.stream("auth").unwrap();
+            calls.send(token, "the secret is hunter2", false);
+            let other = calls.stream("auth").unwrap();
+            calls.send(other, "", true);
+            calls.raw("proxy_grpc_cancel", &[other.into()]);
+            Ok(1)
+        }
+        Callback::GrpcReceive { token, .. } => {
+            calls.effective(2);
+            calls.raw("proxy_grpc_close", &[token.into()]);
+            calls.raw("proxy_continue_stream", &[CONTINUE_REQUEST]);
+            Ok(0)
+        }
+        _ => pass(callback, calls),
+    });
+    let mut bench = Bench::recorded(&[script.plugin("p")]);
+    let id = bench.open();
+    bench.worker.request_headers(id, request(&[]), true);
+    let effects = std::iter::from_fn(|| bench.worker.next_effect());
+    let asked = effects.filter_map(|effect| if let Effect::Grpc { id, .. } = effect { Some(id) } else { None });
+    let call = asked.collect::<Vec<_>>()[0];
+    bench.worker.grpc_headers(call, [(":status", "200")].into_iter().collect(), false);
+    bench.worker.grpc_data(call, &[&[0, 0, 0, 0, 7], b"hunter2".as_slice()].concat(), false);
+    bench.worker.grpc_trailers(call, [("grpc-status", "0")].into_iter().collect());
+    let recordings = bench.recordings();
+    let [recording] = recordings.as_slice() else { panic!("{recordings:?}") };
+    let text = recording.to_string();
+    for part in [
+        "asks `auth`: POST auth/name/name\n",
+        "sends `auth` a message, 21 bytes\n",
+        "sends `auth` a message, 0 bytes, the last\n",
+        "gives up on `auth`\n",
+        "`auth` answers `p` after 0.000 ms: a message, 7 bytes\n",
+        "p: grpc receive",
+        "sends `auth` no more\n",
+        "lets the request go on\n",
+        "`auth` answers `p` after 0.000 ms: gRPC status 0\n",
+    ] {
+        assert!(text.contains(part), "no `{part}` in {text}");
+    }
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
 fn a_callout_and_its_decision_belong_to_the_exchange() {
     let script = Script::new(|callback, calls| match callback {
         Callback::RequestHeaders { .. } => {
