@@ -92,6 +92,7 @@ impl Faults {
     }
 
     /// The fault of the callout that is about to be sent.
+    #[cfg(any(feature = "native", feature = "wasm"))]
     pub(crate) fn at_callout(&mut self) -> Option<CalloutFault> {
         due(self.callouts.iter_mut().map(|(when, fault, seen)| (*when, seen, *fault)))
     }

@@ -327,6 +327,7 @@ impl Worker {
     }
 
     /// Calls every plugin, by its root context, with what nothing has led to; what it tries then is no mistake of its own.
+    #[cfg(any(feature = "native", feature = "wasm"))]
     pub(crate) fn stray(&mut self, callback: &dyn Fn(u32) -> Callback) {
         let findings = self.state.findings.take();
         for index in 0..self.state.roots.len() {
@@ -337,6 +338,7 @@ impl Worker {
     }
 
     /// The fault of the callout that the driver is about to send, if the plan has one.
+    #[cfg(any(feature = "native", feature = "wasm"))]
     pub(crate) fn callout_fault(&mut self) -> Option<crate::fault::CalloutFault> {
         self.state.options.faults.as_mut()?.at_callout()
     }

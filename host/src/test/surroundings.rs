@@ -101,6 +101,7 @@ impl Default for Surroundings {
     }
 }
 
+#[cfg(any(feature = "native", feature = "wasm", feature = "envoy"))]
 impl Surroundings {
     /// The route that takes what is left.
     pub(crate) fn rest(&self, upstream: &str) -> Route {
@@ -116,6 +117,7 @@ impl Surroundings {
     }
 }
 
+#[cfg(any(feature = "native", feature = "wasm", feature = "envoy"))]
 fn find(list: &[(String, Metadata)], name: &str) -> Metadata {
     list.iter().find(|(known, _)| known == name).map(|(_, metadata)| metadata.clone()).unwrap_or_default()
 }
