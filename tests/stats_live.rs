@@ -214,7 +214,7 @@ fn come_and_go(delivery: Delivery, envoy: &Path) -> Outcome {
     };
     let (bootstrap, first) = delivered(&json!({}), &watched);
     watched.replace(&first)?;
-    let sidecar = Process::run(envoy, &bootstrap, config::LISTENER, Options { workers: 4, trace: false })?;
+    let sidecar = Process::run(envoy, &bootstrap, Some(config::LISTENER), Options { workers: 4, trace: false })?;
     let address = sidecar.listener();
     let (answered, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     let configurations = [

@@ -11,6 +11,9 @@ const VARIABLE: &str = "WASMPLUGIN_LOG";
 /// The target of what plugins log.
 pub(crate) const PLUGINS: &str = "wasm";
 
+/// How the targets of our own crates begin, this one's among them.
+const OURS: [&str; 2] = ["wasmplugin", env!("CARGO_CRATE_NAME")];
+
 /// Writes lines, or keeps them while it is not clear whether anybody should see them.
 struct Logger {
     held: Mutex<Option<String>>,
@@ -69,7 +72,8 @@ fn asked() -> Option<LevelFilter> {
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // The libraries below have much to say that nobody asked for, and what fails is an error of ours anyway.
-        let ours = metadata.target() == PLUGINS || metadata.target().starts_with("wasmplugin");
+        let target = metadata.target();
+        let ours = target == PLUGINS || OURS.iter().any(|name| target.starts_with(name));
         metadata.level() <= log::max_level() && ours
     }
 

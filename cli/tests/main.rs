@@ -25,3 +25,4 @@ mod run;
 mod shipping;
 mod stats_tags;
 mod token;
+mod watch;

@@ -7,6 +7,7 @@ mod http2;
 mod rows;
 mod runtime;
 mod servers;
+mod updates;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wasmplugin_host::module::build;
@@ -167,7 +166,7 @@ fn requests_go_through_the_modules_until_ctrl_c() {
 }
 
 /// A request over a connection of its own; the status line and the rest.
-fn ask(address: &str, host: &str) -> String {
+pub(crate) fn ask(address: &str, host: &str) -> String {
     ask_with(address, host, "")
 }
 
@@ -187,90 +186,11 @@ pub(crate) fn listens(line: &str) -> String {
 }
 
 #[test]
-fn resources_run_as_a_mesh_and_are_watched() {
-    let mesh = "kind: Mesh\nworkloads:\n- {name: web, labels: {app: web}, ports: [{port: 8080}]}\n- {name: client}\nservices:\n\
-                - {name: web, port: 80, targetPort: 8080, selector: {app: web}}\n";
-    let file = Scratch::new("mesh.yaml", mesh);
-    let mut run = Going::start(&["run", file.path(), "--watch"]);
-    run.line_with("client.default");
-    let address = listens(&run.line_with("calls services on port 80"));
-    let answer = ask(&address, "web");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(answer.contains("spiffe://cluster.local/ns/default/sa/default"), "the peer is known: {answer}");
-    assert!(ask(&address, "nobody").starts_with("HTTP/1.1 404"));
-    std::fs::write(file.path(), mesh.replace("{name: web, port: 80", "{name: shop, port: 80")).unwrap();
-    run.line_with("reloaded");
-    assert!(ask(&address, "web").starts_with("HTTP/1.1 404"));
-    assert!(ask(&address, "shop").starts_with("HTTP/1.1 200"));
-    assert_eq!(run.interrupt(), Some(0));
-    assert!(TcpStream::connect(&address).is_err());
-}
-
-/// What both sides of the mesh have counted in `istio_requests_total`, whatever the labels.
-fn counted(admin: &str) -> u64 {
-    let mut client = TcpStream::connect(admin).unwrap();
-    client.write_all(b"GET /stats/prometheus HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
-    let mut page = String::new();
-    client.read_to_string(&mut page).unwrap();
-    let series = page.lines().filter(|line| line.starts_with("istio_requests_total{"));
-    series.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
-}
-
-#[test]
-fn every_request_is_counted_while_the_configuration_changes() {
-    const CLIENTS: u64 = 4;
-    const REQUESTS: u64 = 60;
-    let mesh = "kind: Mesh
-istio: {metadataExchange: {build: metadata-exchange}, stats: {build: stats}}
-telemetry: TELEMETRY
-workloads:
-- {name: web, labels: {app: web}, ports: [{port: 8080}], workers: 4}
-- {name: client, workers: 4}
-services:
-- {name: web, port: 80, targetPort: 8080, selector: {app: web}}
-";
-    let file = Scratch::new("mesh.yaml", mesh.replace("TELEMETRY", "{}"));
-    let mut run = Going::start(&["run", file.path(), "--watch"]);
-    let admin = address(&run.line_with("admin at")).to_owned();
-    run.line_with("client.default");
-    let street = listens(&run.line_with("calls services on port 80"));
-    let admins = [admin, address(&run.line_with("admin at")).to_owned()];
-    std::thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                for _ in 0..REQUESTS {
-                    let answer = ask(&street, "web");
-                    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-                }
-            });
-        }
-        for telemetry in [
-            "{metrics: [{tags_to_remove: [source_app]}]}",
-            "{metrics: [{dimensions: {request_protocol: request.protocol}}], profile: minimal}",
-            "{}",
-        ] {
-            std::fs::write(file.path(), mesh.replace("TELEMETRY", telemetry)).unwrap();
-            run.line_with("reloaded");
-        }
-    });
-    // An exchange is counted when it is over, which its client does not wait for.
-    let all = [CLIENTS * REQUESTS; 2];
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let mut counts = [0; 2];
-    while counts != all && Instant::now() < deadline {
-        counts = admins.each_ref().map(|admin| counted(admin));
-    }
-    assert_eq!(counts, all);
-    assert_eq!(run.interrupt(), Some(0));
-}
-
-#[test]
 fn resources_and_modules_do_not_go_together() {
     for arguments in [
         &["run", "a.yaml", "a.wasm"][..],
         &["run", "a.yaml", "--upstream", "127.0.0.1:1"],
         &["run", "a.wasm", "--watch"],
-        &["run", "a.yaml", "--watch", "--engine", "envoy"],
     ] {
         assert_eq!(wasmplugin(arguments).code, Some(2), "{arguments:?}");
     }

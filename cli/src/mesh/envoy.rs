@@ -1,6 +1,6 @@
-//! What a real Envoy has to be told for a plan: the bootstrap that amounts to what istiod would send.
+//! What a real Envoy has to be told for a plan: what amounts to what istiod would send.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 use serde_json::{Value, json};
 use wasmplugin_deploy::envoy as sent;
 use wasmplugin_deploy::resource::{FailStrategy, PluginKind};
@@ -13,20 +13,46 @@ use super::modules::{Failure, Library};
 use super::plan::{Cluster, Listener, Proxy, Serves, Side, Tls};
 use super::plugin_config::Plugin;
 
-/// The bootstrap, and what went wrong with modules, for people.
-pub(crate) fn bootstrap(
-    proxy: &Proxy,
-    library: &mut Library,
-    discovery: &mut Discovery,
-) -> Result<(Value, Vec<String>)> {
-    let mut notes = Vec::new();
-    let listeners =
-        proxy.listeners.iter().map(|listener| self::listener(proxy, listener, library, discovery, &mut notes));
+/// Everything that an Envoy is told.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    /// What it is started with and does not change while it runs.
+    pub(crate) bootstrap: Value,
+    pub(crate) clusters: Vec<Value>,
+    pub(crate) listeners: Vec<Value>,
+    /// The plugins in the chains of the listeners.
+    pub(crate) plugins: Vec<Discovered>,
+    /// What went wrong with modules, for people.
+    pub(crate) notes: Vec<String>,
+}
+
+/// A plugin that a listener only names.
+#[derive(Debug)]
+pub(crate) struct Discovered {
+    /// The name of its resource, which no other plugin of this Envoy has.
+    pub(crate) resource: String,
+    pub(crate) listener: String,
+    pub(crate) plugin: String,
+    /// Its filter's configuration.
+    pub(crate) config: Value,
+    /// Why Envoy will not take it, where that is known before; it is told nevertheless, as in a cluster.
+    pub(crate) flaw: Option<String>,
+}
+
+/// What an Envoy has to be told; `discovery` is where it will look for it.
+pub(crate) fn configuration(proxy: &Proxy, library: &mut Library, discovery: &mut Discovery) -> Result<Configuration> {
+    let mut chains = Chains { library, discovery, plugins: Vec::new(), notes: Vec::new() };
+    let listeners = proxy.listeners.iter().map(|listener| chains.listener(proxy, listener));
     let listeners = listeners.collect::<Result<Vec<_>>>()?;
     let mut singletons = Vec::new();
     for plugin in &proxy.singletons {
-        singletons.push(located(plugin, library)?.render_singleton());
+        let (plugin, flaw) = chains.located(plugin)?;
+        if let Some(flaw) = flaw {
+            anyhow::bail!("`{}`: {flaw}", plugin.name);
+        }
+        singletons.push(plugin.render_singleton());
     }
+    let Chains { plugins, notes, .. } = chains;
     let tags = library.stats_tags(proxy).into_iter().map(|(name, regex)| json!({"tag_name": name, "regex": regex}));
     let bootstrap = json!({
         "node": {"id": proxy.node.id, "cluster": proxy.node.cluster, "metadata": proxy.node.metadata},
@@ -39,101 +65,126 @@ pub(crate) fn bootstrap(
             "static_layer": {"envoy.reloadable_features.http_reject_path_with_fragment": false},
         }]},
         "bootstrap_extensions": singletons,
-        "static_resources": {
-            "listeners": listeners,
-            "clusters": proxy.clusters.iter().map(|cluster| self::cluster(proxy, cluster)).collect::<Vec<_>>(),
-        },
+        "dynamic_resources": discovery.sources(),
     });
-    Ok((bootstrap, notes))
+    let clusters = proxy.clusters.iter().map(|cluster| self::cluster(proxy, cluster)).collect();
+    Ok(Configuration { bootstrap, clusters, listeners, plugins, notes })
 }
 
-fn listener(
-    proxy: &Proxy,
-    listener: &Listener,
-    library: &mut Library,
-    discovery: &mut Discovery,
-    notes: &mut Vec<String>,
-) -> Result<Value> {
-    let kind = match listener.serves {
-        Serves::Http(_) => PluginKind::Http,
-        Serves::Tcp(_) => PluginKind::Network,
-    };
-    let mut filters = Vec::new();
-    for plugin in &listener.plugins {
-        filters.push(discovery.discovered(&filter(plugin, kind, library, notes)?)?);
-    }
-    let network = match &listener.serves {
-        Serves::Http(_) => vec![connection_manager(listener, filters)],
-        Serves::Tcp(cluster) => {
-            let tcp = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
-            let last = json!({"stat_prefix": listener.stat_prefix, "cluster": cluster});
-            filters.push(json!({"name": "envoy.filters.network.tcp_proxy", "typed_config": config::typed(tcp, last)}));
-            filters
-        }
-    };
-    let mut chains = Vec::new();
-    if listener.tls != Tls::Plain {
-        let mut chain = json!({"filters": network, "transport_socket": server_tls(proxy)});
-        if listener.tls == Tls::Permissive {
-            config::put(&mut chain, "filter_chain_match", json!({"transport_protocol": "tls"}));
-        }
-        chains.push(chain);
-    }
-    if listener.tls != Tls::Mutual {
-        chains.push(json!({"filters": network}));
-    }
-    let inspector = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
-    let inspector =
-        json!({"name": "envoy.filters.listener.tls_inspector", "typed_config": config::typed(inspector, json!({}))});
-    Ok(json!({
-        "name": listener.name,
-        "address": config::address(listener.address),
-        "traffic_direction": if listener.side == Side::Inbound { "INBOUND" } else { "OUTBOUND" },
-        // It waits for the client's first bytes, and some clients wait for the server's.
-        "listener_filters": if listener.tls == Tls::Permissive { json!([inspector]) } else { json!([]) },
-        "filter_chains": chains,
-    }))
+/// The chains of an Envoy's listeners, one after the other.
+struct Chains<'a> {
+    library: &'a mut Library,
+    discovery: &'a mut Discovery,
+    plugins: Vec<Discovered>,
+    notes: Vec<String>,
 }
 
-/// A plugin, or the fallback that the agent puts in its place.
-fn filter(plugin: &Plugin, kind: PluginKind, library: &mut Library, notes: &mut Vec<String>) -> Result<Value> {
-    match library.get(&plugin.module) {
-        Err(Failure::NotFetched(reason)) => {
-            notes.push(format!("`{}` has no module: {reason}", plugin.name));
-            Ok(sent::fallback(&plugin.name, kind, plugin.fail))
+impl Chains<'_> {
+    fn listener(&mut self, proxy: &Proxy, listener: &Listener) -> Result<Value> {
+        let kind = match listener.serves {
+            Serves::Http(_) => PluginKind::Http,
+            Serves::Tcp(_) => PluginKind::Network,
+        };
+        let mut filters = Vec::new();
+        for plugin in &listener.plugins {
+            filters.push(self.filter(listener, plugin, kind)?);
         }
-        _ => {
-            let kind = if kind == PluginKind::Http { "http" } else { "network" };
-            Ok(located(plugin, library)?.render(kind))
+        let network = match &listener.serves {
+            Serves::Http(_) => vec![connection_manager(listener, filters)],
+            Serves::Tcp(cluster) => {
+                let tcp = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
+                let last = json!({"stat_prefix": listener.stat_prefix, "cluster": cluster});
+                let last = json!({"name": "envoy.filters.network.tcp_proxy", "typed_config": config::typed(tcp, last)});
+                filters.push(last);
+                filters
+            }
+        };
+        let mut chains = Vec::new();
+        if listener.tls != Tls::Plain {
+            let mut chain = json!({"filters": network, "transport_socket": server_tls(proxy)});
+            if listener.tls == Tls::Permissive {
+                config::put(&mut chain, "filter_chain_match", json!({"transport_protocol": "tls"}));
+            }
+            chains.push(chain);
         }
+        if listener.tls != Tls::Mutual {
+            chains.push(json!({"filters": network}));
+        }
+        let inspector = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+        let inspector = json!({"name": "envoy.filters.listener.tls_inspector", "typed_config": config::typed(inspector, json!({}))});
+        Ok(json!({
+            "name": listener.name,
+            "address": config::address(listener.address),
+            "traffic_direction": if listener.side == Side::Inbound { "INBOUND" } else { "OUTBOUND" },
+            // It waits for the client's first bytes, and some clients wait for the server's.
+            "listener_filters": if listener.tls == Tls::Permissive { json!([inspector]) } else { json!([]) },
+            "filter_chains": chains,
+        }))
     }
-}
 
-/// The plugin with the file of its module.
-fn located(plugin: &Plugin, library: &mut Library) -> Result<config::Plugin> {
-    if let Some(flaw) = &plugin.flaw {
-        return Err(anyhow!("`{}`: {flaw}", plugin.name));
+    /// A filter whose configuration, the plugin's or that of the fallback that the agent puts in its place, is found elsewhere.
+    fn filter(&mut self, listener: &Listener, plugin: &Plugin, kind: PluginKind) -> Result<Value> {
+        let word = if kind == PluginKind::Http { "http" } else { "network" };
+        let (filter, flaw) = match self.library.get(&plugin.module) {
+            Err(Failure::NotFetched(reason)) if plugin.flaw.is_none() => {
+                self.notes.push(format!("`{}` has no module: {reason}", plugin.name));
+                (sent::fallback(&plugin.name, kind, plugin.fail), None)
+            }
+            _ => {
+                let (located, flaw) = self.located(plugin)?;
+                (located.render(word), flaw)
+            }
+        };
+        let resource = self.name(&format!("{}/{word}/{}", listener.name, plugin.resource));
+        let named = self.discovery.filter(&resource, word);
+        self.plugins.push(Discovered {
+            resource,
+            listener: listener.name.clone(),
+            plugin: plugin.name.clone(),
+            config: filter.get("typed_config").cloned().unwrap_or_default(),
+            flaw,
+        });
+        Ok(named)
     }
-    let loaded = library.get(&plugin.module).map_err(|failure| match failure {
-        Failure::NotFetched(reason) | Failure::Refused(reason) => anyhow!("`{}`: {reason}", plugin.name),
-    })?;
-    let module = loaded.path.canonicalize().with_context(|| format!("cannot read `{}`", loaded.path.display()))?;
-    Ok(config::Plugin {
-        name: plugin.name.clone(),
-        root_id: plugin.root_id.clone(),
-        vm_id: plugin.vm_id.clone(),
-        module,
-        configuration: plugin.configuration.clone().into(),
-        vm_configuration: plugin.vm_configuration.clone().into(),
-        environment: plugin.environment.clone(),
-        fail: match plugin.fail {
-            _ if plugin.fail_open_flag => FailPolicy::Open,
-            FailStrategy::FailClose => FailPolicy::Closed,
-            FailStrategy::FailOpen => FailPolicy::OpenLater,
-            FailStrategy::FailReload => FailPolicy::Reload,
-        },
-        allow_on_headers_stop_iteration: plugin.allow_on_headers_stop_iteration,
-    })
+
+    /// That name, or the next one that is free; without what Envoy's counters write otherwise.
+    fn name(&self, wanted: &str) -> String {
+        let wanted = wanted.replace(':', "_");
+        let is_free = |name: &String| self.plugins.iter().all(|other| other.resource != *name);
+        let numbered = (2..).map(|number| format!("{wanted}#{number}"));
+        std::iter::once(wanted.clone()).chain(numbered).find(is_free).unwrap_or_default()
+    }
+
+    /// The plugin with the file of its module, and why Envoy will not take it, where that is known before.
+    fn located(&mut self, plugin: &Plugin) -> Result<(config::Plugin, Option<String>)> {
+        let loaded = match &plugin.flaw {
+            Some(flaw) => Err(flaw.clone()),
+            None => self.library.get(&plugin.module).map_err(|failure| match failure {
+                Failure::NotFetched(reason) | Failure::Refused(reason) => reason,
+            }),
+        };
+        let (module, flaw) = match loaded {
+            Ok(loaded) => (self.discovery.module(&loaded.bytes)?, None),
+            Err(flaw) => (self.discovery.flawed(plugin.flaw.is_none().then_some(&plugin.module)), Some(flaw)),
+        };
+        let plugin = config::Plugin {
+            name: plugin.name.clone(),
+            root_id: plugin.root_id.clone(),
+            vm_id: plugin.vm_id.clone(),
+            module,
+            configuration: plugin.configuration.clone().into(),
+            vm_configuration: plugin.vm_configuration.clone().into(),
+            environment: plugin.environment.clone(),
+            fail: match plugin.fail {
+                _ if plugin.fail_open_flag => FailPolicy::Open,
+                FailStrategy::FailClose => FailPolicy::Closed,
+                FailStrategy::FailOpen => FailPolicy::OpenLater,
+                FailStrategy::FailReload => FailPolicy::Reload,
+            },
+            allow_on_headers_stop_iteration: plugin.allow_on_headers_stop_iteration,
+        };
+        Ok((plugin, flaw))
+    }
 }
 
 fn connection_manager(listener: &Listener, mut filters: Vec<Value>) -> Value {

@@ -3,7 +3,8 @@
 //! [`files`] reads what one would `kubectl apply`; [`description`] is the one file that Kubernetes would know the content
 //! of by itself; [`plan`] decides which plugins stand where, from [`policies`], [`envoy_filter`] and
 //! [`plugin_config`] too; [`modules`] gets
-//! the modules; [`embedded`] and [`envoy`] say it to a proxy, [`discovery`] to a real one later; [`running`] keeps it going.
+//! the modules; [`embedded`] and [`envoy`] say it to a proxy, [`subscriptions`] to a real one that runs, in the files of
+//! [`discovery`]; [`running`] keeps it going, [`started`] one proxy of it, as [`watched`] files change.
 
 pub(crate) mod description;
 mod discovery;
@@ -16,5 +17,8 @@ pub(crate) mod plan;
 mod plugin_config;
 mod policies;
 pub(crate) mod running;
+mod started;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod watched;

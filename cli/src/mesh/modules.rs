@@ -1,10 +1,11 @@
 //! Modules for a mesh: from this workspace, from files, or fetched as Istio's agent would; each is compiled once.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
 use wasmplugin_deploy::cache::Cache;
 use wasmplugin_deploy::fetch::{FetchOptions, Fetcher, ModuleRequest};
 use wasmplugin_deploy::image::digest::Digest;
@@ -20,8 +21,8 @@ use crate::workspace::Workspace;
 #[derive(Debug, Clone)]
 pub(crate) struct Loaded {
     pub(crate) module: Arc<wasm::Module>,
-    /// A file with its bytes.
-    pub(crate) path: PathBuf,
+    /// What was compiled.
+    pub(crate) bytes: Bytes,
 }
 
 impl Loaded {
@@ -97,7 +98,7 @@ impl Library {
     fn read(&mut self, file: &Path) -> Result<Loaded, Failure> {
         let module =
             wasmplugin_host::module::Module::read(file).map_err(|error| Failure::Refused(error.to_string()))?;
-        self.compile(module, file.to_owned())
+        self.compile(module)
     }
 
     fn fetch(&mut self, request: &ModuleRequest) -> Result<Loaded, Failure> {
@@ -110,20 +111,21 @@ impl Library {
             self.unfetched.insert(asked, failure.clone());
             failure
         })?;
-        let module = wasmplugin_host::module::Module::from_bytes(&request.url, fetched.bytes.clone());
+        let module = wasmplugin_host::module::Module::from_bytes(&request.url, fetched.bytes);
         let module = module.map_err(|error| Failure::Refused(error.to_string()))?;
-        self.compile(module, fetched.path.unwrap_or_default())
+        self.compile(module)
     }
 
-    fn compile(&mut self, source: wasmplugin_host::module::Module, path: PathBuf) -> Result<Loaded, Failure> {
-        let digest = Digest::of(source.bytes());
+    fn compile(&mut self, source: wasmplugin_host::module::Module) -> Result<Loaded, Failure> {
+        let bytes = source.bytes().clone();
+        let digest = Digest::of(&bytes);
         if let Some(module) = self.compiled.get(&digest) {
-            return Ok(Loaded { module: Arc::clone(module), path });
+            return Ok(Loaded { module: Arc::clone(module), bytes });
         }
         let module = code::compile(source).map_err(|error| Failure::Refused(error.to_string()))?;
         let module = Arc::new(module);
         self.compiled.insert(digest, Arc::clone(&module));
-        Ok(Loaded { module, path })
+        Ok(Loaded { module, bytes })
     }
 
     /// What has to become a label of a metric of a proxy: what its plan says, then what its modules ask for, each once.

@@ -25,7 +25,7 @@ pub(crate) use proxy::{Cluster, Listener, Node, Proxy, Serves, Side, Tls};
 /// Decides for every workload.
 pub(crate) fn plan(
     resources: &Resources,
-    identities: &mut Identities,
+    identities: &Identities,
     ports: &Ports,
     upstream: &Upstreams,
 ) -> Result<Vec<Proxy>> {
@@ -40,7 +40,7 @@ pub(crate) fn plan(
 }
 
 impl Planner<'_> {
-    fn proxy(&self, identities: &mut Identities) -> Result<Proxy> {
+    fn proxy(&self, identities: &Identities) -> Result<Proxy> {
         let workload = self.workload;
         let inbound = workload.ports.iter().map(|port| self.own_listener(port));
         let mut listeners = inbound.collect::<Result<Vec<_>>>()?;

@@ -96,8 +96,8 @@ fn chain(folder: &Folder, side: Side, port: u16) -> Vec<String> {
     let resources = files::read(std::slice::from_ref(&folder.0), Engine::Embedded).unwrap();
     let mut ports = Ports::default();
     ports.choose(&resources.mesh).unwrap();
-    let mut identities = Identities::new(&resources.mesh.trust_domain).unwrap();
-    let plans = plan::plan(&resources, &mut identities, &ports, &Upstreams::new()).unwrap();
+    let identities = Identities::new(&resources.mesh.trust_domain).unwrap();
+    let plans = plan::plan(&resources, &identities, &ports, &Upstreams::new()).unwrap();
     let listener = plans[0].listeners.iter().find(|listener| listener.side == side && listener.port == port).unwrap();
     listener.plugins.iter().map(|plugin| plugin.name.clone()).collect()
 }

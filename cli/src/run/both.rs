@@ -1,12 +1,13 @@
 //! The two sides that `run --compare` puts beside each other, and their end.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::compare::{Carries, Comparison, Pair, Witnesses};
+use super::compare::{Carries, Comparison, Pair, Sides, Witnesses};
 use super::upstream;
 use crate::engine::{Chain, Engine, envoy_folder};
 use crate::exit::Exit;
@@ -18,6 +19,9 @@ use crate::stop::Stop;
 
 /// How often the proxies are looked at.
 const GLANCE: Duration = Duration::from_millis(100);
+
+/// How often files are looked at, in glances.
+const LOOK: u32 = 3;
 
 /// Compares how modules behave, until Ctrl-C.
 pub(super) fn modules(chain: &Chain) -> Result<Exit> {
@@ -40,58 +44,135 @@ pub(super) fn modules(chain: &Chain) -> Result<Exit> {
         carries: Carries::Requests,
     };
     let witnesses = Witnesses { name: String::new(), embedded: embedded.admin(), envoy: envoy.admin() };
-    let comparison = Comparison::start(vec![pair], vec![witnesses], envoy.log().cloned().into_iter().collect())?;
-    let exit = attend(comparison, &ready.title(), || envoy.end())?;
+    let sides =
+        Sides { pairs: vec![pair], witnesses: vec![witnesses], envoys: envoy.log().cloned().into_iter().collect() };
+    let comparison = Comparison::start(sides, &[])?;
+    let exit = attend(comparison, &ready.title(), |_| match envoy.end() {
+        Some(reason) => bail!("Envoy has ended by itself: {reason}"),
+        None => Ok(()),
+    })?;
     embedded.stop();
     envoy.stop();
     Ok(exit)
 }
 
-/// Compares how resources behave, until Ctrl-C.
-pub(super) fn resources(paths: &[PathBuf]) -> Result<Exit> {
+/// Compares how resources behave, until Ctrl-C; with `watch`, also how changes of them are taken.
+pub(super) fn resources(paths: &[PathBuf], watch: bool) -> Result<Exit> {
     logger::hold_plugins();
     let embedded = Mesh::start(paths, Engine::Embedded, &envoy_folder(), upstream::mirror)?;
     let envoy = embedded.beside(Engine::Envoy, &envoy_folder())?;
     logger::show_plugins();
-    let (mut pairs, mut witnesses) = (Vec::new(), Vec::new());
-    for (one, other) in embedded.proxies().iter().zip(envoy.proxies()) {
-        let workload = &one.plan.workload;
-        witnesses.push(Witnesses { name: workload.clone(), embedded: one.plan.admin, envoy: other.plan.admin });
-        for (mine, theirs) in one.plan.listeners.iter().zip(&other.plan.listeners) {
-            // What speaks mutual TLS is reached through its clients' proxies.
-            if mine.tls != Tls::Mutual {
-                pairs.push(Pair {
-                    name: format!("{workload}, {}", mine.name),
-                    listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                    embedded: mine.address,
-                    envoy: theirs.address,
-                    carries: match mine.serves {
-                        Serves::Http(_) => Carries::Requests,
-                        Serves::Tcp(_) => Carries::Bytes,
-                    },
-                });
-            }
+    let mut meshes = Meshes { embedded, envoy };
+    let comparison = Comparison::start(meshes.sides(), &meshes.differences())?;
+    let title = meshes.envoy.title();
+    let mut glance = 0_u32;
+    let exit = attend(comparison, &title, |comparison| {
+        if let Some(reason) = meshes.envoy.end() {
+            bail!("Envoy has ended by itself: {reason}");
         }
-    }
-    let logs = envoy.proxies().iter().filter_map(|started| started.running.log().cloned()).collect();
-    let comparison = Comparison::start(pairs, witnesses, logs)?;
-    let exit = attend(comparison, &envoy.title(), || envoy.end())?;
-    embedded.stop();
-    envoy.stop();
+        glance = glance.wrapping_add(1);
+        if watch && glance.is_multiple_of(LOOK) && meshes.embedded.has_changed() {
+            comparison.change(|| Ok(meshes.reload()))?;
+            output::print(&format!("reloaded\n{}", comparison.describe()))?;
+        }
+        Ok(())
+    })?;
+    meshes.embedded.stop();
+    meshes.envoy.stop();
     Ok(exit)
 }
 
-/// Waits for the wish to stop, and tells the result.
-fn attend(comparison: Comparison, envoy: &str, look: impl Fn() -> Option<String>) -> Result<Exit> {
+/// The same resources in two kinds of proxies.
+struct Meshes {
+    embedded: Mesh,
+    envoy: Mesh,
+}
+
+impl Meshes {
+    /// Where requests come in, and where it is told what has come of them.
+    fn sides(&self) -> Sides {
+        let (mut pairs, mut witnesses) = (Vec::new(), Vec::new());
+        for one in self.embedded.proxies() {
+            let workload = &one.plan.workload;
+            let Some(other) = self.envoy.proxies().iter().find(|other| other.plan.workload == *workload) else {
+                continue;
+            };
+            let (embedded, envoy) = (one.running.admin(), other.running.admin());
+            witnesses.push(Witnesses { name: workload.clone(), embedded, envoy });
+            for mine in &one.plan.listeners {
+                let Some(theirs) = other.plan.listeners.iter().find(|theirs| theirs.name == mine.name) else {
+                    continue;
+                };
+                // What speaks mutual TLS is reached through its clients' proxies.
+                if mine.tls != Tls::Mutual {
+                    pairs.push(Pair {
+                        name: format!("{workload}, {}", mine.name),
+                        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                        embedded: mine.address,
+                        envoy: theirs.address,
+                        carries: match mine.serves {
+                            Serves::Http(_) => Carries::Requests,
+                            Serves::Tcp(_) => Carries::Bytes,
+                        },
+                    });
+                }
+            }
+        }
+        let envoys = self.envoy.proxies().iter().filter_map(|started| started.running.log().cloned()).collect();
+        Sides { pairs, witnesses, envoys }
+    }
+
+    /// Takes the files as they are now, and tells what differed in that.
+    fn reload(&mut self) -> (Sides, Vec<String>) {
+        let told = |error: anyhow::Error| format!("{error:#}");
+        let mut found = Vec::new();
+        match (self.embedded.reload().map_err(told), self.envoy.reload().map_err(told)) {
+            (Ok(()), Ok(())) => {}
+            (Err(error), Err(_)) => eprintln!("error: {error}"),
+            (Err(error), Ok(())) => found.push(format!("embedded does not take it: {error}; envoy does")),
+            (Ok(()), Err(error)) => found.push(format!("envoy does not take it: {error}; embedded does")),
+        }
+        found.extend(self.differences());
+        (self.sides(), found)
+    }
+
+    /// What only one of them has refused.
+    fn differences(&self) -> Vec<String> {
+        let [one, other] = [&self.embedded, &self.envoy].map(refused);
+        let only = |one: &BTreeSet<String>, other: &BTreeSet<String>, names: [&str; 2]| -> Vec<String> {
+            one.difference(other).map(|what| format!("{} refuses {what}; {} does not", names[0], names[1])).collect()
+        };
+        [only(&one, &other, ["embedded", "envoy"]), only(&other, &one, ["envoy", "embedded"])].concat()
+    }
+}
+
+/// What a mesh has not taken, and what comes of that.
+fn refused(mesh: &Mesh) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for started in mesh.proxies() {
+        let (workload, refused) = (&started.plan.workload, started.refused());
+        all.extend(refused.plugins.iter().map(|plugin| {
+            let effect = if plugin.old_stays { "its old configuration goes on" } else { "requests get 500" };
+            format!("`{}` ({workload}, {}), so {effect}", plugin.plugin, plugin.listener)
+        }));
+        all.extend(refused.listeners.iter().map(|(listener, _)| format!("the listener {listener} ({workload})")));
+    }
+    all
+}
+
+/// Waits for the wish to stop, and tells the result; `look` is called in between.
+fn attend(
+    mut comparison: Comparison,
+    envoy: &str,
+    mut look: impl FnMut(&mut Comparison) -> Result<()>,
+) -> Result<Exit> {
     let mut stop = Stop::listen()?;
     output::print(&format!(
         "each request and each connection goes through the embedded proxy and {envoy}, and is answered by the first\n{}stop it with Ctrl-C\n",
         comparison.describe()
     ))?;
     while !stop.within(GLANCE) {
-        if let Some(reason) = look() {
-            bail!("Envoy has ended by itself: {reason}");
-        }
+        look(&mut comparison)?;
     }
     eprintln!("\nstopping");
     stop.hurry();

@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long counters and logs may take until they agree: plugins count and log when an exchange is over, which is after its
 /// answer.
 const SETTLING: Duration = Duration::from_secs(5);
+/// How long they may take after a change, when they need not agree: what plugins say and count as they start depends on how many
+/// of them share a VM, which is each proxy's own affair.
+const STARTING: Duration = Duration::from_secs(1);
 /// How often they are looked at meanwhile.
 const GLANCE: Duration = Duration::from_millis(20);
 
@@ -42,8 +45,17 @@ enum Protocol {
     Http2,
 }
 
+/// All that two sides have to be compared by.
+#[derive(Debug)]
+pub(super) struct Sides {
+    pub(super) pairs: Vec<Pair>,
+    pub(super) witnesses: Vec<Witnesses>,
+    /// The logs of all Envoys.
+    pub(super) envoys: Vec<Log>,
+}
+
 /// One place where requests come in, on both sides.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pair {
     /// What to call it.
     pub(super) name: String,
@@ -69,7 +81,7 @@ pub(super) enum Carries {
 /// Listeners in front of both sides; they end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Comparison {
-    fronts: Vec<(String, Front)>,
+    fronts: Vec<(Pair, Front)>,
     tally: Arc<Mutex<Tally>>,
 }
 
@@ -85,6 +97,7 @@ enum Front {
 struct Tally {
     requests: Count,
     connections: Count,
+    changes: Count,
     known: Known,
     counters: Vec<Counters>,
     lines: Lines,
@@ -98,27 +111,61 @@ struct Count {
 }
 
 impl Comparison {
-    /// Begins to listen; `envoys` are the logs of all Envoys.
-    pub(super) fn start(pairs: Vec<Pair>, witnesses: Vec<Witnesses>, envoys: Vec<Log>) -> Result<Self> {
-        let counters = witnesses.into_iter().map(Counters::of).collect();
-        let tally = Tally {
+    /// Begins to listen; `found` is what differed when the two sides were started.
+    pub(super) fn start(sides: Sides, found: &[String]) -> Result<Self> {
+        let mut tally = Tally {
             requests: Count::default(),
             connections: Count::default(),
+            changes: Count::default(),
             known: Known::default(),
-            counters,
-            lines: Lines::of(envoys),
+            counters: sides.witnesses.into_iter().map(Counters::of).collect(),
+            lines: Lines::of(sides.envoys),
         };
-        let tally = Arc::new(Mutex::new(tally));
-        let start = |pair: Pair| {
-            let (name, tally) = (pair.name.clone(), Arc::clone(&tally));
+        if !found.is_empty() {
+            tally.changed("the start", found);
+        }
+        let mut comparison = Self { fronts: Vec::new(), tally: Arc::new(Mutex::new(tally)) };
+        comparison.listen(sides.pairs)?;
+        Ok(comparison)
+    }
+
+    /// Lets requests wait while both sides change, and compares the changed ones from then on; `change` tells these, and what
+    /// differed in how they took the change.
+    pub(super) fn change(&mut self, change: impl FnOnce() -> Result<(Sides, Vec<String>)>) -> Result<()> {
+        let mut tally = lock(&self.tally);
+        let (sides, found) = change()?;
+        tally.changed("a change of the files", &found);
+        let mut before = std::mem::take(&mut tally.counters);
+        let counters = sides.witnesses.into_iter().map(|witnesses| {
+            let at = before.iter().position(|counters| *counters.witnesses() == witnesses);
+            at.map_or_else(|| Counters::of(witnesses), |at| before.remove(at))
+        });
+        tally.counters = counters.collect();
+        tally.lines.follow(sides.envoys);
+        // It belongs to no request.
+        let _of_the_change = tally.settled(STARTING);
+        drop(tally);
+        self.listen(sides.pairs)
+    }
+
+    /// Listens for these pairs and for no others; who is known goes on.
+    fn listen(&mut self, pairs: Vec<Pair>) -> Result<()> {
+        self.fronts.retain(|(pair, _)| pairs.contains(pair));
+        for (at, pair) in pairs.into_iter().enumerate() {
+            if self.fronts.iter().any(|(known, _)| *known == pair) {
+                continue;
+            }
+            let tally = Arc::clone(&self.tally);
             let front = match pair.carries {
-                Carries::Requests => Front::Requests(requests(pair, tally)?),
-                Carries::Bytes => Front::Bytes(Line::start(&pair.clone(), move |found| weigh(&pair, found, &tally))?),
+                Carries::Requests => Front::Requests(requests(pair.clone(), tally)?),
+                Carries::Bytes => {
+                    let judged = pair.clone();
+                    Front::Bytes(Line::start(&pair, move |found| weigh(&judged, found, &tally))?)
+                }
             };
-            Ok((name, front))
-        };
-        let fronts = pairs.into_iter().map(start).collect::<Result<_>>()?;
-        Ok(Self { fronts, tally })
+            self.fronts.insert(at.min(self.fronts.len()), (pair, front));
+        }
+        Ok(())
     }
 
     /// Who listens where, for people.
@@ -127,7 +174,7 @@ impl Comparison {
             Front::Requests(front) => format!("http://{}", front.address()),
             Front::Bytes(front) => format!("tcp://{}", front.address()),
         };
-        self.fronts.iter().map(|(name, front)| format!("{name} at {}\n", place(front))).collect()
+        self.fronts.iter().map(|(pair, front)| format!("{} at {}\n", pair.name, place(front))).collect()
     }
 
     /// The result for people, and whether there was no difference.
@@ -140,7 +187,8 @@ impl Comparison {
         }
         let tally = lock(&self.tally);
         let mut text = String::new();
-        for (count, what) in [(&tally.requests, "requests"), (&tally.connections, "connections")] {
+        let counts = [(&tally.requests, "requests"), (&tally.connections, "connections"), (&tally.changes, "changes")];
+        for (count, what) in counts {
             if count.all > 0 || what == "requests" {
                 let _ = writeln!(text, "{} {what}, {} of them with differences", count.all, count.different);
             }
@@ -148,14 +196,23 @@ impl Comparison {
         for known in tally.known.told() {
             let _ = writeln!(text, "{known}");
         }
-        (text, tally.requests.different + tally.connections.different == 0)
+        (text, tally.requests.different + tally.connections.different + tally.changes.different == 0)
     }
 }
 
 impl Tally {
-    /// What differs in counters and logs, once both sides agree or have had the time to.
-    fn settled(&mut self) -> Vec<String> {
-        let deadline = Instant::now() + SETTLING;
+    /// Counts a start or a change, and tells what differed in how it was taken.
+    fn changed(&mut self, what: &str, found: &[String]) {
+        self.changes.all += 1;
+        if !found.is_empty() {
+            self.changes.different += 1;
+            tell(what, found);
+        }
+    }
+
+    /// What differs in counters and logs, once both sides agree or have had that time to.
+    fn settled(&mut self, patience: Duration) -> Vec<String> {
+        let deadline = Instant::now() + patience;
         loop {
             // All of them look, whether or not one is content.
             let agreed = [self.lines.agree()].into_iter().chain(self.counters.iter_mut().map(Counters::agree));
@@ -194,7 +251,7 @@ fn judge(pair: &Pair, request: &Request, protocol: Protocol, tally: &Mutex<Tally
     let [embedded, envoy] = [pair.embedded, pair.envoy]
         .map(|side| send(side, request, protocol, &id).map_err(|error| format!("{error:#}")));
     let mut found = answers::differences(&embedded, &envoy, request.header("te"), &mut tally.known);
-    found.extend(tally.settled());
+    found.extend(tally.settled(SETTLING));
     if !found.is_empty() {
         tally.requests.different += 1;
         tell(&format!("{}: {} {}{}", pair.name, request.method(), request.authority(), request.path()), &found);
@@ -207,7 +264,7 @@ fn judge(pair: &Pair, request: &Request, protocol: Protocol, tally: &Mutex<Tally
 fn weigh(pair: &Pair, mut found: Vec<String>, tally: &Mutex<Tally>) {
     let mut tally = lock(tally);
     tally.connections.all += 1;
-    found.extend(tally.settled());
+    found.extend(tally.settled(SETTLING));
     if !found.is_empty() {
         tally.connections.different += 1;
         tell(&format!("{}: a connection", pair.name), &found);

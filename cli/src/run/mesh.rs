@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use super::trace::Trace;
 use super::upstream;
 use crate::engine::Engine;
-use crate::exit::{self, Exit};
+use crate::exit::Exit;
 use crate::logger;
 use crate::mesh::running::Mesh;
 use crate::output;
@@ -32,11 +32,6 @@ pub(super) struct Wishes {
 
 /// Runs until Ctrl-C.
 pub(super) fn run(paths: &[PathBuf], engine: Engine, wishes: Wishes, envoy_folder: &Path) -> Result<Exit> {
-    if wishes.watch && engine == Engine::Envoy {
-        exit::usage(
-            "`--watch` is for the embedded proxy: a real Envoy would have to be stopped for each change".to_owned(),
-        );
-    }
     logger::hold_plugins();
     let mut mesh = Mesh::start(paths, engine, envoy_folder, upstream::mirror)?;
     if wishes.trace {
@@ -73,7 +68,7 @@ fn attend(mesh: &mut Mesh, mut stop: Stop, wishes: Wishes) -> Result<()> {
                     }
                     output::print(&format!("reloaded\n{}", mesh.describe()))?;
                 }
-                Err(error) => eprintln!("error: nothing is changed: {error:#}"),
+                Err(error) => eprintln!("error: {error:#}"),
             }
         }
     }

@@ -41,7 +41,8 @@ const GLANCE: Duration = Duration::from_millis(100);
   cargo wasmplugin run target/modules/hello.wasm
   cargo wasmplugin run examples/mesh --watch
   cargo wasmplugin run examples/mesh --trace
-  cargo wasmplugin run examples/mesh --compare
+  cargo wasmplugin run examples/mesh --engine envoy --watch
+  cargo wasmplugin run examples/mesh --compare --watch
   cargo wasmplugin run hello.wasm --upstream localhost:3000 --listen 0.0.0.0:8080
   cargo wasmplugin run external-auth.wasm --config '{\"cluster\": \"auth\", \"timeout\": \"250ms\"}' \\
       --cluster auth=localhost:9000 --engine envoy
@@ -58,8 +59,9 @@ pub(crate) struct Arguments {
     #[arg(long)]
     trace: bool,
     /// Send each request through the embedded proxy and a real Envoy, and print what differs in status, headers, body and
-    /// the counters of plugins. What has side effects has them twice. Fails if there was a difference.
-    #[arg(long, conflicts_with_all = ["engine", "trace", "watch"])]
+    /// the counters of plugins. What has side effects has them twice. With `--watch`, requests after a change of the files meet
+    /// it in both, and what only one of them refuses of it is printed as well. Fails if there was a difference.
+    #[arg(long, conflicts_with_all = ["engine", "trace"])]
     compare: bool,
     /// A module's configuration: JSON, or a file of it; once per module, '' for none.
     #[arg(long = "config", value_name = "FILE|JSON")]
@@ -104,7 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
             );
         }
         if arguments.compare {
-            return both::resources(&arguments.modules);
+            return both::resources(&arguments.modules, arguments.watch);
         }
         let wishes = mesh::Wishes { watch: arguments.watch, trace: arguments.trace };
         return mesh::run(&arguments.modules, arguments.engine, wishes, &envoy_folder());

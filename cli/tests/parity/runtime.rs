@@ -29,17 +29,20 @@ pub(crate) fn rows_of(case: &str) -> Result<Vec<Row>, &'static str> {
         "two plugins, same bytes, other env, Envoy 1.39.3 and 1.40.0" => vec![two(case, "other", 200)],
         "two plugins, same bytes, other env, Envoy 1.36.4 and 1.37.0" => return Err(OTHER),
         "on_configure returns false on an update" => {
-            return Err(
-                "a real Envoy is not changed while it runs; `a_bad_update_keeps_the_old_plugin_and_a_bad_start_answers_500`",
-            );
+            return Err("an update; `changes_are_taken_and_refused_alike`");
         }
         // Here it is discovered, as istiod would have it, and a real Envoy starts without it.
         "on_configure returns false in a static bootstrap (any policy)" => {
             ["FAIL_CLOSE", "FAIL_OPEN", "FAIL_RELOAD"].map(refusing).to_vec()
         }
-        "local file missing"
-        | "remote source with empty sha256 given straight to Envoy"
-        | "same key in key_values and host_env_keys" => return Err(EXITS),
+        // As above.
+        "local file missing" => {
+            let missing = plugin("nowhere", json!({"url": "file:///nowhere/x.wasm"}));
+            vec![Row::new(vec![missing], asks([("GET /", 500)]))]
+        }
+        "remote source with empty sha256 given straight to Envoy" | "same key in key_values and host_env_keys" => {
+            return Err(EXITS);
+        }
         _ => panic!("nobody shows the case `{case}`"),
     })
 }

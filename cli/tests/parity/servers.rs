@@ -41,6 +41,8 @@ impl Servers {
             ("silent", start(Cluster::new("silent", |_| Answer::never())), false),
             ("gone", start(Cluster::unreachable("gone")), false),
             ("idp", start(idp.clone()), false),
+            ("oracle", start(Cluster::grpc("oracle", answer)), true),
+            ("service", start(Cluster::new("service", |_| Answer::new(503).body("busy"))), false),
         ];
         let upstream = Cluster::new("upstream", serve);
         let upstream = Backend::start_beside(anywhere, upstream, |connection| http2::serve(connection, serve)).unwrap();
@@ -137,6 +139,11 @@ fn consent(call: &Request) -> GrpcAnswer {
         () if says(b"Bearer junk") => GrpcAnswer::message("\u{1}"),
         () => GrpcAnswer::message(NO),
     }
+}
+
+/// A message with the text `yes`, for `callout-probe`.
+fn answer(_: &Request) -> GrpcAnswer {
+    GrpcAnswer::message(b"\x0a\x03yes".as_slice())
 }
 
 fn token(_: &Request) -> Answer {

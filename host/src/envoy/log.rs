@@ -29,6 +29,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     records: Vec<Record>,
+    /// The thread of the very first record.
+    main: Option<String>,
     closed: bool,
 }
 
@@ -106,10 +108,26 @@ impl Log {
     /// (`wasm log <plugin> <root id> <vm id>: `). It is then forgotten, so that a long run does not pile it up.
     pub fn take_plugin_lines(&self) -> Vec<LogLine> {
         let mut state = self.lock();
-        let Some(main) = state.records.first().map(|record| record.thread.clone()) else { return Vec::new() };
-        let said = |record: &mut Record| record.thread != main && plugin_line(record).is_some();
+        let main = state.main.clone();
+        let said = |record: &mut Record| main.as_ref() != Some(&record.thread) && plugin_line(record).is_some();
         let taken = state.records.extract_if(.., said);
         taken.map(|record| LogLine { level: record.loudness(), text: record.message }).collect()
+    }
+
+    /// What Envoy's main thread has said since this was last asked. It is then forgotten, as above.
+    pub(super) fn take_main(&self) -> Vec<Record> {
+        let mut state = self.lock();
+        let main = state.main.clone();
+        state.records.extract_if(.., |record| main.as_ref() == Some(&record.thread)).collect()
+    }
+
+    /// Waits until that many records pass the test; not longer than that.
+    pub(super) fn wait_for(&self, count: usize, patience: Duration, test: impl Fn(&Record) -> bool) {
+        let lacks = |state: &mut State| {
+            !state.closed && state.records.iter().filter(|record| test(record)).take(count).count() < count
+        };
+        let waited = self.shared.changed.wait_timeout_while(self.lock(), patience, lacks);
+        drop(waited);
     }
 
     /// The calls between Envoy and the plugins in the workers.
@@ -119,19 +137,21 @@ impl Log {
 
     /// The records of the `wasm` logger.
     ///
-    /// Envoy configures every plugin twice on its main thread before a worker does; the thread of the very first
-    /// record is the main thread.
+    /// Envoy configures every plugin twice on its main thread before a worker does.
     fn of_plugins(&self, everywhere: bool) -> Vec<Record> {
         let state = self.lock();
-        let main = state.records.first().map(|record| record.thread.clone()).unwrap_or_default();
-        let wanted = |record: &&Record| record.logger == "wasm" && (everywhere || record.thread != main);
+        let is_main = |record: &Record| state.main.as_ref() == Some(&record.thread);
+        let wanted = |record: &&Record| record.logger == "wasm" && (everywhere || !is_main(record));
         state.records.iter().filter(wanted).cloned().collect()
     }
 
     fn push(&self, line: &str) {
         let mut state = self.lock();
         match Record::parse(line) {
-            Some(record) => state.records.push(record),
+            Some(record) => {
+                state.main.get_or_insert_with(|| record.thread.clone());
+                state.records.push(record);
+            }
             None => match state.records.last_mut() {
                 Some(record) => {
                     record.message.push('\n');
@@ -217,5 +237,9 @@ mod tests {
         assert_eq!(taken[1], LogLine { level: LogLevel::Warn, text: "wasm log hello root: see: this".to_owned() });
         assert!(log.take_plugin_lines().is_empty());
         assert_eq!(log.records().len(), 2);
+        log.wait_for(2, Duration::ZERO, |record| record.thread == "1");
+        assert_eq!(log.take_main().len(), 2);
+        assert!(log.take_main().is_empty());
+        assert!(log.plugin_lines(true).is_empty());
     }
 }

@@ -9,6 +9,7 @@ pub mod binary;
 pub mod certificates;
 mod client;
 mod codec;
+pub mod complaints;
 pub mod config;
 mod connections;
 mod driver;

@@ -1,5 +1,6 @@
 //! A running Envoy: started, watched, and gone when its owner is.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::client;
+use super::complaints::{self, Refusal};
 use super::config::{Bootstrap, LISTENER};
-use super::log::{FORMAT, Log, Record};
+use super::log::{FORMAT, Log};
 use crate::test::StartError;
 
 /// How long an Envoy may take until it is ready; modules are compiled in that time.
@@ -24,6 +26,13 @@ const GLANCE: Duration = Duration::from_millis(10);
 const DYING: Duration = Duration::from_millis(300);
 /// How long it may be busy with what it was asked to do.
 const SETTLING: Duration = Duration::from_secs(5);
+/// How long the exchanges under way in a listener that is replaced may take, in seconds; what is still open is then cut. A route
+/// gives up on an answer after 15.
+const DRAINING: &str = "20";
+/// How long it takes until what Envoy has said has been read, at most.
+const HEARSAY: Duration = Duration::from_secs(5);
+/// Counts what is refused of listeners and clusters that are discovered.
+const REJECTED: &str = r"^(listener_manager\.lds|cluster_manager\.cds)\.update_(rejected|failure)$";
 /// How long one question to the admin interface may take.
 const ADMIN: Duration = Duration::from_secs(5);
 
@@ -42,9 +51,6 @@ wait "$envoy"
 rm -f -- "$folder/bootstrap.json" "$folder/admin" "$folder/pid"
 rmdir -- "$folder"
 "#;
-
-/// What Envoy says after it has said what is wrong with a plugin.
-const ECHOES: [&str; 3] = ["Plugin ", "error `", "Unable to create Wasm plugin"];
 
 /// How an Envoy is run.
 #[derive(Debug, Clone, Copy)]
@@ -68,11 +74,13 @@ pub struct Process {
 impl Process {
     /// Starts the binary with that configuration and waits until it is ready.
     pub fn start(binary: &Path, bootstrap: &Bootstrap, options: Options) -> Result<Self, StartError> {
-        Self::run(binary, &bootstrap.render(), LISTENER, options)
+        Self::run(binary, &bootstrap.render(), Some(LISTENER), options)
     }
 
-    /// As [`start`](Self::start), with any configuration, one of whose listeners has that name.
-    pub fn run(binary: &Path, bootstrap: &Value, listener: &str, options: Options) -> Result<Self, StartError> {
+    /// As [`start`](Self::start), with any configuration, one of whose listeners has that name, if it has any. Listeners and
+    /// clusters may be discovered; a refused one prevents the start as it does in the configuration itself, a refused plugin
+    /// that is discovered does not.
+    pub fn run(binary: &Path, bootstrap: &Value, listener: Option<&str>, options: Options) -> Result<Self, StartError> {
         let io = |error: io::Error| StartError::new(format!("envoy cannot be started: {error}"), Vec::new());
         let folder = folder().map_err(io)?;
         let bootstrap_file = folder.join("bootstrap.json");
@@ -91,6 +99,7 @@ impl Process {
             .arg(&admin_file)
             .args(["--concurrency", &options.workers.to_string()])
             .args(["--use-dynamic-base-id", "--disable-hot-restart"])
+            .args(["--drain-time-s", DRAINING, "--drain-strategy", "immediate"])
             .args(["--log-level", "warning", "--log-format", FORMAT, "--component-log-level"])
             .arg(if options.trace { "wasm:trace" } else { "wasm:debug" })
             .stdin(Stdio::piped())
@@ -109,7 +118,7 @@ impl Process {
         Ok(process)
     }
 
-    /// Where clients connect.
+    /// Where clients of the listener connect that [`run`](Self::run) was told of.
     pub fn listener(&self) -> SocketAddr {
         self.listener
     }
@@ -178,21 +187,43 @@ impl Process {
         found.get("value")?.as_u64()
     }
 
+    /// The counters and gauges whose names match a regular expression; nothing if Envoy does not answer.
+    pub fn stats(&self, filter: &str) -> BTreeMap<String, u64> {
+        let answer = self.ask(&format!("/stats?format=json&filter={}", query(filter)));
+        let stats = answer.as_ref().and_then(|answer| answer.get("stats")?.as_array());
+        let pair = |stat: &Value| Some((stat.get("name")?.as_str()?.to_owned(), stat.get("value")?.as_u64()?));
+        stats.into_iter().flatten().filter_map(pair).collect()
+    }
+
+    /// What of the configuration that Envoy discovers it has refused since this was last asked, and why; waits a moment until
+    /// that many are known.
+    pub fn refusals(&self, expected: usize) -> Vec<Refusal> {
+        self.log.wait_for(expected, HEARSAY, complaints::is_refusal);
+        complaints::refusals(&self.log.take_main())
+    }
+
     /// All metrics, as Prometheus reads them; empty if Envoy does not answer.
     pub fn prometheus(&self) -> String {
         let answer = client::get(self.admin, "/stats/prometheus", ADMIN);
         answer.map(|answer| String::from_utf8_lossy(&answer.body()).into_owned()).unwrap_or_default()
     }
 
-    fn wait_until_ready(&mut self, admin_file: &Path, name: &str) -> Result<(), StartError> {
+    fn wait_until_ready(&mut self, admin_file: &Path, listener: Option<&str>) -> Result<(), StartError> {
         let deadline = Instant::now() + START;
         loop {
             if self.log.is_closed() {
                 return Err(self.refusal());
             }
-            if let Some(listener) = self.find_ready(admin_file, name) {
-                self.listener = listener;
-                return Ok(());
+            if self.is_serving(admin_file) {
+                if self.stats(REJECTED).values().any(|count| *count > 0) {
+                    self.log.wait_for(1, HEARSAY, complaints::is_refusal_of_many);
+                    return Err(self.refusal());
+                }
+                let found = listener.map(|name| self.address_of(name));
+                if let Some(found) = found.unwrap_or(Some(self.listener)) {
+                    self.listener = found;
+                    return Ok(());
+                }
             }
             if Instant::now() > deadline {
                 let message = format!("envoy is not ready after {} s: {}", START.as_secs(), self.last_words());
@@ -202,13 +233,17 @@ impl Process {
         }
     }
 
-    /// The listener's address, once everything is up.
-    fn find_ready(&mut self, admin_file: &Path, listener: &str) -> Option<SocketAddr> {
-        self.admin = fs::read_to_string(admin_file).ok()?.trim().parse().ok()?;
-        let ready = client::get(self.admin, "/ready", ADMIN).ok()?;
-        if ready.status() != 200 {
-            return None;
-        }
+    /// Whether everything is up: what is discovered has come, and all workers have their listeners.
+    fn is_serving(&mut self, admin_file: &Path) -> bool {
+        let text = fs::read_to_string(admin_file).unwrap_or_default();
+        let Ok(admin) = text.trim().parse() else { return false };
+        self.admin = admin;
+        let ready = client::get(self.admin, "/ready", ADMIN).is_ok_and(|answer| answer.status() == 200);
+        ready && self.stat("listener_manager.workers_started") == Some(1)
+    }
+
+    /// Where a listener listens.
+    fn address_of(&self, listener: &str) -> Option<SocketAddr> {
         let listeners = self.ask("/listeners?format=json")?;
         let found = listeners
             .get("listener_statuses")?
@@ -227,13 +262,7 @@ impl Process {
 
     /// Why Envoy did not start: the plugin's own complaint if there is one, and Envoy's.
     fn refusal(&self) -> StartError {
-        let mut complaints: Vec<String> = Vec::new();
-        for record in self.log.records() {
-            let Some(complaint) = complaint(&record) else { continue };
-            if !complaints.contains(&complaint) {
-                complaints.push(complaint);
-            }
-        }
+        let mut complaints = complaints::of(&self.log.records());
         if complaints.is_empty() {
             complaints.push(format!("it ended without a word: {}", self.last_words()));
         }
@@ -258,19 +287,6 @@ pub fn cpu_time(process: u32) -> io::Result<Duration> {
         nanoseconds += used.ok_or_else(|| io::Error::other("the kernel does not tell the time of threads"))?;
     }
     Ok(Duration::from_nanos(nanoseconds))
-}
-
-/// What of a record tells a reader why Envoy refused to start.
-fn complaint(record: &Record) -> Option<String> {
-    let message = record.message.lines().next().unwrap_or_default().trim();
-    let loud = matches!(record.level.as_str(), "error" | "critical");
-    if let Some(said) = message.strip_prefix("wasm log") {
-        return loud.then(|| said.split_once(": ").map_or(said, |(_, text)| text).trim().to_owned());
-    }
-    if !loud || ECHOES.iter().any(|echo| message.starts_with(echo)) {
-        return None;
-    }
-    Some(message.strip_prefix("Wasm VM failed ").unwrap_or(message).to_owned())
 }
 
 /// A new folder for the files of one Envoy, which may hold what nobody else is to read; the watchdog removes it.
@@ -306,27 +322,6 @@ fn query(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn record(level: &str, logger: &str, message: &str) -> Record {
-        Record {
-            level: level.to_owned(),
-            logger: logger.to_owned(),
-            thread: "1".to_owned(),
-            message: message.to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_plugins_complaint_counts_when_it_is_loud() {
-        let loud = record("error", "wasm", "wasm log root: `a`: expected a number");
-        assert_eq!(complaint(&loud).as_deref(), Some("`a`: expected a number"));
-        assert_eq!(complaint(&record("info", "wasm", "wasm log root: hello")), None);
-        assert_eq!(complaint(&record("warning", "main", "no limit")), None);
-        assert_eq!(complaint(&record("critical", "", "cannot open")).as_deref(), Some("cannot open"));
-        let reason = record("critical", "wasm", "Wasm VM failed Failed to configure base Wasm plugin");
-        assert_eq!(complaint(&reason).as_deref(), Some("Failed to configure base Wasm plugin"));
-        assert_eq!(complaint(&record("critical", "wasm", "Plugin a failed to load")), None);
-    }
 
     #[test]
     fn a_metrics_name_may_have_any_characters() {

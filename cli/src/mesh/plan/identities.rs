@@ -1,43 +1,31 @@
 //! The certificates of a mesh's workloads.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use anyhow::Result;
 use wasmplugin_proxy::{Authority, Identity};
 
-/// The certificates of a mesh: each workload keeps its own.
-#[derive(Debug)]
+/// The certificates of a mesh: each workload keeps its own. Clones share them, also those that are made later.
+#[derive(Debug, Clone)]
 pub(crate) struct Identities {
-    authority: Authority,
-    trust_domain: String,
-    made: BTreeMap<String, Identity>,
+    authority: Rc<Authority>,
+    made: Rc<RefCell<BTreeMap<String, Identity>>>,
 }
 
 impl Identities {
     /// Those of a new authority.
     pub(crate) fn new(trust_domain: &str) -> Result<Self> {
-        Ok(Self {
-            authority: Authority::new(trust_domain)?,
-            trust_domain: trust_domain.to_owned(),
-            made: BTreeMap::new(),
-        })
+        Ok(Self { authority: Rc::new(Authority::new(trust_domain)?), made: Rc::default() })
     }
 
-    /// The same certificates for the same workloads, in another place; what is new there has another authority.
-    pub(crate) fn copied(&self) -> Result<Self> {
-        Ok(Self {
-            authority: Authority::new(&self.trust_domain)?,
-            trust_domain: self.trust_domain.clone(),
-            made: self.made.clone(),
-        })
-    }
-
-    pub(super) fn of(&mut self, spiffe: &str) -> Result<Identity> {
-        if let Some(made) = self.made.get(spiffe) {
+    pub(super) fn of(&self, spiffe: &str) -> Result<Identity> {
+        if let Some(made) = self.made.borrow().get(spiffe) {
             return Ok(made.clone());
         }
         let identity = self.authority.identity(spiffe, [])?;
-        self.made.insert(spiffe.to_owned(), identity.clone());
+        self.made.borrow_mut().insert(spiffe.to_owned(), identity.clone());
         Ok(identity)
     }
 }

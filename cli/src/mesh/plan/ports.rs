@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context as _, Result, anyhow};
+use socket2::{Domain, Socket, Type};
 
 use crate::mesh::description::{Mesh, Role, Workload};
 
 /// Where everything listens: free ports are chosen once, so that proxies find each other and a reload changes nothing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Ports {
     /// By workload, side and port.
     chosen: BTreeMap<(String, &'static str, u16), SocketAddr>,
+    /// What keeps free ports from being given to somebody else before proxies listen there. It does not listen itself, which
+    /// on Linux lets those pass that reuse addresses, as proxies do.
+    #[cfg(target_os = "linux")]
+    held: Vec<Socket>,
     /// Ports that the mesh names are taken by others.
     anywhere: bool,
 }
@@ -45,12 +51,13 @@ impl Ports {
                 self.chosen.insert(key, address);
             } else if let Entry::Vacant(vacant) = self.chosen.entry(key) {
                 // Held until all are chosen, so that no two get the same.
-                let listener =
-                    TcpListener::bind(address).with_context(|| format!("no free port on `{}`", address.ip()))?;
-                vacant.insert(listener.local_addr().context("no free port")?);
-                held.push(listener);
+                let (found, socket) = free(address).with_context(|| format!("no free port on `{}`", address.ip()))?;
+                vacant.insert(found);
+                held.push(socket);
             }
         }
+        #[cfg(target_os = "linux")]
+        self.held.append(&mut held);
         Ok(())
     }
 
@@ -58,4 +65,13 @@ impl Ports {
         let found = self.chosen.get(&(workload.full_name(), side, port)).copied();
         found.ok_or_else(|| anyhow!("no address was chosen for port `{port}` of `{}`", workload.full_name()))
     }
+}
+
+/// A free port, and what holds it.
+fn free(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    let found = socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("it has no address"))?;
+    Ok((found, socket))
 }

@@ -10,7 +10,7 @@ use super::PATIENCE;
 use crate::client;
 
 /// The admin ports of two proxies that should count the same.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::run) struct Witnesses {
     /// What to call the proxies; empty if there is only one of each kind.
     pub(in crate::run) name: String,
@@ -33,6 +33,10 @@ pub(super) struct Counters {
 impl Counters {
     pub(super) fn of(witnesses: Witnesses) -> Self {
         Self { witnesses, embedded: Default::default(), envoy: Default::default(), problem: None }
+    }
+
+    pub(super) fn witnesses(&self) -> &Witnesses {
+        &self.witnesses
     }
 
     /// Looks at the counters; whether both sides have moved alike since [`differences`](Self::differences) was last asked.

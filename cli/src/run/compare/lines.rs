@@ -26,6 +26,11 @@ impl Lines {
         Self { envoys, embedded: Vec::new(), envoy: Vec::new() }
     }
 
+    /// Follows these Envoys from now on.
+    pub(super) fn follow(&mut self, envoys: Vec<Log>) {
+        self.envoys = envoys;
+    }
+
     /// Looks at what has been logged meanwhile; whether both sides have said the same. The order is left out of account: several
     /// proxies do not wait for each other.
     pub(super) fn agree(&mut self) -> bool {

@@ -42,6 +42,23 @@ const ALONE: [(&str, u16); 34] = [
     ("GET /unknown", 200),
 ];
 
+/// What `callout-probe` asks for; what it was told, the upstream shows.
+const CALLS: [(&str, u16); 13] = [
+    ("GET /unary", 200),
+    ("GET /unary-small", 200),
+    ("GET /unary-retry", 200),
+    ("GET /unary-traced\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", 200),
+    ("GET /unary-nowhere", 200),
+    ("GET /unary-no-method", 200),
+    ("GET /stream-nowhere", 200),
+    ("GET /get", 200),
+    ("GET /retry-5xx", 200),
+    ("GET /retry-not", 200),
+    ("GET /traced", 200),
+    ("GET /no-path", 200),
+    ("GET /subset", 200),
+];
+
 pub(super) fn handlers() -> Vec<Row> {
-    vec![row("probe", Value::Null, ALONE)]
+    vec![row("probe", Value::Null, ALONE), row("callout-probe", Value::Null, CALLS)]
 }

@@ -1,0 +1,88 @@
+//! One proxy of a mesh that runs: how it starts, takes another plan, and what it did not take.
+
+use anyhow::{Context as _, Result};
+use wasmplugin_proxy::Rejection;
+
+use super::modules::Library;
+use super::subscriptions::{Refused, Subscriptions};
+use super::{embedded, plan};
+use crate::engine::{Ready, Running};
+
+/// A proxy with its plan.
+pub(crate) struct Started {
+    pub(crate) plan: plan::Proxy,
+    pub(crate) running: Running,
+    /// What a real Envoy has subscribed to.
+    subscriptions: Option<Subscriptions>,
+}
+
+impl Started {
+    /// Starts a proxy for a plan.
+    pub(crate) fn start(ready: &Ready, plan: plan::Proxy, library: &mut Library) -> Result<Self> {
+        let workload = plan.workload.clone();
+        let started = match ready {
+            Ready::Embedded => Self::embedded(plan, library),
+            Ready::Envoy(binary) => {
+                Subscriptions::start(binary, &plan, library).map(|(process, subscriptions, notes)| {
+                    tell(&plan.workload, &notes);
+                    Self { plan, running: Running::Envoy(process), subscriptions: Some(subscriptions) }
+                })
+            }
+        };
+        let started = started.with_context(|| format!("the proxy of `{workload}` does not start"))?;
+        started.tell_refused();
+        Ok(started)
+    }
+
+    fn embedded(plan: plan::Proxy, library: &mut Library) -> Result<Self> {
+        let (settings, notes) = embedded::settings(&plan, library)?;
+        tell(&plan.workload, &notes);
+        let proxy = wasmplugin_proxy::Proxy::start(settings)?;
+        Ok(Self { plan, running: Running::Embedded(proxy), subscriptions: None })
+    }
+
+    /// Takes another plan while it runs; it stays as it was if this fails.
+    pub(crate) fn change(&mut self, plan: plan::Proxy, library: &mut Library) -> Result<()> {
+        let notes = match (&mut self.running, &mut self.subscriptions) {
+            (Running::Embedded(proxy), _) => {
+                let (settings, notes) = embedded::settings(&plan, library)?;
+                proxy.update(settings)?;
+                notes
+            }
+            (Running::Envoy(process), Some(subscriptions)) => subscriptions.update(process, &plan, library)?,
+            (Running::Envoy(_), None) => Vec::new(),
+        };
+        self.plan = plan;
+        tell(&self.plan.workload, &notes);
+        self.tell_refused();
+        Ok(())
+    }
+
+    /// What it did not take of what it was told last.
+    pub(crate) fn refused(&self) -> Refused {
+        match (&self.running, &self.subscriptions) {
+            (Running::Embedded(proxy), _) => Refused { plugins: proxy.rejections().to_vec(), listeners: Vec::new() },
+            (Running::Envoy(_), subscriptions) => {
+                subscriptions.as_ref().map(|subscriptions| subscriptions.refused().clone()).unwrap_or_default()
+            }
+        }
+    }
+
+    fn tell_refused(&self) {
+        let workload = &self.plan.workload;
+        let Refused { plugins, listeners } = self.refused();
+        for Rejection { listener, plugin, reason, old_stays } in plugins {
+            let effect = if old_stays { "its old configuration goes on" } else { "requests get 500" };
+            log::error!("{workload}, {listener}: `{plugin}` is refused, so {effect}: {reason}");
+        }
+        for (listener, reason) in listeners {
+            log::error!("{workload}, {listener}: the listener is refused, so it stays as it was: {reason}");
+        }
+    }
+}
+
+fn tell(workload: &str, notes: &[String]) {
+    for note in notes {
+        log::warn!("{workload}: {note}");
+    }
+}
