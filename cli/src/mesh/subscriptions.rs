@@ -182,8 +182,7 @@ impl Subscriptions {
 
     /// Gives a plugin that is there another configuration, if it is another one.
     fn change_plugin(&mut self, process: &Process, plugin: &Discovered) -> Result<()> {
-        let same = |subscribed: &&mut Subscribed| subscribed.config != plugin.config;
-        if self.plugins.get_mut(&plugin.resource).filter(same).is_none() {
+        if self.plugins.get(&plugin.resource).is_some_and(|known| known.config == plugin.config) {
             return Ok(());
         }
         let before = counts(process);
@@ -228,7 +227,11 @@ impl Subscriptions {
             return Ok(Vec::new());
         }
         let refusals = process.refusals(1).into_iter().filter(|refusal| !refusal.name.is_empty());
-        Ok(refusals.map(|refusal| (refusal.name, refusal.reason)).collect())
+        let refusals: Vec<_> = refusals.map(|refusal| (refusal.name, refusal.reason)).collect();
+        if refusals.is_empty() {
+            bail!("Envoy refuses the listeners and does not tell why");
+        }
+        Ok(refusals)
     }
 
     /// Notes what has become of plugins that Envoy has been told since it counted as `before`.

@@ -262,7 +262,14 @@ impl Process {
 
     /// Why Envoy did not start: the plugin's own complaint if there is one, and Envoy's.
     fn refusal(&self) -> StartError {
-        let mut complaints = complaints::of(&self.log.records());
+        let records = self.log.records();
+        // Those that are discovered. A plugin that is refused has not prevented the start.
+        let refused = complaints::refusals(&records).into_iter().filter(|refusal| !refusal.name.is_empty());
+        let mut complaints: Vec<_> =
+            refused.map(|refusal| format!("`{}` is refused: {}", refusal.name, refusal.reason)).collect();
+        if complaints.is_empty() {
+            complaints = complaints::of(&records);
+        }
         if complaints.is_empty() {
             complaints.push(format!("it ended without a word: {}", self.last_words()));
         }
