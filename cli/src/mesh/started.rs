@@ -1,7 +1,6 @@
 //! One proxy of a mesh that runs: how it starts, takes another plan, and what it did not take.
 
 use anyhow::{Context as _, Result};
-use wasmplugin_proxy::Rejection;
 
 use super::modules::Library;
 use super::subscriptions::{Refused, Subscriptions};
@@ -69,14 +68,8 @@ impl Started {
     }
 
     fn tell_refused(&self) {
-        let workload = &self.plan.workload;
-        let Refused { plugins, listeners } = self.refused();
-        for Rejection { listener, plugin, reason, old_stays } in plugins {
-            let effect = if old_stays { "its old configuration goes on" } else { "requests get 500" };
-            log::error!("{workload}, {listener}: `{plugin}` is refused, so {effect}: {reason}");
-        }
-        for (listener, reason) in listeners {
-            log::error!("{workload}, {listener}: the listener is refused, so it stays as it was: {reason}");
+        for (what, reason) in self.refused().told(&self.plan.workload) {
+            log::error!("{what}: {reason}");
         }
     }
 }

@@ -66,6 +66,20 @@ pub(crate) struct Refused {
     pub(crate) listeners: Vec<(String, String)>,
 }
 
+impl Refused {
+    /// For people: what was refused with what effect, and why.
+    pub(crate) fn told(&self, workload: &str) -> Vec<(String, String)> {
+        let plugins = self.plugins.iter().map(|Rejection { listener, plugin, reason, old_stays }| {
+            let effect = if *old_stays { "its old configuration goes on" } else { "requests get 500" };
+            (format!("{workload}, {listener}: `{plugin}` is refused, so {effect}"), reason.clone())
+        });
+        let listeners = self.listeners.iter().map(|(listener, reason)| {
+            (format!("{workload}, {listener}: the listener is refused, so it stays as it was"), reason.clone())
+        });
+        plugins.chain(listeners).collect()
+    }
+}
+
 /// What Envoy has counted of something that it discovers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counts {

@@ -72,7 +72,7 @@ pub(super) fn resources(paths: &[PathBuf], watch: bool) -> Result<Exit> {
         }
         glance = glance.wrapping_add(1);
         if watch && glance.is_multiple_of(LOOK) && meshes.embedded.has_changed() {
-            comparison.change(|| Ok(meshes.reload()))?;
+            comparison.change(|| meshes.reload())?;
             output::print(&format!("reloaded\n{}", comparison.describe()))?;
         }
         Ok(())
@@ -136,28 +136,20 @@ impl Meshes {
         (self.sides(), found)
     }
 
-    /// What only one of them has refused.
+    /// What only one of them has refused, or has refused with another effect.
     fn differences(&self) -> Vec<String> {
         let [one, other] = [&self.embedded, &self.envoy].map(refused);
-        let only = |one: &BTreeSet<String>, other: &BTreeSet<String>, names: [&str; 2]| -> Vec<String> {
-            one.difference(other).map(|what| format!("{} refuses {what}; {} does not", names[0], names[1])).collect()
+        let only = |name: &str, one: &BTreeSet<String>, other: &BTreeSet<String>| -> Vec<String> {
+            one.difference(other).map(|what| format!("in {name} alone: {what}")).collect()
         };
-        [only(&one, &other, ["embedded", "envoy"]), only(&other, &one, ["envoy", "embedded"])].concat()
+        [only("embedded", &one, &other), only("envoy", &other, &one)].concat()
     }
 }
 
 /// What a mesh has not taken, and what comes of that.
 fn refused(mesh: &Mesh) -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
-    for started in mesh.proxies() {
-        let (workload, refused) = (&started.plan.workload, started.refused());
-        all.extend(refused.plugins.iter().map(|plugin| {
-            let effect = if plugin.old_stays { "its old configuration goes on" } else { "requests get 500" };
-            format!("`{}` ({workload}, {}), so {effect}", plugin.plugin, plugin.listener)
-        }));
-        all.extend(refused.listeners.iter().map(|(listener, _)| format!("the listener {listener} ({workload})")));
-    }
-    all
+    let told = mesh.proxies().iter().flat_map(|started| started.refused().told(&started.plan.workload));
+    told.map(|(what, _)| what).collect()
 }
 
 /// Waits for the wish to stop, and tells the result; `look` is called in between.

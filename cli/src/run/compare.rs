@@ -131,9 +131,9 @@ impl Comparison {
 
     /// Lets requests wait while both sides change, and compares the changed ones from then on; `change` tells these, and what
     /// differed in how they took the change.
-    pub(super) fn change(&mut self, change: impl FnOnce() -> Result<(Sides, Vec<String>)>) -> Result<()> {
+    pub(super) fn change(&mut self, change: impl FnOnce() -> (Sides, Vec<String>)) -> Result<()> {
         let mut tally = lock(&self.tally);
-        let (sides, found) = change()?;
+        let (sides, found) = change();
         tally.changed("a change of the files", &found);
         let mut before = std::mem::take(&mut tally.counters);
         let counters = sides.witnesses.into_iter().map(|witnesses| {
