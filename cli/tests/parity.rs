@@ -88,7 +88,8 @@ fn table() -> Vec<Row> {
     let cases = cases.get("runtime_envoy").and_then(Value::as_array).unwrap();
     let names = cases.iter().map(|case| case.get("case").and_then(Value::as_str).unwrap());
     let runtime = names.filter_map(|name| runtime::rows_of(name).ok());
-    rows::rows().into_iter().chain(runtime.flatten()).chain([rows::refreshed()]).collect()
+    let runtime = runtime.flatten().chain(runtime::neighbours());
+    rows::rows().into_iter().chain(runtime).chain([rows::refreshed()]).collect()
 }
 
 /// What the comparison calls the port of a row.

@@ -1,4 +1,4 @@
-//! The shared cases of failures at run time, those of them that files can express.
+//! The shared cases of failures at run time, those of them that files can express, and what crosses ports.
 
 use serde_json::{Value, json};
 
@@ -45,6 +45,13 @@ pub(crate) fn rows_of(case: &str) -> Result<Vec<Row>, &'static str> {
         }
         _ => panic!("nobody shows the case `{case}`"),
     })
+}
+
+/// Two ports whose plugins share a VM: what traps behind the one takes the other's along.
+pub(crate) fn neighbours() -> [Row; 2] {
+    let traps = || vec![plugin(TRAPS, json!({"failStrategy": "FAIL_CLOSE", "vmConfig": variable("neighbours")}))];
+    let first = asks([("GET /", 200), ("GET /\nx-trap: 1", 503)]);
+    [Row::new(traps(), first), Row::new(traps(), asks([("GET /", 503)]))]
 }
 
 fn plugin(module: &'static str, more: Value) -> Plugin {
