@@ -218,13 +218,17 @@ pub(crate) fn envoy_folder() -> PathBuf {
 
 /// Lets Envoy finish what it is at; dropping it then ends it.
 fn drain(process: &process::Process) {
-    let active = format!("http.{}.downstream_rq_active", config::STATS);
     let close =
         client::Request { method: "POST", path: "/drain_listeners?graceful&skip_exit", ..client::Request::default() };
     // An Envoy that no longer answers has nothing to finish.
     let _asked = client::send(process.admin(), &close, GRACE);
     let deadline = Instant::now() + GRACE;
-    while process.stat(&active).is_some_and(|count| count > 0) && Instant::now() < deadline {
+    let is_busy = || {
+        let active = process.stats(r"^http\..*\.downstream_rq_active$");
+        // Whoever asks the admin interface is a client as well.
+        active.iter().any(|(name, count)| *count > 0 && !name.starts_with("http.admin."))
+    };
+    while is_busy() && Instant::now() < deadline {
         thread::sleep(GLANCE);
     }
 }

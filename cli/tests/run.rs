@@ -127,6 +127,27 @@ fn a_port_that_is_taken() {
 }
 
 #[test]
+fn a_lua_script_runs_in_a_real_envoy_and_nowhere_else() {
+    let script = "function envoy_on_request(handle) handle:respond({[':status'] = '403'}, 'by lua') end";
+    let resources = format!(
+        "kind: Mesh\nmtls: DISABLE\nworkloads: [{{name: web, ports: [{{port: 8080}}]}}]\n---\n\
+         apiVersion: extensions.istio.io/v1alpha1\nkind: TrafficExtension\nmetadata: {{name: gate, namespace: default}}\n\
+         spec: {{lua: {{inlineCode: \"{script}\"}}}}\n"
+    );
+    let file = Scratch::new("lua.yaml", resources);
+    let mut run = Going::start(&["run", file.path(), "--engine", "envoy"]);
+    let web = listens(&run.line_with("serves port 8080"));
+    run.line_with("stop it");
+    let answer = ask_with(&web, "web", "");
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.ends_with("by lua"), "{answer}");
+    assert_eq!(run.interrupt(), Some(0));
+    for arguments in [&["run", file.path()][..], &["run", file.path(), "--compare"]] {
+        let run = wasmplugin(arguments);
+        assert!(run.message().contains("`gate` is a Lua script"), "{run:#?}");
+    }
+}
+
+#[test]
 fn arguments_that_make_no_sense() {
     for arguments in [
         &["run"][..],

@@ -20,6 +20,11 @@ pub trait Load: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether it stands for a plugin that has no configuration at all.
+    fn is_missing(&self) -> bool {
+        false
+    }
+
     /// The module's name and the SHA-256 of its bytes, such as `sha256:2c26…`; nothing where there is no module.
     fn identity(&self) -> Option<(&str, &str)> {
         None

@@ -18,7 +18,7 @@ const STOP: u32 = 3;
 /// `Pause`, from a TCP callback.
 const PAUSE: u32 = 1;
 
-/// A filter that lets nothing pass.
+/// A filter that lets nothing pass, or everything.
 #[derive(Debug, Clone)]
 pub struct StandIn {
     kind: Kind,
@@ -27,6 +27,7 @@ pub struct StandIn {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    Allow,
     Deny,
     Missing,
 }
@@ -37,6 +38,13 @@ impl StandIn {
     #[must_use]
     pub fn deny() -> Self {
         Self::of(Kind::Deny)
+    }
+
+    /// What istio-agent puts there when a module could not be fetched and the plugin fails open: an RBAC filter that allows
+    /// everything.
+    #[must_use]
+    pub fn allow() -> Self {
+        Self::of(Kind::Allow)
     }
 
     /// What Envoy does while a filter has no configuration, since its first one was refused.
@@ -72,11 +80,13 @@ impl StandIn {
         self.refused.load(Ordering::Relaxed)
     }
 
-    fn reply(&self) -> LocalReply {
-        match self.kind {
+    /// What it answers; nothing where it lets pass.
+    fn reply(&self) -> Option<LocalReply> {
+        Some(match self.kind {
+            Kind::Allow => return None,
             Kind::Deny => LocalReply::text(403, "RBAC: access denied", "rbac_access_denied_matched_policy[none]"),
             Kind::Missing => LocalReply::text(500, "", "no_filter_config_found"),
-        }
+        })
     }
 }
 
@@ -88,17 +98,21 @@ impl Load for StandIn {
     fn is_stand_in(&self) -> bool {
         true
     }
+
+    fn is_missing(&self) -> bool {
+        self.kind == Kind::Missing
+    }
 }
 
 impl Guest for StandIn {
     fn call(&mut self, mut state: Box<VmState>, callback: Callback) -> (Box<VmState>, Result<u32, Trap>) {
-        let answer = match (callback, state.actor()) {
-            (Callback::RequestHeaders { .. }, Some(Owner::Stream(id, place))) => {
+        let answer = match (callback, state.actor(), self.reply()) {
+            (Callback::RequestHeaders { .. }, Some(Owner::Stream(id, place)), Some(reply)) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
-                state.deferred.push_back(Deferred::Reply(id, place, Box::new(self.reply())));
+                state.deferred.push_back(Deferred::Reply(id, place, Box::new(reply)));
                 STOP
             }
-            (Callback::NewConnection { .. }, Some(Owner::Tcp(id, _))) => {
+            (Callback::NewConnection { .. }, Some(Owner::Tcp(id, _)), Some(_)) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 state.deferred.push_back(Deferred::CloseTcp(id));
                 PAUSE
@@ -109,7 +123,7 @@ impl Guest for StandIn {
     }
 
     fn exports(&self, callback: Callback) -> bool {
-        matches!(callback, Callback::RequestHeaders { .. } | Callback::NewConnection { .. })
+        self.kind != Kind::Allow && matches!(callback, Callback::RequestHeaders { .. } | Callback::NewConnection { .. })
     }
 
     fn abi(&self) -> AbiVersion {

@@ -22,7 +22,7 @@ pub struct Rejection {
     pub plugin: String,
     /// Why it does not start.
     pub reason: String,
-    /// Whether an older configuration of it goes on; otherwise its place answers with 500.
+    /// Whether an older configuration of it goes on, or what stands in for it; otherwise its place answers with 500.
     pub old_stays: bool,
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn settled(
                 listener: listener.name.clone(),
                 plugin: plugin.name.clone(),
                 reason,
-                old_stays: running.is_some_and(|running| !running.code.is_stand_in()),
+                old_stays: running.is_some_and(|running| !running.code.is_missing()),
             });
             *plugin = running.cloned().unwrap_or_else(|| StandIn::missing().plugin(&plugin.name));
         }

@@ -147,6 +147,21 @@ fn what_cannot_be_fetched_is_denied() {
 }
 
 #[test]
+fn what_stands_in_for_a_module_stays_while_the_module_refuses() {
+    let server = Server::http1();
+    let mut plain = settings(server.address);
+    plain.refused = Refused::Stays;
+    for (stand_in, status) in [(StandIn::allow(), 200), (StandIn::deny(), 403), (StandIn::missing(), 500)] {
+        let mut proxy = Proxy::start(with(&plain, [stand_in.plugin("one")])).unwrap();
+        let mut client = Client::connect(proxy.address());
+        assert_eq!(client.get("/").status, status);
+        let rejections = proxy.update(with(&plain, [plugin("one", &modules::refuses())])).unwrap();
+        assert_eq!(rejections.iter().map(|rejection| rejection.old_stays).collect::<Vec<_>>(), [status != 500]);
+        assert_eq!(client.get("/").status, status);
+    }
+}
+
+#[test]
 fn istios_fail_open_refuses_the_request_that_traps() {
     let server = Server::http1();
     let traps = Plugin { fail: FailPolicy::OpenLater, ..plugin("traps", &modules::traps()) };

@@ -24,7 +24,7 @@ use crate::secrets;
 pub(crate) fn settings(proxy: &plan::Proxy, library: &mut Library) -> Result<(Settings, Vec<String>)> {
     let mut notes = Vec::new();
     let mut chain = |plugins: &[plugin_config::Plugin]| -> Vec<Plugin> {
-        plugins.iter().filter_map(|plugin| compiled(plugin, library, &mut notes)).collect()
+        plugins.iter().map(|plugin| compiled(plugin, library, &mut notes)).collect()
     };
     let singletons = chain(&proxy.singletons);
     let listeners = proxy.listeners.iter().map(|listener| {
@@ -110,8 +110,8 @@ fn cluster(proxy: &plan::Proxy, planned: &plan::Cluster) -> Result<Cluster> {
     })
 }
 
-/// The plugin with its module, or what stands in for it; nothing where it is left out.
-fn compiled(plugin: &plugin_config::Plugin, library: &mut Library, notes: &mut Vec<String>) -> Option<Plugin> {
+/// The plugin with its module, or what stands in for it.
+fn compiled(plugin: &plugin_config::Plugin, library: &mut Library, notes: &mut Vec<String>) -> Plugin {
     let loaded = match &plugin.flaw {
         Some(flaw) => Err(Failure::Refused(flaw.clone())),
         None => library.get(&plugin.module),
@@ -122,7 +122,7 @@ fn compiled(plugin: &plugin_config::Plugin, library: &mut Library, notes: &mut V
             let open = plugin.fail == FailStrategy::FailOpen;
             let effect = if open { "requests pass without it" } else { "requests get 403" };
             notes.push(format!("`{}` has no module, so {effect}: {reason}", plugin.name));
-            return (!open).then(|| StandIn::deny().plugin(&plugin.name));
+            return if open { StandIn::allow() } else { StandIn::deny() }.plugin(&plugin.name);
         }
         Err(Failure::Refused(reason)) => Arc::new(Flawed(reason)),
     };
@@ -132,7 +132,7 @@ fn compiled(plugin: &plugin_config::Plugin, library: &mut Library, notes: &mut V
         FailStrategy::FailOpen => FailPolicy::OpenLater,
         FailStrategy::FailReload => FailPolicy::Reload,
     };
-    Some(Plugin {
+    Plugin {
         name: plugin.name.clone(),
         root_id: plugin.root_id.clone(),
         vm_id: plugin.vm_id.clone(),
@@ -142,7 +142,7 @@ fn compiled(plugin: &plugin_config::Plugin, library: &mut Library, notes: &mut V
         fail,
         allow_on_headers_stop_iteration: plugin.allow_on_headers_stop_iteration,
         code: Code::Wasm(code),
-    })
+    }
 }
 
 /// A module that does not start, for this reason.

@@ -11,7 +11,7 @@ use super::description::Normalization;
 use super::discovery::Discovery;
 use super::modules::{Failure, Library};
 use super::plan::{Cluster, Listener, Proxy, Serves, Side, Tls};
-use super::plugin_config::Plugin;
+use super::plugin_config::{Plugin, Wanted};
 
 /// Everything that an Envoy is told.
 #[derive(Debug)]
@@ -124,6 +124,10 @@ impl Chains<'_> {
 
     /// A filter whose configuration, the plugin's or that of the fallback that the agent puts in its place, is found elsewhere.
     fn filter(&mut self, listener: &Listener, plugin: &Plugin, kind: PluginKind) -> Result<Value> {
+        if let Wanted::Script(filter) = &plugin.module {
+            // It comes with the listener, as from istiod.
+            return Ok((**filter).clone());
+        }
         let word = if kind == PluginKind::Http { "http" } else { "network" };
         let (filter, flaw) = match self.library.get(&plugin.module) {
             Err(Failure::NotFetched(reason)) if plugin.flaw.is_none() => {

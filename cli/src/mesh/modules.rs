@@ -92,6 +92,7 @@ impl Library {
             }
             Wanted::File(file) => self.read(file),
             Wanted::Fetch(request) => self.fetch(request),
+            Wanted::Script(_) => Err(Failure::Refused("a script runs in a real Envoy alone".to_owned())),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wasmplugin_deploy::cache::PullPolicy;
 use wasmplugin_deploy::envoy::RESERVED_ENV;
 use wasmplugin_deploy::fetch::{ModuleRequest, TIMEOUT};
@@ -26,6 +26,8 @@ pub(crate) enum Wanted {
     File(PathBuf),
     /// Something to fetch.
     Fetch(Box<ModuleRequest>),
+    /// None: the script of this filter of Envoy's own, which only a real Envoy runs.
+    Script(Box<Value>),
 }
 
 impl PartialEq for Wanted {
@@ -36,6 +38,7 @@ impl PartialEq for Wanted {
             (Self::Fetch(one), Self::Fetch(other)) => {
                 one.url == other.url && one.sha256 == other.sha256 && one.resource_version == other.resource_version
             }
+            (Self::Script(one), Self::Script(other)) => one == other,
             _ => false,
         }
     }
@@ -64,7 +67,7 @@ impl Wanted {
     /// The URL that a resource gives it.
     pub(crate) fn url(&self) -> Option<String> {
         match self {
-            Self::Build(_) => None,
+            Self::Build(_) | Self::Script(_) => None,
             Self::File(file) => Some(format!("file://{}", file.display())),
             Self::Fetch(request) => Some(request.url.clone()),
         }
@@ -93,6 +96,12 @@ pub(crate) struct Plugin {
 }
 
 impl Plugin {
+    /// A filter of Envoy's own with a script.
+    pub(crate) fn scripted(name: &str, filter: Value) -> Self {
+        let named = Self::read(&json!({"name": name}), name, false, &BTreeMap::new());
+        Self { module: Wanted::Script(Box::new(filter)), flaw: None, ..named }
+    }
+
     /// Reads it. What came over ECDS has been through the agent, which fetches the module and takes out what istiod has
     /// told it; `host` is the environment of the proxy, before that of this process.
     pub(crate) fn read(config: &Value, resource: &str, discovered: bool, host: &BTreeMap<String, String>) -> Self {

@@ -154,7 +154,7 @@ impl Mesh {
         let plugins = plans.iter().flat_map(plan::Proxy::plugins);
         let built = plugins.filter_map(|plugin| match &plugin.module {
             Wanted::Build(name) => Some(name.as_str()),
-            Wanted::File(_) | Wanted::Fetch(_) => None,
+            Wanted::File(_) | Wanted::Fetch(_) | Wanted::Script(_) => None,
         });
         self.library.build(built)?;
         Ok(plans)
@@ -189,7 +189,7 @@ impl Mesh {
                         });
                     }
                 }
-                Wanted::Fetch(_) => {}
+                Wanted::Fetch(_) | Wanted::Script(_) => {}
             }
         }
         paths.sort();

@@ -89,6 +89,16 @@ impl Code {
         }
     }
 
+    /// Whether it stands in the place of a plugin that has no configuration at all.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        match self {
+            #[cfg(feature = "native")]
+            Self::Native(_) => false,
+            Self::Wasm(load) => load.is_missing(),
+        }
+    }
+
     /// The module's name and digest, as [`Load::identity`] has them.
     #[must_use]
     pub fn identity(&self) -> Option<(&str, &str)> {

@@ -132,13 +132,14 @@ impl Planner<'_> {
         })
     }
 
-    /// A WasmPlugin or TrafficExtension; nothing for one that istiod drops, or that no module of ours runs.
+    /// A WasmPlugin or TrafficExtension; nothing for one that istiod drops.
     fn extension(&self, extension: &Extension) -> Result<Option<Plugin>> {
-        let Program::Wasm(wasm) = &extension.spec.program else { return Ok(None) };
         let namespace = extension.metadata.namespace().to_owned();
-        let secret = wasm
-            .image_pull_secret
-            .as_ref()
+        let secret = match &extension.spec.program {
+            Program::Wasm(wasm) => wasm.image_pull_secret.as_ref(),
+            Program::Lua(_) => None,
+        };
+        let secret = secret
             .map(|name| self.resources.secrets.get(&(namespace.clone(), name.clone())).cloned().unwrap_or_default());
         let sent = match envoy::configuration(extension, IstioVersion::LATEST, secret.as_deref()) {
             Ok(sent) => sent,
@@ -147,7 +148,10 @@ impl Planner<'_> {
                 return Ok(None);
             }
         };
-        let Some(resource) = sent.resource else { return Ok(None) };
+        let Some(resource) = sent.resource else {
+            let name = sent.filter.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            return Ok(Some(Plugin::scripted(&name, sent.filter)));
+        };
         let config = resource.pointer("/typed_config/config").cloned().unwrap_or_default();
         let name = resource.get("name").and_then(Value::as_str).unwrap_or_default();
         let mut plugin = self.configured(&config, name, true);
