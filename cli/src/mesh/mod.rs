@@ -4,7 +4,8 @@
 //! of by itself; [`plan`] decides which plugins stand where, from [`policies`], [`envoy_filter`] and
 //! [`plugin_config`] too; [`modules`] gets
 //! the modules; [`embedded`] and [`envoy`] say it to a proxy, [`subscriptions`] to a real one that runs, in the files of
-//! [`discovery`]; [`running`] keeps it going, [`started`] one proxy of it, as [`watched`] files change.
+//! [`discovery`]; [`running`] keeps it going, [`started`] one proxy of it, as [`watched`] files change; [`restart`] is what
+//! a proxy keeps nevertheless.
 
 pub(crate) mod description;
 mod discovery;
@@ -16,6 +17,7 @@ pub(crate) mod modules;
 pub(crate) mod plan;
 mod plugin_config;
 mod policies;
+mod restart;
 pub(crate) mod running;
 mod started;
 mod subscriptions;

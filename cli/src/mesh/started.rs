@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::modules::Library;
+use super::restart::{self, Restart};
 use super::subscriptions::{Refused, Subscriptions};
 use super::{embedded, plan};
 use crate::engine::{Ready, Running};
@@ -11,8 +12,15 @@ use crate::engine::{Ready, Running};
 pub(crate) struct Started {
     pub(crate) plan: plan::Proxy,
     pub(crate) running: Running,
-    /// What a real Envoy has subscribed to.
-    subscriptions: Option<Subscriptions>,
+    keeps: Keeps,
+}
+
+/// What is remembered of a proxy beside its plan.
+enum Keeps {
+    /// Of the embedded one, what it was started with.
+    Embedded(Restart),
+    /// Of a real Envoy, what it has subscribed to.
+    Envoy(Box<Subscriptions>),
 }
 
 impl Started {
@@ -24,7 +32,7 @@ impl Started {
             Ready::Envoy(binary) => {
                 Subscriptions::start(binary, &plan, library).map(|(process, subscriptions, notes)| {
                     tell(&plan.workload, &notes);
-                    Self { plan, running: Running::Envoy(process), subscriptions: Some(subscriptions) }
+                    Self { plan, running: Running::Envoy(process), keeps: Keeps::Envoy(Box::new(subscriptions)) }
                 })
             }
         };
@@ -37,19 +45,21 @@ impl Started {
         let (settings, notes) = embedded::settings(&plan, library)?;
         tell(&plan.workload, &notes);
         let proxy = wasmplugin_proxy::Proxy::start(settings)?;
-        Ok(Self { plan, running: Running::Embedded(proxy), subscriptions: None })
+        let restart = Restart::new(restart::of_embedded(&plan), plan.workers);
+        Ok(Self { plan, running: Running::Embedded(proxy), keeps: Keeps::Embedded(restart) })
     }
 
     /// Takes another plan while it runs; it stays as it was if this fails.
     pub(crate) fn change(&mut self, plan: plan::Proxy, library: &mut Library) -> Result<()> {
-        let notes = match (&mut self.running, &mut self.subscriptions) {
-            (Running::Embedded(proxy), _) => {
+        let notes = match (&mut self.running, &mut self.keeps) {
+            (Running::Embedded(proxy), Keeps::Embedded(restart)) => {
                 let (settings, notes) = embedded::settings(&plan, library)?;
                 proxy.update(settings)?;
+                restart.tell(&plan.workload, &restart::of_embedded(&plan), plan.workers);
                 notes
             }
-            (Running::Envoy(process), Some(subscriptions)) => subscriptions.update(process, &plan, library)?,
-            (Running::Envoy(_), None) => Vec::new(),
+            (Running::Envoy(process), Keeps::Envoy(subscriptions)) => subscriptions.update(process, &plan, library)?,
+            _ => Vec::new(),
         };
         self.plan = plan;
         tell(&self.plan.workload, &notes);
@@ -59,11 +69,10 @@ impl Started {
 
     /// What it did not take of what it was told last.
     pub(crate) fn refused(&self) -> Refused {
-        match (&self.running, &self.subscriptions) {
+        match (&self.running, &self.keeps) {
+            (_, Keeps::Envoy(subscriptions)) => subscriptions.refused().clone(),
             (Running::Embedded(proxy), _) => Refused { plugins: proxy.rejections().to_vec(), listeners: Vec::new() },
-            (Running::Envoy(_), subscriptions) => {
-                subscriptions.as_ref().map(|subscriptions| subscriptions.refused().clone()).unwrap_or_default()
-            }
+            (Running::Envoy(_), Keeps::Embedded(_)) => Refused::default(),
         }
     }
 

@@ -14,32 +14,22 @@ use wasmplugin_host::envoy::process::{Options, Process};
 use wasmplugin_proxy::Rejection;
 
 use super::discovery::Discovery;
-use super::envoy::{self, Configuration, Discovered};
+use super::envoy::{self, Discovered};
 use super::modules::Library;
 use super::plan;
+use super::restart::Restart;
 
 /// How long Envoy may take for one step of a change; modules are compiled in that time.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often its counters are looked at.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// What of the bootstrap people can change, and what they call it.
-const FIXED: [(&str, &str); 4] = [
-    ("admin", "the admin port (`admin`)"),
-    ("node", "what plugins read of the workload itself (its name, labels and `metadata`)"),
-    ("stats_config", "what becomes a label of a metric (`stats_tags`, also of modules)"),
-    ("bootstrap_extensions", "the singletons"),
-];
-
 /// The subscriptions of one Envoy.
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
     discovery: Discovery,
     workers: usize,
-    /// What it was started with.
-    bootstrap: Value,
-    /// What of it would be another one after a restart, as was told last.
-    outdated: Vec<&'static str>,
+    restart: Restart,
     clusters: Vec<Value>,
     /// Nothing if the last ones were not taken as a whole.
     listeners: Option<Vec<Value>>,
@@ -110,8 +100,7 @@ impl Subscriptions {
         let mut subscriptions = Self {
             discovery,
             workers: plan.workers,
-            bootstrap: told.bootstrap,
-            outdated: Vec::new(),
+            restart: Restart::new(told.bootstrap, plan.workers),
             clusters: told.clusters,
             listeners: Some(told.listeners),
             plugins: BTreeMap::new(),
@@ -169,7 +158,7 @@ impl Subscriptions {
             self.change_clusters(process, std::mem::take(&mut told.clusters))?;
         }
         self.refused.plugins = self.rejections(&told.plugins);
-        self.tell_outdated(plan, &told);
+        self.restart.tell(&plan.workload, &told.bootstrap, plan.workers);
         Ok(told.notes)
     }
 
@@ -283,24 +272,6 @@ impl Subscriptions {
             })
         };
         plugins.iter().filter_map(rejection).collect()
-    }
-
-    /// Tells what has changed that an Envoy does not change while it runs.
-    fn tell_outdated(&mut self, plan: &plan::Proxy, told: &Configuration) {
-        let differs = |(part, _): &&(&str, _)| self.bootstrap.get(part) != told.bootstrap.get(part);
-        let mut outdated: Vec<_> = FIXED.iter().filter(differs).map(|(_, name)| *name).collect();
-        if plan.workers != self.workers {
-            outdated.push("the number of threads (`workers`)");
-        }
-        if outdated != self.outdated {
-            for name in &outdated {
-                log::warn!(
-                    "{}: {name} has changed, which needs a restart; until then it stays as it was",
-                    plan.workload
-                );
-            }
-            self.outdated = outdated;
-        }
     }
 }
 

@@ -56,6 +56,11 @@ fn refused(name: &'static str) -> Plugin {
     plugin(name, url("hello"), json!({"a": 1}))
 }
 
+/// The plugin with `FAIL_OPEN`.
+fn open(Plugin(name, url, config, _): Plugin) -> Plugin {
+    Plugin(name, url, config, json!({"failStrategy": "FAIL_OPEN"}))
+}
+
 fn step(plugins: impl Into<Vec<Plugin>>, status: u16, header: &'static str) -> Step {
     Step { plugins: plugins.into(), status, header }
 }
@@ -128,6 +133,24 @@ fn rows(elsewhere: &str) -> Vec<Row> {
                 step([hello("a")], 200, "x-hello: wasm"),
                 step([unfetched()], 403, ""),
                 step([hello("a")], 200, "x-hello: wasm"),
+            ],
+        ),
+        row(
+            "what stands in for a module stays while the module refuses",
+            [
+                step([unfetched()], 403, ""),
+                step([refused("a")], 403, ""),
+                step([hello("a")], 200, "x-hello: wasm"),
+                step([unfetched()], 403, ""),
+            ],
+        ),
+        row(
+            "what lets pass in the place of a module stays while the module refuses",
+            [
+                step([open(unfetched())], 200, ""),
+                step([open(refused("a"))], 200, ""),
+                step([open(hello("a"))], 200, "x-hello: wasm"),
+                step([open(unfetched())], 200, ""),
             ],
         ),
     ]
