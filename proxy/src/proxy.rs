@@ -82,9 +82,17 @@ impl Proxy {
         let bound = moved.map(|listener| Ok((listener.name.clone(), bind(listener)?)));
         let bound: Vec<(String, Bound)> = bound.collect::<Result<_, StartError>>()?;
         let settings = Arc::new(settings);
-        self.prepare(&settings)?;
+        let names = |settings: &Settings| -> Vec<String> {
+            settings.clusters.iter().map(|cluster| cluster.name.clone()).collect()
+        };
+        // As in Envoy they come first: plugins may ask them as soon as they start.
+        self.board.services.set_clusters([names(&old), names(&settings)].concat());
+        if let Err(error) = self.prepare(&settings) {
+            self.board.services.set_clusters(names(&old));
+            return Err(error);
+        }
         let services = &self.board.services;
-        services.set_clusters(settings.clusters.iter().map(|cluster| cluster.name.clone()));
+        services.set_clusters(names(&settings));
         services.recorder().protect(settings.secrets.clone());
         if settings.log_level != old.log_level {
             // Otherwise what was set on the admin port stays.

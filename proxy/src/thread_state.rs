@@ -60,6 +60,16 @@ impl ThreadState {
         self.clusters.borrow().iter().find(|cluster| cluster.is(name)).cloned()
     }
 
+    /// Takes those of these that are new, beside those before.
+    pub(crate) fn add_clusters(&self, clusters: &[settings::Cluster]) {
+        let mut known = self.clusters.borrow_mut();
+        for cluster in clusters {
+            if !known.iter().any(|known| known.is(&cluster.name)) {
+                known.push(Rc::new(Cluster::new(cluster, &self.stats)));
+            }
+        }
+    }
+
     /// Takes these in place of those before; what has not changed keeps its connections.
     pub(crate) fn set_clusters(&self, clusters: &[settings::Cluster]) {
         let old = self.clusters.take();

@@ -158,6 +158,8 @@ impl Thread {
             let old = self.current.listeners.iter().find(|old| old.name == listener.name);
             known && old.is_some_and(|old| old.same_chain(listener))
         };
+        // As in Envoy they come first: plugins may ask them as soon as they start.
+        self.state.add_clusters(&settings.clusters);
         let mut chains = Vec::with_capacity(settings.listeners.len());
         for listener in &settings.listeners {
             match stays(listener) {
@@ -165,7 +167,7 @@ impl Thread {
                 false => match Chain::start(&self.hub, listener) {
                     Ok(chain) => chains.push(Some(chain)),
                     Err(error) => {
-                        forget(&chains);
+                        self.forget(&chains);
                         return Err(error);
                     }
                 },
@@ -211,8 +213,16 @@ impl Thread {
     /// Forgets what was started and is not wanted.
     fn abandon(&mut self) {
         if let Some(prepared) = self.prepared.take() {
-            forget(&prepared.chains);
+            self.forget(&prepared.chains);
         }
+    }
+
+    /// Takes chains back that nothing has begun in, and the clusters that came with them.
+    fn forget(&self, chains: &[Option<Rc<Chain>>]) {
+        for chain in chains.iter().flatten() {
+            chain.retire();
+        }
+        self.state.set_clusters(&self.current.clusters);
     }
 
     fn serve(mut self, runtime: &LocalRuntime, mut orders: UnboundedReceiver<Order>, started: impl FnOnce()) {
@@ -297,13 +307,6 @@ impl Thread {
             }
         }
         std::future::pending().await
-    }
-}
-
-/// Takes chains back that nothing has begun in.
-fn forget(chains: &[Option<Rc<Chain>>]) {
-    for chain in chains.iter().flatten() {
-        chain.retire();
     }
 }
 

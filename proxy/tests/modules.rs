@@ -135,10 +135,8 @@ pub(crate) fn replies() -> String {
     )
 }
 
-/// Asks the cluster `auth`; a 200 lets the request pass, anything else is answered with 403 and what `auth` said.
-/// A timeout in milliseconds.
-pub(crate) fn asks(timeout: u32) -> String {
-    // The blob of `:method: GET`, `:path: /check`, `:authority: auth`, as the ABI wants it.
+/// The headers of `GET auth/check`, as the ABI wants them, for a data segment; and their length.
+fn check() -> (String, usize) {
     let pairs = [(":method", "GET"), (":path", "/check"), (":authority", "auth")];
     let mut blob = 3u32.to_le_bytes().to_vec();
     for (name, value) in pairs {
@@ -148,8 +146,27 @@ pub(crate) fn asks(timeout: u32) -> String {
     for (name, value) in pairs {
         blob.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
     }
-    let text: String = blob.iter().map(|byte| format!("\\{byte:02x}")).collect();
-    let length = blob.len();
+    (blob.iter().map(|byte| format!("\\{byte:02x}")).collect(), blob.len())
+}
+
+/// Asks the cluster `auth` as soon as it is configured, and refuses the configuration if it cannot.
+pub(crate) fn asks_at_once() -> String {
+    let (text, length) = check();
+    module(
+        r#"(import "env" "proxy_http_call" (func $ask (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))"#,
+        &format!(
+            r#"(data (i32.const 0) "auth") (data (i32.const 64) "{text}")
+            (func (export "proxy_on_configure") (param i32 i32) (result i32)
+              (i32.eqz (call $ask (i32.const 0) (i32.const 4) (i32.const 64) (i32.const {length}) (i32.const 0)
+                (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 4096))))"#
+        ),
+    )
+}
+
+/// Asks the cluster `auth`; a 200 lets the request pass, anything else is answered with 403 and what `auth` said.
+/// A timeout in milliseconds.
+pub(crate) fn asks(timeout: u32) -> String {
+    let (text, length) = check();
     module(
         &format!(
             r#"{GET_HEADER} {REPLY}

@@ -135,6 +135,23 @@ fn listeners_and_clusters_come_and_go() {
 }
 
 #[test]
+fn a_plugin_may_ask_a_cluster_that_comes_with_it() {
+    let (server, auth) = (Server::http1(), Server::http1());
+    let plain = settings(server.address);
+    let mut proxy = Proxy::start(plain.clone()).unwrap();
+    let mut both = with(&plain, [plugin("asks", &modules::asks_at_once())]);
+    both.clusters.push(Cluster::new("auth", [auth.address]));
+    proxy.update(both.clone()).unwrap();
+    eventually("it has been asked", || auth.seen().len() == 1);
+    // What is not taken leaves no cluster behind.
+    proxy.update(plain.clone()).unwrap();
+    both.listeners[0].plugins.push(plugin("refuses", &modules::refuses()));
+    assert!(proxy.update(both).is_err());
+    assert!(!proxy.services().has_cluster("auth") && proxy.services().has_cluster("upstream"));
+    assert_eq!(Client::connect(proxy.address()).get("/").status, 200);
+}
+
+#[test]
 fn what_cannot_be_fetched_is_denied() {
     let server = Server::http1();
     let deny = StandIn::deny();
