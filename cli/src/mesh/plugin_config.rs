@@ -116,6 +116,13 @@ impl Plugin {
             flaw.get_or_insert(format!("the variable `{name}` is both in `key_values` and in `host_env_keys`"));
             Vec::new()
         });
+        if is_restricted(config) {
+            // It is there to take power from a plugin, which must not run with all of it then.
+            flaw.get_or_insert(
+                "its `capability_restriction_config` cannot be enforced here; take that out to run it with all functions"
+                    .to_owned(),
+            );
+        }
         let flag = |snake, camel| field(config, snake, camel).and_then(Value::as_bool).unwrap_or_default();
         let fail = match text(config, "failure_policy", "failurePolicy").as_str() {
             "FAIL_OPEN" => FailStrategy::FailOpen,
@@ -137,6 +144,13 @@ impl Plugin {
             flaw,
         }
     }
+}
+
+/// Whether it may call and be called by some functions alone; an empty list allows all, as in Envoy.
+fn is_restricted(config: &Value) -> bool {
+    let restriction = field(config, "capability_restriction_config", "capabilityRestrictionConfig");
+    let allowed = restriction.and_then(|restriction| field(restriction, "allowed_capabilities", "allowedCapabilities"));
+    allowed.and_then(Value::as_object).is_some_and(|allowed| !allowed.is_empty())
 }
 
 /// Where a module is, and what Envoy would have against it.
@@ -214,5 +228,23 @@ fn unpacked(any: Option<&Value>) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(value) if kind.ends_with("Struct") => value.to_string(),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_with_fewer_functions_is_not_run_with_all() {
+        let flaw = |restriction: Value| {
+            let code = json!({"local": {"filename": "a.wasm"}});
+            let config = json!({"vm_config": {"code": code}, "capability_restriction_config": restriction});
+            Plugin::read(&config, "a", false, &BTreeMap::new()).flaw
+        };
+        let restricted = flaw(json!({"allowed_capabilities": {"proxy_log": {}}}));
+        assert!(restricted.is_some_and(|flaw| flaw.contains("`capability_restriction_config`")));
+        assert_eq!(flaw(json!({"allowed_capabilities": {}})), None);
+        assert_eq!(flaw(Value::Null), None);
     }
 }
