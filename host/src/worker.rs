@@ -59,7 +59,7 @@ impl Worker {
         Self { state, chains: IdMap::default(), last_chain: 0, plugins: Vec::new(), vms: Vec::new() }
     }
 
-    /// Begins an exchange in a chain; it meets no plugin if that has been removed.
+    /// Begins an exchange in a chain. If that has been removed, the request is answered with 404.
     pub fn open(&mut self, chain: ChainId, connection: Connection) -> ExchangeId {
         self.begin(chain, connection)
     }
@@ -169,8 +169,8 @@ impl Worker {
         self.state.exchanges.get(id).map_or(0, |exchange| exchange.backlog(Direction::Response))
     }
 
-    /// Begins a TCP connection in a chain; it meets no plugin if that has been removed. Its first effect is
-    /// [`TcpEffect::Connect`], as soon as all filters let it pass.
+    /// Begins a TCP connection in a chain. Its first effect is [`TcpEffect::Connect`], as soon as all filters let it pass; or
+    /// [`TcpEffect::Close`] if the chain has been removed.
     pub fn open_tcp(&mut self, chain: ChainId, connection: Connection) -> TcpId {
         self.tcp_begin(chain, connection)
     }

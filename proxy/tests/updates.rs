@@ -124,8 +124,12 @@ fn listeners_and_clusters_come_and_go() {
     assert_eq!(Client::connect(proxy.address_of("second").unwrap()).get("/").status, 200);
     assert_eq!((client.get("/").status, other.seen().len(), one.connections.load(Ordering::SeqCst)), (200, 1, 1));
     let second = proxy.address_of("second").unwrap();
+    let mut kept = Client::connect(second);
+    assert_eq!((kept.get("/").status, other.seen().len()), (200, 2));
     proxy.update(old).unwrap();
     eventually("nobody listens", || std::net::TcpStream::connect(second).is_err());
+    // A connection that was kept leads nowhere any more, since its plugins are gone.
+    assert_eq!((kept.get("/").status, other.seen().len()), (404, 2));
     assert_eq!(proxy.address_of("second"), None);
     assert_eq!(client.get("/").status, 200);
     let mut bad = new;

@@ -173,13 +173,13 @@ impl Subscriptions {
             let now = look();
             answered(&now, "cluster_manager.cds") > before && now.get("cluster_manager.warming_clusters") == Some(&0)
         })?;
-        self.clusters = clusters;
         let (_, refused) = before;
         if answered(&look(), "cluster_manager.cds").1 > refused {
             let refusals = process.refusals(1);
             let said = refusals.iter().map(|refusal| format!("cluster `{}`: {}", refusal.name, refusal.reason));
             bail!("Envoy refuses {}", said.collect::<Vec<_>>().join("; "));
         }
+        self.clusters = clusters;
         Ok(())
     }
 

@@ -58,6 +58,8 @@ pub(crate) struct Exchange {
     /// `proxy_on_log` runs: both maps can be read again, nothing can be changed.
     pub(crate) logging: bool,
     pub(crate) ending: bool,
+    /// Its chain was gone before it began: without the plugins nothing passes.
+    pub(crate) homeless: bool,
     /// What is recorded of it, if that is wanted.
     pub(crate) tape: Option<Box<Tape>>,
 }
@@ -114,6 +116,7 @@ impl Exchange {
             upstream_open: false,
             logging: false,
             ending: false,
+            homeless: false,
             tape: None,
         }
     }

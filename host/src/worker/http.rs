@@ -44,9 +44,11 @@ impl Worker {
     pub(super) fn begin(&mut self, chain: ChainId, connection: Connection) -> ExchangeId {
         let clock = self.state.services.clock();
         let (now, unix) = (clock.now(), clock.unix());
-        let (entrance, roots) = self.chains.get(&chain).map_or_else(Default::default, Chain::begin);
+        let chain = self.chains.get(&chain);
+        let (entrance, roots) = chain.map_or_else(Default::default, Chain::begin);
         self.state.join_roots(roots);
-        let exchange = Exchange::new(connection, entrance, roots, now, unix);
+        let mut exchange = Exchange::new(connection, entrance, roots, now, unix);
+        exchange.homeless = chain.is_none();
         let id = self.state.exchanges.insert(exchange);
         self.state.watch_begin(id);
         id
@@ -64,8 +66,11 @@ impl Worker {
         half.headers_end = end;
         half.came_end = end;
         exchange.answered(direction);
-        let first = exchange.first(direction);
+        let (first, homeless) = (exchange.first(direction), exchange.homeless);
         self.state.watch_message(id, Leg::coming(direction));
+        if homeless {
+            return self.own_reply(id, LocalReply::no_route());
+        }
         self.pass_headers(id, direction, first);
     }
 

@@ -29,11 +29,18 @@ impl Worker {
         let now = self.state.services.clock().now();
         self.state.last_tcp += 1;
         let id = TcpId(self.state.last_tcp);
-        let (entrance, roots) = self.chains.get(&chain).map_or_else(Default::default, Chain::begin);
+        let chain = self.chains.get(&chain);
+        let (entrance, roots) = chain.map_or_else(Default::default, Chain::begin);
+        let homeless = chain.is_none();
         self.state.join_roots(roots);
         self.state.tcp.insert(id, Box::new(Tcp::new(connection, entrance, roots, now)));
         self.state.watch_tcp_begin(id);
-        self.read_on(id, 0);
+        if homeless {
+            // Without the plugins nothing passes.
+            self.tcp_over(id, Peer::Local, "its listener is gone");
+        } else {
+            self.read_on(id, 0);
+        }
         id
     }
 

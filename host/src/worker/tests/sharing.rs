@@ -103,9 +103,21 @@ fn a_plugin_ends_with_the_last_exchange_of_its_last_chain() {
     bench.worker.finished(two);
     assert!(bench.calls().ends_with(&["done(1)=1".to_owned(), "delete(1)".to_owned()]));
     assert_eq!((bench.worker.running_vms(), bench.worker.open_contexts()), (0, 0));
-    let late = ask(&mut bench, second, "/");
-    assert_eq!(bench.calls(), [""; 0], "a chain that is gone has no plugins");
-    bench.worker.finished(late);
+}
+
+#[test]
+fn nothing_passes_through_a_chain_that_is_gone() {
+    let mut bench = Bench::new(&[told()]);
+    bench.worker.remove_chain(ChainId::FIRST);
+    bench.calls();
+    ask(&mut bench, ChainId::FIRST, "/");
+    assert_eq!((bench.client.as_slice(), bench.upstream.len()), (&["404.".to_owned()][..], 0));
+    let id = bench.worker.open_tcp(ChainId::FIRST, Connection::default());
+    bench.worker.tcp_connected(id);
+    bench.worker.tcp_from_downstream(id, "secret".into(), true);
+    let effects: Vec<_> = std::iter::from_fn(|| bench.worker.next_effect()).collect();
+    assert!(matches!(effects[..], [Effect::Tcp { effect: TcpEffect::Close, .. }]), "{effects:?}");
+    assert_eq!((bench.worker.open_exchanges(), bench.calls()), (0, vec![]));
 }
 
 #[test]
