@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmplugin_host::test::{Answer, Builder, Engine, Failure, Proxy, Request};
+use wasmplugin_host::test::{Answer, Builder, Engine, Failure, Proxy, Request, Response};
 
 use crate::engines::on_every_engine;
 use crate::wat_guest::{PAUSE, TRAP, answer, module};
@@ -138,4 +138,40 @@ fn open_passes_where_a_guest_traps() {
             }
         });
     }
+}
+
+/// What a plugin that is open has held back passes whole once it has failed over another exchange and more comes.
+#[test]
+fn open_passes_what_was_held_where_a_guest_traps() {
+    for post in ["(i32.const 0)", PAUSE] {
+        // What ends with its headers is its end.
+        let headers = format!("(if (local.get $end) (then {TRAP})) {post}");
+        for trailers in [false, true] {
+            on_modules(&[("request_headers", &headers), ("request_body", PAUSE)], |builder| {
+                let builder = builder.fail_open(true).allow_on_headers_stop_iteration(true);
+                let mut proxy = builder.start().unwrap_or_else(|error| panic!("{error}"));
+                let case = format!("{} {post} {trailers}", proxy.engine());
+                let ended = held(&mut proxy, trailers);
+                assert!(ended.as_ref().is_ok_and(|response| response.status() == 200), "{case}: {ended:?}");
+                let mut texts: Vec<_> =
+                    proxy.upstream_requests().iter().map(|request| request.text().into_owned()).collect();
+                texts.sort();
+                assert_eq!(texts, ["", "one,two"], "{case}");
+            });
+        }
+    }
+}
+
+/// An upload of which a part is held while another exchange comes and goes.
+fn held(proxy: &mut Proxy, trailers: bool) -> Result<Response, Failure> {
+    let upload = proxy.post("/").header("transfer-encoding", "chunked").open()?;
+    proxy.send_data(&upload, if trailers { "one,two" } else { "one," }, false)?;
+    proxy.advance(Duration::from_millis(20));
+    assert_eq!(proxy.get("/").send()?.status(), 200);
+    if trailers {
+        proxy.send_trailers(&upload, [("x-last", "1")])?;
+    } else {
+        proxy.send_data(&upload, "two", true)?;
+    }
+    proxy.finish(upload)
 }

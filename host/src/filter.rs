@@ -28,7 +28,6 @@ pub(crate) struct Filter {
     pub(crate) replied: bool,
     /// The 503 of its failure is on the way, also where it has replied itself before.
     pub(crate) refused: bool,
-    /// How many callbacks it left without an answer that lets the stream go on; for findings.
     pub(crate) request: Flow,
     pub(crate) response: Flow,
 }
@@ -109,6 +108,41 @@ impl Flow {
     /// Bytes that wait in this filter.
     pub(crate) const fn backlog(&self) -> usize {
         self.window.len() + self.kept.len()
+    }
+
+    /// Takes everything that is held, in the order in which it came.
+    pub(crate) fn release(&mut self) -> Buffer {
+        let mut data = self.kept.take();
+        data.append(self.window.take());
+        self.buffering = false;
+        self.waiting = false;
+        data
+    }
+
+    /// Stops as a body callback has asked.
+    pub(crate) fn hold(&mut self, kind: StopKind) {
+        self.stop = Some(kind);
+        match kind {
+            StopKind::Buffer => {
+                // What a watermark stop has kept aside is part of Envoy's one buffer.
+                let mut all = self.kept.take();
+                all.append(self.window.take());
+                self.window = all;
+                self.buffering = true;
+                self.waiting = true;
+            }
+            StopKind::Watermark => {
+                let window = self.window.take();
+                self.kept.append(window);
+                self.buffering = false;
+                self.waiting = true;
+            }
+            _ => {
+                drop(self.window.take());
+                self.buffering = false;
+                self.waiting |= self.end;
+            }
+        }
     }
 }
 

@@ -3,7 +3,11 @@
 //! Messages go in through methods, [`Effect`]s come out of [`Worker::next_effect`]; time is told by
 //! [`Worker::advance_to`]. Whoever owns the sockets, or plays them, sits around it.
 
+mod arrival;
+mod callee;
 mod chains;
+mod deferred;
+mod departure;
 mod end;
 mod error;
 mod grpc;

@@ -65,7 +65,7 @@ pub(crate) fn set_bytes(state: &mut VmState, memory: &mut dyn Memory, arguments:
     if exchange.ending {
         return Err(Status::BadArgument);
     }
-    let flow = exchange.filters.get_mut(place).ok_or(Status::BadArgument)?.flow_mut(direction);
+    let flow = exchange.flow_mut(place, direction).ok_or(Status::BadArgument)?;
     let before = flow.window.len();
     if !flow.body_open() || !flow.window.replace(size(start), size(len), bytes) {
         return Err(Status::BadArgument);

@@ -131,7 +131,7 @@ fn writable(state: &mut VmState, kind: MapKind) -> Option<&mut HeaderMap> {
     if exchange.ending {
         return None;
     }
-    let flow = exchange.filters.get_mut(place)?.flow_mut(direction);
+    let flow = exchange.flow_mut(place, direction)?;
     if !trailers {
         return if flow.map_open { exchange.half_mut(direction).headers.as_mut() } else { None };
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::connection::Connection;
 use crate::entrance::Entrance;
-use crate::filter::{Direction, Filter};
+use crate::filter::{Direction, Filter, Flow};
 use crate::filter_state::FilterState;
 use crate::headers::HeaderMap;
 use crate::recording::Tape;
@@ -133,6 +133,11 @@ impl Exchange {
             Direction::Request => &mut self.request,
             Direction::Response => &mut self.response,
         }
+    }
+
+    /// One direction of the filter at this place.
+    pub(crate) fn flow_mut(&mut self, place: usize, direction: Direction) -> Option<&mut Flow> {
+        self.filters.get_mut(place).map(|filter| filter.flow_mut(direction))
     }
 
     pub(crate) fn backlog(&self, direction: Direction) -> usize {

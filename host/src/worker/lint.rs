@@ -18,8 +18,8 @@ impl Worker {
     /// A stop that follows a continue from the same callback stays.
     pub(crate) fn lint_stop(&mut self, id: ExchangeId, place: usize, direction: Direction) {
         let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
-        let Some(filter) = exchange.filters.get_mut(place) else { return };
-        if std::mem::take(&mut filter.flow_mut(direction).idle_continue) && self.state.findings.is_some() {
+        let Some(flow) = exchange.flow_mut(place, direction) else { return };
+        if std::mem::take(&mut flow.idle_continue) && self.state.findings.is_some() {
             let message =
                 "the stream was continued and then paused by the same callback; what follows is never let through"
                     .to_owned();
@@ -30,8 +30,8 @@ impl Worker {
     /// A continue from a callback that then answers `Continue`.
     pub(crate) fn lint_twice(&mut self, id: ExchangeId, place: usize, direction: Direction) {
         let Some(exchange) = self.state.exchanges.get_mut(id) else { return };
-        let Some(filter) = exchange.filters.get_mut(place) else { return };
-        filter.flow_mut(direction).idle_continue = false;
+        let Some(flow) = exchange.flow_mut(place, direction) else { return };
+        flow.idle_continue = false;
         if self.state.findings.is_some() {
             let message = "the callback continued the stream and answered `Continue`; Envoy passes the headers twice";
             self.report(id, place, "", FindingKind::ContinueTwice, message.to_owned());
