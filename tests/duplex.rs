@@ -10,6 +10,7 @@ use wasmplugin_host::clock::Clock;
 use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::native::Linked;
+use wasmplugin_host::sandbox::Sandbox;
 use wasmplugin_host::services::Services;
 use wasmplugin_host::worker::{
     ChainId, Code, Connection, Effect, ExchangeId, FailPolicy, Item, Options, Plugin, Worker,
@@ -26,6 +27,7 @@ fn worker() -> Worker {
         fail: FailPolicy::Closed,
         allow_on_headers_stop_iteration: false,
         environment: Vec::new(),
+        sandbox: Sandbox::OPEN,
         code: Code::Native(Linked::new(probe::register)),
     };
     let mut worker = Worker::new(services, Options { lint: true, ..Options::default() });

@@ -22,6 +22,7 @@ mod access_log_policy;
 mod attributegen;
 mod basic_auth;
 mod canary_router;
+mod capabilities;
 mod cel_gate;
 mod configured_headers;
 mod external_auth;

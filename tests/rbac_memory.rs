@@ -41,12 +41,12 @@ fn start(module: &Arc<Module>, memory: u64) -> Result<Worker, StartError> {
         vm_configuration: Bytes::new(),
         fail: FailPolicy::Closed,
         environment: Vec::new(),
+        sandbox: Limits { memory, time: None, ..Limits::default() }.into(),
         allow_on_headers_stop_iteration: false,
         code: Code::Wasm(Arc::<Module>::clone(module)),
     };
     let services = Arc::new(Services::new(Clock::manual(Duration::ZERO), Box::new(|_| {})));
-    let limits = Limits { memory, time: None, ..Limits::default() };
-    let mut worker = Worker::new(services, Options { limits, ..Options::default() });
+    let mut worker = Worker::new(services, Options::default());
     worker.add_chain(&[plugin], Entrance::default()).map(|_| worker)
 }
 

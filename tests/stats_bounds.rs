@@ -13,6 +13,7 @@ use wasmplugin_host::clock::Clock;
 use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::native::Linked;
+use wasmplugin_host::sandbox::Sandbox;
 use wasmplugin_host::services::Services;
 use wasmplugin_host::surroundings::{Cluster, Listener, Node, Route, Routing, TrafficDirection, UpstreamHost};
 use wasmplugin_host::test::Engine;
@@ -50,6 +51,7 @@ fn in_chain(plugin: &engines::Plugin, code: CodeOf, configuration: &serde_json::
         configuration: Bytes::from(configuration.to_string()),
         vm_configuration: Bytes::new(),
         environment: Default::default(),
+        sandbox: Sandbox::OPEN,
         fail: FailPolicy::Closed,
         allow_on_headers_stop_iteration: false,
         code: code(plugin),

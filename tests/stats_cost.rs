@@ -12,6 +12,7 @@ use wasmplugin_host::clock::Clock;
 use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::native::{Linked, is_in_guest};
+use wasmplugin_host::sandbox::Sandbox;
 use wasmplugin_host::services::Services;
 use wasmplugin_host::surroundings::{Cluster, Listener, Node, Route, Routing, TrafficDirection, UpstreamHost};
 use wasmplugin_host::worker::{ChainId, Code, Connection, FailPolicy, Options, Plugin, Worker};
@@ -75,6 +76,7 @@ fn cost(direction: TrafficDirection, node: &wasmplugin_host::test::Node, stream:
         configuration: Bytes::new(),
         vm_configuration: Bytes::new(),
         environment: Default::default(),
+        sandbox: Sandbox::OPEN,
         fail: FailPolicy::Closed,
         allow_on_headers_stop_iteration: false,
         code: Code::Native(Linked::new(register)),

@@ -13,6 +13,7 @@ use wasmplugin_host::envoy::backend::Backend;
 use wasmplugin_host::envoy::binary;
 use wasmplugin_host::envoy::config::{self, Bootstrap};
 use wasmplugin_host::envoy::process::{Options, Process};
+use wasmplugin_host::sandbox::Capabilities;
 use wasmplugin_host::test::{Cluster, Engine, FailPolicy, GrpcAnswer, Node, Request, StatsTag, TrafficDirection};
 
 use crate::engines::{Outcome, Plugin};
@@ -46,6 +47,7 @@ fn in_chain(plugin: &Plugin, configuration: &Value) -> config::Plugin {
         configuration: Bytes::from(configuration.to_string()),
         vm_configuration: Bytes::new(),
         environment: Vec::new(),
+        capabilities: Capabilities::ALL,
         fail: FailPolicy::Closed,
         allow_on_headers_stop_iteration: false,
     }

@@ -12,6 +12,7 @@ use wasmplugin_host::envoy::log::Log;
 use wasmplugin_host::envoy::{binary, config, process};
 use wasmplugin_host::module::Module;
 use wasmplugin_host::recording::Recorder;
+use wasmplugin_host::sandbox::{Capabilities, Sandbox};
 use wasmplugin_host::test::LogLevel;
 use wasmplugin_host::worker::{Code, FailPolicy};
 use wasmplugin_proxy::{Listener, Proxy, Routes, Settings};
@@ -274,6 +275,7 @@ pub(crate) fn compiled(plugin: &Plugin) -> Result<wasmplugin_host::worker::Plugi
         vm_configuration: bytes::Bytes::new(),
         fail: plugin.fail,
         environment: Vec::new(),
+        sandbox: Sandbox::OPEN,
         allow_on_headers_stop_iteration: false,
         code: Code::Wasm(Arc::new(code::compile(Module::read(&plugin.module)?)?)),
     })
@@ -299,6 +301,7 @@ fn absolute(plugin: &Plugin) -> Result<config::Plugin> {
         configuration: plugin.configuration.clone().into(),
         vm_configuration: bytes::Bytes::new(),
         environment: Vec::new(),
+        capabilities: Capabilities::ALL,
         fail: plugin.fail,
         allow_on_headers_stop_iteration: false,
     })

@@ -43,7 +43,9 @@ fn the_kind_follows_the_version() {
     let kind = |more: &[&str]| documents(&deploy(more))[0].kind_name().to_owned();
     assert_eq!(kind(&["--istio", "1.29"]), "WasmPlugin");
     assert_eq!(kind(&["--istio", "1.30"]), "TrafficExtension");
-    assert_eq!(kind(&["--capability", "proxy_log"]), "EnvoyFilter");
+    assert_eq!(kind(&["--capability", "proxy_log", "--capability", "proxy_on_request_headers"]), "EnvoyFilter");
+    let run = deploy(&["--capability", "proxy_log"]);
+    assert!(run.code == Some(2) && run.err.contains("requests would pass without it"), "{run:#?}");
     let run = deploy(&["--istio", "1.26", "--fail-strategy", "fail-reload"]);
     assert_eq!(run.code, Some(1));
     assert!(run.err.contains("field-too-new"), "{run:#?}");

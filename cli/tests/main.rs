@@ -12,6 +12,7 @@ mod deploy;
 mod doctor;
 mod guests;
 mod images;
+mod limits;
 mod lint;
 mod migrate;
 mod modules;

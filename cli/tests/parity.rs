@@ -18,7 +18,7 @@ use wasmplugin_host::module::build;
 
 use crate::command::{Going, Scratch, workspace};
 use crate::guests;
-use rows::{GROWS, Plugin, REFUSES, Row, TRAPS};
+use rows::{ASKS, GROWS, Plugin, REFUSES, Row, TRAPS};
 use servers::Servers;
 
 /// The port of the first row; each has its own.
@@ -46,7 +46,8 @@ fn every_plugin_and_example_is_in_the_table() {
 #[test]
 fn every_plugin_behaves_the_same_in_both_engines() {
     let (rows, servers) = (table(), Servers::start());
-    let modules = [(TRAPS, guests::traps()), (GROWS, guests::grows()), (REFUSES, guests::refuses())];
+    let modules =
+        [(TRAPS, guests::traps()), (GROWS, guests::grows()), (REFUSES, guests::refuses()), (ASKS, guests::asks())];
     let modules = modules.map(|(name, bytes)| (name, Scratch::new(&format!("{name}.wasm"), bytes)));
     let file = Scratch::new("table.yaml", mesh(&rows, &servers, &modules));
     let mut run = Going::start(&["run", file.path(), "--compare"]);
@@ -88,7 +89,7 @@ fn table() -> Vec<Row> {
     let cases = cases.get("runtime_envoy").and_then(Value::as_array).unwrap();
     let names = cases.iter().map(|case| case.get("case").and_then(Value::as_str).unwrap());
     let runtime = names.filter_map(|name| runtime::rows_of(name).ok());
-    let runtime = runtime.flatten().chain(runtime::neighbours());
+    let runtime = runtime.flatten().chain(runtime::neighbours()).chain(runtime::knobs());
     rows::rows().into_iter().chain(runtime).chain([rows::refreshed()]).collect()
 }
 
@@ -153,6 +154,9 @@ fn url(module: &str) -> String {
 
 /// A plugin of a row: in every other row by the newer kind of resource.
 fn resource(row: usize, place: usize, plugin: &Plugin) -> Value {
+    if !plugin.knobs.is_null() {
+        return filter(row, plugin);
+    }
     let metadata = json!({"name": format!("{}-{row}-{place}", plugin.module), "namespace": "shop"});
     let common = json!({
         "phase": "STATS",
@@ -170,6 +174,45 @@ fn resource(row: usize, place: usize, plugin: &Plugin) -> Value {
     };
     extend(&mut spec, &common);
     json!({"apiVersion": "extensions.istio.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
+}
+
+/// A plugin of a row as an EnvoyFilter, with what no other resource can say. (The agent would fetch only what is discovered, so
+/// the module comes from a URL, and the filter's configuration apart from its place.)
+fn filter(row: usize, plugin: &Plugin) -> Value {
+    let name = format!("{}-{row}", plugin.module);
+    let code = json!({"remote": {"http_uri": {"uri": url(plugin.module), "timeout": "30s", "cluster": "agent"}}});
+    let mut vm = json!({"runtime": "envoy.wasm.runtime.v8", "code": code});
+    let mut knobs = plugin.knobs.clone();
+    if let Some(more) = knobs.as_object_mut().unwrap().remove("vm_config") {
+        extend(&mut vm, &more);
+    }
+    let mut config = json!({"name": name, "vm_config": vm});
+    extend(&mut config, &knobs);
+    let wasm = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+    let discovery = json!({"name": name, "config_discovery": {
+        "config_source": {"ads": {}, "initial_fetch_timeout": "0s"},
+        "type_urls": [wasm],
+    }});
+    let place = json!({
+        "context": "SIDECAR_INBOUND",
+        "listener": {
+            "portNumber": FIRST + row,
+            "filterChain": {"filter": {
+                "name": "envoy.filters.network.http_connection_manager",
+                "subFilter": {"name": "envoy.filters.http.router"},
+            }},
+        },
+    });
+    let configured = json!({"name": name, "typed_config": {"@type": wasm, "config": config}});
+    json!({
+        "apiVersion": "networking.istio.io/v1alpha3",
+        "kind": "EnvoyFilter",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"configPatches": [
+            {"applyTo": "HTTP_FILTER", "match": place, "patch": {"operation": "INSERT_BEFORE", "value": discovery}},
+            {"applyTo": "EXTENSION_CONFIG", "patch": {"operation": "ADD", "value": configured}},
+        ]},
+    })
 }
 
 /// What fetches tokens beside the plugins that use them.

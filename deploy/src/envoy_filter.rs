@@ -84,7 +84,7 @@ pub struct Patch {
 pub struct Knobs {
     /// Plugins share a VM only with those that have the same one.
     pub vm_id: Option<String>,
-    /// The only host calls that the module may make; all of them if empty.
+    /// The only host calls, callbacks and WASI functions that the module has; all of them if empty.
     pub capabilities: Vec<String>,
     /// How long a failed VM waits before `FAIL_RELOAD` starts it again, e.g. `5s`; 1 s if not given.
     pub reload_backoff: Option<String>,

@@ -146,7 +146,8 @@ impl Migration<'_> {
     /// Notes what has no field in a TrafficExtension.
     fn lost(&mut self, name: &str, config: &Value) {
         let knobs = ["capability_restriction_config", "reload_config", "allow_on_headers_stop_iteration"];
-        let vm_knobs = ["vm_id", "configuration", "allow_precompiled", "nack_on_code_cache_miss"];
+        let vm_knobs =
+            ["vm_id", "configuration", "allow_precompiled", "nack_on_code_cache_miss", "capability_restriction_config"];
         let has = |value: &Value, name: &&&str| value.get(**name).is_some_and(|value| !value.is_null());
         let vm = config.get("vm_config").unwrap_or(&Value::Null);
         let lost = knobs.iter().filter(|name| has(config, name)).chain(vm_knobs.iter().filter(|name| has(vm, name)));

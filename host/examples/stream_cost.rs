@@ -24,6 +24,7 @@ mod measure {
     use wasmplugin_host::entrance::Entrance;
     use wasmplugin_host::headers::HeaderMap;
     use wasmplugin_host::module::{self, build};
+    use wasmplugin_host::sandbox::Sandbox;
     use wasmplugin_host::services::Services;
     use wasmplugin_host::wasm::{Module, Settings};
     use wasmplugin_host::worker::{ChainId, Code, Connection, FailPolicy, Options, Plugin, Worker};
@@ -84,6 +85,7 @@ mod measure {
             vm_configuration: Bytes::new(),
             fail: FailPolicy::Closed,
             environment: Vec::new(),
+            sandbox: Sandbox::OPEN,
             allow_on_headers_stop_iteration: false,
             code: Code::Wasm(Arc::new(module.clone())),
         };

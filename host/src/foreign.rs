@@ -26,7 +26,7 @@ pub(crate) fn call(state: &mut VmState, name: &[u8], argument: &[u8]) -> Outcome
         #[cfg(feature = "foreign")]
         b"compress" => compression::compress(argument),
         #[cfg(feature = "foreign")]
-        b"uncompress" => compression::uncompress(argument, state.limits().memory),
+        b"uncompress" => compression::uncompress(argument, state.sandbox().limits.memory),
         #[cfg(feature = "foreign")]
         b"expr_create" => expression::create(state, argument),
         #[cfg(feature = "foreign")]

@@ -3,6 +3,7 @@
 use crate::abi::{AbiVersion, Status};
 use crate::calls::{buffers, callouts, foreign, general, grpc, header_maps, metrics, properties, shared, streams};
 use crate::memory::Memory;
+use crate::sandbox::Family;
 use crate::trace_line::TraceLine;
 use crate::vm::VmState;
 
@@ -78,9 +79,13 @@ impl Import {
     /// A [`Stop`], if the guest may not make this call now, or no more calls; a door makes it a trap.
     pub fn invoke(&self, state: &mut VmState, memory: &mut dyn Memory, arguments: &[u64]) -> Result<u32, Stop> {
         state.before_call(self, arguments)?;
-        let status = match state.injected(self) {
-            Some(number) => number,
-            None => (self.body)(state, memory, arguments).err().unwrap_or(Status::Ok) as u32,
+        let status = if !state.sandbox().capabilities.allow(self.name) {
+            state.log_restricted(Family::ProxyWasm, self.name);
+            Status::InternalFailure as u32
+        } else if let Some(number) = state.injected(self) {
+            number
+        } else {
+            (self.body)(state, memory, arguments).err().unwrap_or(Status::Ok) as u32
         };
         state.after_call(self, status);
         Ok(status)
@@ -98,7 +103,7 @@ impl VmState {
         if let Some(segment) = &mut self.segment {
             segment.count(import.name);
         }
-        if let Some(limit) = self.options.limits.host_calls
+        if let Some(limit) = self.sandbox().limits.host_calls
             && self.running.calls > limit
         {
             return Err(Stop { reason: format!("more than {limit} host calls in one callback") });

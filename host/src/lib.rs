@@ -50,6 +50,7 @@ pub mod prometheus;
 mod properties;
 mod protobuf;
 pub mod recording;
+pub mod sandbox;
 pub mod services;
 pub mod shared;
 pub mod stand_in;

@@ -15,8 +15,13 @@ pub struct Limits {
     pub host_calls: Option<u32>,
 }
 
+impl Limits {
+    /// Those that hold where nothing is said.
+    pub const USUAL: Self = Self { memory: 1 << 30, time: Some(Duration::from_secs(10)), fuel: None, host_calls: None };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: 1 << 30, time: Some(Duration::from_secs(10)), fuel: None, host_calls: None }
+        Self::USUAL
     }
 }

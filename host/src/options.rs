@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::fault::Faults;
-use crate::limits::Limits;
 use crate::shared::Inbox;
 
 /// How a worker behaves where proxies differ.
@@ -13,14 +12,10 @@ use crate::shared::Inbox;
 pub struct Options {
     /// How much of a body a stopped filter may collect.
     pub buffer_limit: usize,
-    /// What guests may use.
-    pub limits: Limits,
     /// How the end of a response's body is told.
     pub response_end: EndStyle,
     /// How the end of a request's body is told; `None` decides by the protocol of the connection.
     pub request_end: Option<EndStyle>,
-    /// How long a failed VM stays down under [`FailPolicy::Reload`](crate::worker::FailPolicy::Reload).
-    pub reload_backoff: Duration,
     /// Faults on demand; nothing is checked where there is none.
     pub faults: Option<Faults>,
     /// Whether trace lines are kept.
@@ -42,10 +37,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             buffer_limit: 1 << 20,
-            limits: Limits::default(),
             response_end: EndStyle::Trailing,
             request_end: None,
-            reload_backoff: Duration::from_secs(1),
             faults: None,
             trace: false,
             lint: false,

@@ -11,6 +11,7 @@ use crate::guest::{Guest, Load};
 use crate::imports::Import;
 use crate::memory::Memory;
 use crate::pairs;
+use crate::sandbox::Sandbox;
 use crate::vm::VmState;
 use crate::worker::{Code, FailPolicy, Plugin};
 
@@ -36,6 +37,7 @@ impl Script {
             vm_configuration: Bytes::new(),
             fail: FailPolicy::Closed,
             environment: Vec::new(),
+            sandbox: Sandbox::OPEN,
             allow_on_headers_stop_iteration: false,
             code: Code::Wasm(Arc::new(self.clone())),
         }

@@ -10,6 +10,7 @@ use crate::abi::AbiVersion;
 use crate::callback::{Callback, Trap};
 use crate::exchange::LocalReply;
 use crate::guest::{Guest, Load};
+use crate::sandbox::Sandbox;
 use crate::vm::{Deferred, Owner, VmState};
 use crate::worker::{Code, FailPolicy, Plugin};
 
@@ -68,6 +69,7 @@ impl StandIn {
             configuration: Bytes::new(),
             vm_configuration: Bytes::new(),
             environment: Vec::new(),
+            sandbox: Sandbox::OPEN,
             fail: FailPolicy::Closed,
             allow_on_headers_stop_iteration: false,
             code: Code::Wasm(Arc::new(self.clone())),

@@ -18,11 +18,11 @@ use crate::finding::Finding;
 use crate::grpc::GrpcCall;
 use crate::id_map::IdMap;
 use crate::ids::Ids;
-use crate::limits::Limits;
 use crate::memory::Memory;
 use crate::metrics::MetricIds;
 use crate::options::Options;
 use crate::recording::Event;
+use crate::sandbox::{Family, Sandbox};
 use crate::services::{LogRecord, Services};
 use crate::tcp::{Tcp, TcpId};
 use crate::trace_line::TraceLine;
@@ -70,6 +70,7 @@ pub(crate) struct VmData {
     pub(crate) vm_id: Box<str>,
     pub(crate) configuration: Bytes,
     pub(crate) environment: Arc<[(String, String)]>,
+    pub(crate) sandbox: Sandbox,
     pub(crate) contexts: IdMap<u32, Owner>,
     pub(crate) ids: Ids,
     pub(crate) metrics: MetricIds,
@@ -186,10 +187,10 @@ impl VmState {
         }
     }
 
-    /// What the guest may use.
+    /// What the guest that is running, or starts, may do.
     #[must_use]
-    pub const fn limits(&self) -> &Limits {
-        &self.options.limits
+    pub fn sandbox(&self) -> &Sandbox {
+        self.vm().map_or(&Sandbox::OPEN, |vm| &vm.sandbox)
     }
 
     /// What all workers share.
@@ -312,6 +313,11 @@ impl VmState {
         self.watch_return(callback, result);
         let delivery = self.running.delivery.take();
         self.running = Running { delivery, ..outer };
+    }
+
+    /// Logs that the guest has called a function that it may not, as Envoy does.
+    pub(crate) fn log_restricted(&mut self, family: Family, function: &str) {
+        self.log(LogLevel::Error, format!("Attempted call to restricted {family} capability: {function}").as_bytes());
     }
 
     /// Logs the end of a guest as Envoy does.

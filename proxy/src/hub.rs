@@ -62,8 +62,6 @@ impl Hub {
         let wake = Arc::clone(&timer);
         let options = Options {
             buffer_limit: thread.settings.buffer_limit,
-            limits: thread.settings.limits.clone(),
-            reload_backoff: thread.settings.reload_backoff,
             route_timeout: thread.settings.timeouts.route,
             server: Some(Bytes::from_static(b"envoy")),
             inbox: Inbox::waking(Arc::new(move || wake.notify_one())),

@@ -108,7 +108,7 @@ pub(crate) const fn failure_policy(policy: FailPolicy) -> &'static str {
     match policy {
         FailPolicy::Closed => "FAIL_CLOSED",
         FailPolicy::Open | FailPolicy::OpenLater => "FAIL_OPEN",
-        FailPolicy::Reload => "FAIL_RELOAD",
+        FailPolicy::Reload { .. } => "FAIL_RELOAD",
     }
 }
 

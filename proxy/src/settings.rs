@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use wasmplugin_host::limits::Limits;
 use wasmplugin_host::prometheus::StatsTag;
 use wasmplugin_host::recording::Secrets;
 use wasmplugin_host::surroundings::{self, Node};
@@ -34,10 +33,6 @@ pub struct Settings {
     pub buffer_limit: usize,
     /// How large a callout's answer may be; beyond it the callout fails.
     pub callout_limit: usize,
-    /// What plugins may use.
-    pub limits: Limits,
-    /// How long a VM stays down that is to be reloaded after a trap.
-    pub reload_backoff: Duration,
     /// Client connections at the same time; further ones are closed at once.
     pub max_connections: usize,
     /// How large the headers of a request may be; beyond it the answer is 431.
@@ -222,8 +217,6 @@ impl Settings {
             workers: 1,
             buffer_limit: 1 << 20,
             callout_limit: 16 << 20,
-            limits: Limits::default(),
-            reload_backoff: Duration::from_secs(1),
             max_connections: 100_000,
             max_header_size: 60 * 1024,
             timeouts: Timeouts::default(),

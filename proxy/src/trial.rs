@@ -79,7 +79,6 @@ fn known<'a>(listener: &'a Listener, plugin: &Plugin) -> Option<&'a Plugin> {
 /// Where plugins are tried.
 struct Bench {
     services: Arc<Services>,
-    options: Options,
     /// What the plugins say; it is told only of one that does not start, since the others will say it again.
     lines: Arc<Mutex<Vec<String>>>,
 }
@@ -94,12 +93,11 @@ impl Bench {
         let services = Services::new(Clock::system(), Box::new(log)).with_node(settings.node.clone());
         services.set_log_level(settings.log_level);
         services.set_clusters(settings.clusters.iter().map(|cluster| cluster.name.clone()));
-        let options = Options { limits: settings.limits.clone(), ..Options::default() };
-        Self { services: Arc::new(services), options, lines }
+        Self { services: Arc::new(services), lines }
     }
 
     fn start(&self, plugin: &Plugin) -> Result<(), worker::StartError> {
-        let mut worker = Worker::new(Arc::clone(&self.services), self.options.clone());
+        let mut worker = Worker::new(Arc::clone(&self.services), Options::default());
         let tried = worker.add_chain(std::slice::from_ref(plugin), Entrance::default());
         let lines = std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner));
         match tried {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wasmplugin_host::sandbox::Sandbox;
 use wasmplugin_host::wasm::Module;
 use wasmplugin_proxy::{Code, FailPolicy, Plugin};
 
@@ -16,6 +17,7 @@ pub(crate) fn plugin(name: &str, wat: &str) -> Plugin {
         vm_configuration: Bytes::new(),
         fail: FailPolicy::Closed,
         environment: Vec::new(),
+        sandbox: Sandbox::OPEN,
         allow_on_headers_stop_iteration: false,
         code: Code::Wasm(Arc::new(Module::from_bytes(name, wat::parse_str(wat).unwrap()).unwrap())),
     }

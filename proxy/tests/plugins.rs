@@ -56,7 +56,7 @@ fn after_a_trap_the_policy_decides() {
 #[test]
 fn a_vm_is_reloaded_after_a_pause() {
     let server = Server::http1();
-    let proxy = proxy(server.address, [Plugin { fail: FailPolicy::Reload, ..plugin("traps", &modules::traps()) }]);
+    let proxy = proxy(server.address, [Plugin { fail: FailPolicy::RELOAD, ..plugin("traps", &modules::traps()) }]);
     let mut client = Client::connect(proxy.address());
     client.send("GET / HTTP/1.1\r\nhost: test\r\nx-trap: 1\r\n\r\n");
     assert_eq!(client.answer().status, 503);

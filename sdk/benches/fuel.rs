@@ -14,6 +14,7 @@ use wasmplugin_host::clock::Clock;
 use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::module::build::{self, Options as BuildOptions};
+use wasmplugin_host::sandbox::Sandbox;
 use wasmplugin_host::services::Services;
 use wasmplugin_host::wasm::{Module, Settings};
 use wasmplugin_host::worker::{ChainId, Code, Connection, FailPolicy, Options, Plugin, Worker};
@@ -72,6 +73,7 @@ impl Cost {
             vm_configuration: Bytes::new(),
             fail: FailPolicy::Closed,
             environment: Vec::new(),
+            sandbox: Sandbox::OPEN,
             allow_on_headers_stop_iteration: false,
             code: Code::Wasm(module),
         };

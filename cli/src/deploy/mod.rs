@@ -224,6 +224,12 @@ impl Arguments {
                 "`--vm-id`, `--capability`, `--reload-backoff` and `--stop-iteration` need `--kind envoy-filter`",
             );
         }
+        if !knobs.capabilities.is_empty() && !knobs.capabilities.iter().any(|name| name.starts_with("proxy_on_")) {
+            exit::usage(
+                "no `--capability` is a callback, so the plugin would never be called, and requests would pass without it; \
+                 name its callbacks as well, e.g. `proxy_on_context_create` and `proxy_on_request_headers`",
+            );
+        }
         Ok(match form {
             Form::EnvoyFilter => Resource::EnvoyFilter(envoy_filter::from_extension(&extension, self.istio, &knobs)?),
             Form::WasmPlugin => extension.into_wasm_plugin()?,

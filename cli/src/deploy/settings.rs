@@ -63,7 +63,8 @@ pub(super) struct Settings {
     /// Share a VM only with plugins of the same id.
     #[arg(long, value_name = "ID")]
     pub(super) vm_id: Option<String>,
-    /// A host call that the module may make, e.g. `proxy_log`; all others are then forbidden. May be repeated.
+    /// A function that the module has: a host call (`proxy_log`), a callback (`proxy_on_request_headers`), or one of WASI
+    /// (`fd_write`). With one, it has no others: other calls fail, and other callbacks are never called. May be repeated.
     #[arg(long = "capability", value_name = "FUNCTION")]
     capabilities: Vec<String>,
     /// How long a failed VM waits before it is started again, e.g. `5s`.

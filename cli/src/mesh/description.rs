@@ -8,6 +8,8 @@ use anyhow::{Result, bail};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::limits::PluginLimits;
+
 /// What the file says its `kind` is.
 pub(crate) const KIND: &str = "Mesh";
 
@@ -54,6 +56,9 @@ pub(crate) struct Mesh {
     /// The configuration of the `stats` module.
     #[serde(default)]
     pub(crate) telemetry: Map<String, Value>,
+    /// How much plugins may use, by their names.
+    #[serde(default)]
+    pub(crate) limits: PluginLimits,
     /// What becomes a label of a plugin's metric, besides Istio's own.
     #[serde(default)]
     pub(crate) stats_tags: Vec<Tag>,

@@ -10,8 +10,8 @@ use wasmplugin_host::stand_in::StandIn;
 use wasmplugin_host::surroundings::{self, TrafficDirection};
 use wasmplugin_host::vm::VmState;
 use wasmplugin_proxy::{
-    ClientCertificates, ClientTls, Cluster, Code, FailPolicy, Listener, PathNormalization, Plugin, Refused, Routes,
-    ServerTls, Serves, Settings, VirtualHost,
+    ClientCertificates, ClientTls, Cluster, Code, Listener, PathNormalization, Plugin, Refused, Routes, ServerTls,
+    Serves, Settings, VirtualHost,
 };
 
 use super::description::Normalization;
@@ -117,20 +117,17 @@ fn compiled(plugin: &plugin_config::Plugin, library: &mut Library, notes: &mut V
         None => library.get(&plugin.module),
     };
     let code: Arc<dyn Load> = match loaded {
-        Ok(loaded) => loaded.module,
+        Ok(loaded) => {
+            notes.extend(loaded.lacks(&plugin.name, &plugin.sandbox.capabilities));
+            loaded.module
+        }
         Err(Failure::NotFetched(reason)) => {
-            let open = plugin.fail == FailStrategy::FailOpen;
+            let open = plugin.strategy() == FailStrategy::FailOpen;
             let effect = if open { "requests pass without it" } else { "requests get 403" };
             notes.push(format!("`{}` has no module, so {effect}: {reason}", plugin.name));
             return if open { StandIn::allow() } else { StandIn::deny() }.plugin(&plugin.name);
         }
         Err(Failure::Refused(reason)) => Arc::new(Flawed(reason)),
-    };
-    let fail = match plugin.fail {
-        _ if plugin.fail_open_flag => FailPolicy::Open,
-        FailStrategy::FailClose => FailPolicy::Closed,
-        FailStrategy::FailOpen => FailPolicy::OpenLater,
-        FailStrategy::FailReload => FailPolicy::Reload,
     };
     Plugin {
         name: plugin.name.clone(),
@@ -139,7 +136,8 @@ fn compiled(plugin: &plugin_config::Plugin, library: &mut Library, notes: &mut V
         configuration: plugin.configuration.clone().into(),
         vm_configuration: plugin.vm_configuration.clone().into(),
         environment: plugin.environment.clone(),
-        fail,
+        sandbox: plugin.sandbox.clone(),
+        fail: plugin.fail,
         allow_on_headers_stop_iteration: plugin.allow_on_headers_stop_iteration,
         code: Code::Wasm(code),
     }

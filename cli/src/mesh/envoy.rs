@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 use wasmplugin_deploy::envoy as sent;
-use wasmplugin_deploy::resource::{FailStrategy, PluginKind};
+use wasmplugin_deploy::resource::PluginKind;
 use wasmplugin_host::envoy::config;
-use wasmplugin_host::test::FailPolicy;
+use wasmplugin_host::limits::Limits;
 
 use super::description::Normalization;
 use super::discovery::Discovery;
@@ -132,7 +132,7 @@ impl Chains<'_> {
         let (filter, flaw) = match self.library.get(&plugin.module) {
             Err(Failure::NotFetched(reason)) if plugin.flaw.is_none() => {
                 self.notes.push(format!("`{}` has no module: {reason}", plugin.name));
-                (sent::fallback(&plugin.name, kind, plugin.fail), None)
+                (sent::fallback(&plugin.name, kind, plugin.strategy()), None)
             }
             _ => {
                 let (located, flaw) = self.located(plugin)?;
@@ -168,7 +168,13 @@ impl Chains<'_> {
             }),
         };
         let (module, flaw) = match loaded {
-            Ok(loaded) => (self.discovery.module(&loaded.bytes)?, None),
+            Ok(loaded) => {
+                self.notes.extend(loaded.lacks(&plugin.name, &plugin.sandbox.capabilities));
+                if plugin.sandbox.limits != Limits::USUAL {
+                    self.notes.push(format!("the limits of `{}` are unknown to a real Envoy", plugin.name));
+                }
+                (self.discovery.module(&loaded.bytes)?, None)
+            }
             Err(flaw) => (self.discovery.flawed(plugin.flaw.is_none().then_some(&plugin.module)), Some(flaw)),
         };
         let plugin = config::Plugin {
@@ -179,12 +185,8 @@ impl Chains<'_> {
             configuration: plugin.configuration.clone().into(),
             vm_configuration: plugin.vm_configuration.clone().into(),
             environment: plugin.environment.clone(),
-            fail: match plugin.fail {
-                _ if plugin.fail_open_flag => FailPolicy::Open,
-                FailStrategy::FailClose => FailPolicy::Closed,
-                FailStrategy::FailOpen => FailPolicy::OpenLater,
-                FailStrategy::FailReload => FailPolicy::Reload,
-            },
+            capabilities: plugin.sandbox.capabilities.clone(),
+            fail: plugin.fail,
             allow_on_headers_stop_iteration: plugin.allow_on_headers_stop_iteration,
         };
         Ok((plugin, flaw))

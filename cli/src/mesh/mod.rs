@@ -1,9 +1,8 @@
 //! A mesh on one machine: Istio's resources and a description of the workloads, turned into what each proxy has to do.
 //!
 //! [`files`] reads what one would `kubectl apply`; [`description`] is the one file that Kubernetes would know the content
-//! of by itself; [`plan`] decides which plugins stand where, from [`policies`], [`envoy_filter`] and
-//! [`plugin_config`] too; [`modules`] gets
-//! the modules; [`embedded`] and [`envoy`] say it to a proxy, [`subscriptions`] to a real one that runs, in the files of
+//! of by itself; [`plan`] decides which plugins stand where, and within which [`limits`], from [`policies`],
+//! [`envoy_filter`] and [`plugin_config`] with its [`terms`] too; [`modules`] gets the modules; [`embedded`] and [`envoy`] say it to a proxy, [`subscriptions`] to a real one that runs, in the files of
 //! [`discovery`]; [`running`] keeps it going, [`started`] one proxy of it, as [`watched`] files change; [`restart`] is what
 //! a proxy keeps nevertheless.
 
@@ -13,6 +12,7 @@ pub(crate) mod embedded;
 pub(crate) mod envoy;
 mod envoy_filter;
 pub(crate) mod files;
+mod limits;
 pub(crate) mod modules;
 pub(crate) mod plan;
 mod plugin_config;
@@ -21,6 +21,7 @@ mod restart;
 pub(crate) mod running;
 mod started;
 mod subscriptions;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod watched;

@@ -10,6 +10,7 @@ use wasmplugin_deploy::cache::Cache;
 use wasmplugin_deploy::fetch::{FetchOptions, Fetcher, ModuleRequest};
 use wasmplugin_deploy::image::digest::Digest;
 use wasmplugin_deploy::registry::credentials::Keychain;
+use wasmplugin_host::sandbox::Capabilities;
 use wasmplugin_host::wasm;
 
 use super::plan::Proxy;
@@ -29,6 +30,27 @@ impl Loaded {
     /// What has to become a label of its metrics: name and expression.
     pub(crate) fn stats_tags(&self) -> Vec<(String, String)> {
         self.module.info().stats_tags().unwrap_or_default()
+    }
+
+    /// What a plugin of this module lacks with these capabilities, in words.
+    pub(crate) fn lacks(&self, plugin: &str, capabilities: &Capabilities) -> Option<String> {
+        let info = self.module.info();
+        let taken = |names: &mut dyn Iterator<Item = &String>| {
+            let taken = names.filter(|name| !capabilities.allow(name)).map(|name| format!("`{name}`"));
+            taken.collect::<Vec<_>>().join(", ")
+        };
+        let callbacks = taken(&mut info.callbacks.iter());
+        let restrictable =
+            info.imports.iter().filter(|import| import.module != "env" || import.name.starts_with("proxy_"));
+        let calls = taken(&mut restrictable.map(|import| &import.name));
+        let mut lacks = Vec::new();
+        if !callbacks.is_empty() {
+            lacks.push(format!("callbacks of its module, which are never called: {callbacks}"));
+        }
+        if !calls.is_empty() {
+            lacks.push(format!("calls that its module may make, which fail: {calls}"));
+        }
+        (!lacks.is_empty()).then(|| format!("the capabilities of `{plugin}` leave out {}", lacks.join("; and ")))
     }
 }
 

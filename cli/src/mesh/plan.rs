@@ -30,13 +30,17 @@ pub(crate) fn plan(
     upstream: &Upstreams,
 ) -> Result<Vec<Proxy>> {
     let mesh = &resources.mesh;
-    mesh.workloads
-        .iter()
-        .map(|workload| {
-            let planner = Planner { resources, mesh, workload, ports, upstream };
-            planner.proxy(identities).with_context(|| format!("workload `{}`", workload.full_name()))
-        })
-        .collect()
+    let proxies = mesh.workloads.iter().map(|workload| {
+        let planner = Planner { resources, mesh, workload, ports, upstream };
+        planner.proxy(identities).with_context(|| format!("workload `{}`", workload.full_name()))
+    });
+    let proxies = proxies.collect::<Result<Vec<_>>>()?;
+    let plugins = proxies.iter().flat_map(Proxy::plugins);
+    for name in mesh.limits.idle(plugins.map(|plugin| plugin.name.as_str())) {
+        // Who misspells a name believes that the plugin is limited.
+        log::warn!("the mesh has `limits` for `{name}`, and no workload a plugin of that name");
+    }
+    Ok(proxies)
 }
 
 impl Planner<'_> {
@@ -51,8 +55,9 @@ impl Planner<'_> {
         }
         let identity = identities.of(&workload.spiffe(&self.mesh.trust_domain))?;
         let filters = self.envoy_filters();
-        let singletons = filters
-            .flat_map(|filter| filter.singletons.iter().map(|config| self.configured(config, "singleton", false)));
+        let singletons = filters.flat_map(|filter| {
+            filter.singletons.iter().map(|config| self.limited(self.configured(config, "singleton", false)))
+        });
         Ok(Proxy {
             workload: workload.full_name(),
             identity,

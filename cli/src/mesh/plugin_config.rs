@@ -10,9 +10,12 @@ use wasmplugin_deploy::envoy::RESERVED_ENV;
 use wasmplugin_deploy::fetch::{ModuleRequest, TIMEOUT};
 use wasmplugin_deploy::image::digest::Digest;
 use wasmplugin_deploy::resource::FailStrategy;
+use wasmplugin_host::sandbox::Sandbox;
+use wasmplugin_host::worker::FailPolicy;
 
 use super::description::Origin;
 use super::envoy_filter::field;
+use super::terms::{self, seconds};
 
 /// What the agent gives a module of an EnvoyFilter that names no time.
 const PATCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -87,10 +90,10 @@ pub(crate) struct Plugin {
     pub(crate) configuration: String,
     pub(crate) vm_configuration: String,
     pub(crate) environment: Vec<(String, String)>,
-    pub(crate) fail: FailStrategy,
+    /// Its functions, and how much it may use.
+    pub(crate) sandbox: Sandbox,
+    pub(crate) fail: FailPolicy,
     pub(crate) allow_on_headers_stop_iteration: bool,
-    /// Whether an older flag asks to let pass even the request that trapped.
-    pub(crate) fail_open_flag: bool,
     /// Why Envoy would not take this configuration, whatever the module is.
     pub(crate) flaw: Option<String>,
 }
@@ -116,19 +119,10 @@ impl Plugin {
             flaw.get_or_insert(format!("the variable `{name}` is both in `key_values` and in `host_env_keys`"));
             Vec::new()
         });
-        if is_restricted(config) {
-            // It is there to take power from a plugin, which must not run with all of it then.
-            flaw.get_or_insert(
-                "its `capability_restriction_config` cannot be enforced here; take that out to run it with all functions"
-                    .to_owned(),
-            );
-        }
+        let mut read = |flawed: String| _ = flaw.get_or_insert(flawed);
+        let fail = terms::fail_policy(config).map_err(&mut read).unwrap_or_default();
+        let capabilities = terms::capabilities(config, &vm).map_err(read).unwrap_or_default();
         let flag = |snake, camel| field(config, snake, camel).and_then(Value::as_bool).unwrap_or_default();
-        let fail = match text(config, "failure_policy", "failurePolicy").as_str() {
-            "FAIL_OPEN" => FailStrategy::FailOpen,
-            "FAIL_RELOAD" => FailStrategy::FailReload,
-            _ => FailStrategy::FailClose,
-        };
         Self {
             name: text(config, "name", "name"),
             resource: resource.to_owned(),
@@ -138,19 +132,21 @@ impl Plugin {
             configuration: unpacked(config.get("configuration")),
             vm_configuration: unpacked(vm.get("configuration")),
             environment,
+            sandbox: capabilities.into(),
             fail,
             allow_on_headers_stop_iteration: flag("allow_on_headers_stop_iteration", "allowOnHeadersStopIteration"),
-            fail_open_flag: flag("fail_open", "failOpen"),
             flaw,
         }
     }
-}
 
-/// Whether it may call and be called by some functions alone; an empty list allows all, as in Envoy.
-fn is_restricted(config: &Value) -> bool {
-    let restriction = field(config, "capability_restriction_config", "capabilityRestrictionConfig");
-    let allowed = restriction.and_then(|restriction| field(restriction, "allowed_capabilities", "allowedCapabilities"));
-    allowed.and_then(Value::as_object).is_some_and(|allowed| !allowed.is_empty())
+    /// What becomes of requests where the agent cannot have the module; it looks at nothing but Istio's own strategies.
+    pub(crate) fn strategy(&self) -> FailStrategy {
+        match self.fail {
+            FailPolicy::OpenLater => FailStrategy::FailOpen,
+            FailPolicy::Reload { .. } => FailStrategy::FailReload,
+            FailPolicy::Open | FailPolicy::Closed => FailStrategy::FailClose,
+        }
+    }
 }
 
 /// Where a module is, and what Envoy would have against it.
@@ -189,11 +185,6 @@ fn module(vm: &Value, variables: &Value, discovered: bool) -> (Wanted, Option<St
     (Wanted::Fetch(Box::new(request)), flaw)
 }
 
-/// A duration of protobuf as JSON writes it, such as `30s`.
-fn seconds(text: &str) -> Option<Duration> {
-    text.strip_suffix('s')?.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-}
-
 /// The variables that the module sees; a name that has two sources is an error.
 fn environment(
     variables: &Value,
@@ -228,23 +219,5 @@ fn unpacked(any: Option<&Value>) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(value) if kind.ends_with("Struct") => value.to_string(),
         _ => String::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plugin_with_fewer_functions_is_not_run_with_all() {
-        let flaw = |restriction: Value| {
-            let code = json!({"local": {"filename": "a.wasm"}});
-            let config = json!({"vm_config": {"code": code}, "capability_restriction_config": restriction});
-            Plugin::read(&config, "a", false, &BTreeMap::new()).flaw
-        };
-        let restricted = flaw(json!({"allowed_capabilities": {"proxy_log": {}}}));
-        assert!(restricted.is_some_and(|flaw| flaw.contains("`capability_restriction_config`")));
-        assert_eq!(flaw(json!({"allowed_capabilities": {}})), None);
-        assert_eq!(flaw(Value::Null), None);
     }
 }

@@ -21,6 +21,7 @@ pub(crate) const PROBE: &str = "attribute-probe";
 pub(crate) const TRAPS: &str = "traps";
 pub(crate) const GROWS: &str = "grows";
 pub(crate) const REFUSES: &str = "refuses";
+pub(crate) const ASKS: &str = "asks";
 
 /// It uses what a singleton fetches.
 pub(crate) const REFRESHER: &str = "token-refresher";
@@ -34,6 +35,8 @@ pub(crate) struct Plugin {
     pub(crate) config: Value,
     /// Further fields of its resource.
     pub(crate) more: Value,
+    /// Fields of Envoy's own configuration of a plugin, for which the resource has to be an EnvoyFilter; null for none.
+    pub(crate) knobs: Value,
 }
 
 /// Plugins on a port of their own.
@@ -60,7 +63,7 @@ impl Row {
     }
 
     fn and(mut self, module: &'static str, config: Value) -> Self {
-        self.plugins.push(Plugin { module, config, more: Value::Null });
+        self.plugins.push(Plugin { module, config, more: Value::Null, knobs: Value::Null });
         self
     }
 
@@ -74,7 +77,7 @@ impl Row {
 }
 
 fn row<T: Into<String>>(module: &'static str, config: Value, requests: impl IntoIterator<Item = (T, u16)>) -> Row {
-    Row::new(vec![Plugin { module, config, more: Value::Null }], asks(requests))
+    Row::new(vec![Plugin { module, config, more: Value::Null, knobs: Value::Null }], asks(requests))
 }
 
 fn bearer(path: &str, token: &str) -> String {

@@ -3,7 +3,23 @@
 use serde_json::{Value, json};
 
 use super::ask::asks;
-use super::rows::{GROWS, Plugin, REFUSES, Row, TRAPS};
+use super::rows::{ASKS, GROWS, Plugin, REFUSES, Row, TRAPS};
+
+/// What the guest that asks calls, and is called by.
+const CAPABILITIES: &[&str] = &[
+    "proxy_on_context_create",
+    "proxy_on_vm_start",
+    "proxy_on_configure",
+    "proxy_on_response_headers",
+    "proxy_log",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_value",
+    "proxy_add_header_map_value",
+    "random_get",
+    "fd_write",
+    "clock_time_get",
+    "environ_sizes_get",
+];
 
 /// The rows that show a case; or why it is shown elsewhere.
 pub(crate) fn rows_of(case: &str) -> Result<Vec<Row>, &'static str> {
@@ -54,8 +70,32 @@ pub(crate) fn neighbours() -> [Row; 2] {
     [Row::new(traps(), first), Row::new(traps(), asks([("GET /", 503)]))]
 }
 
+/// What only an EnvoyFilter can say of a plugin: the functions that it has, and its pause before it is started again.
+pub(crate) fn knobs() -> Vec<Row> {
+    let knob = |module, knobs: Value| Plugin { knobs, ..plugin(module, json!({})) };
+    let only = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), json!({}))).collect::<Value>();
+    let restricted = |names: &[&str]| json!({"capability_restriction_config": {"allowed_capabilities": only(names)}});
+    let mut rows = vec![
+        knob(ASKS, restricted(&[])),
+        knob(ASKS, restricted(CAPABILITIES)),
+        knob(ASKS, restricted(&["no such function"])),
+        knob(ASKS, json!({"vm_config": restricted(&["proxy_on_response_headers", "proxy_add_header_map_value"])})),
+    ];
+    for taken in CAPABILITIES {
+        let left: Vec<&str> = CAPABILITIES.iter().copied().filter(|name| name != taken).collect();
+        rows.push(knob(ASKS, restricted(&left)));
+    }
+    // A module of the SDK is started with what it needs for that, and then lacks what it would mark responses with.
+    let sdk = ["proxy_on_context_create", "proxy_on_vm_start", "proxy_on_configure", "proxy_on_request_headers"];
+    rows.extend([knob("hello", restricted(&[])), knob("hello", restricted(&sdk))]);
+    let rows = rows.into_iter().map(|plugin| Row::new(vec![plugin], asks([("GET /", 200), ("POST /\n\nhello", 200)])));
+    let pause = json!({"failure_policy": "FAIL_RELOAD", "reload_config": {"backoff": {"base_interval": "3600s"}}});
+    let trap = asks([("GET /", 200), ("GET /\nx-trap: 1", 503), ("GET /", 503)]);
+    rows.chain([Row::new(vec![knob(TRAPS, pause)], trap)]).collect()
+}
+
 fn plugin(module: &'static str, more: Value) -> Plugin {
-    Plugin { module, config: Value::Null, more }
+    Plugin { module, config: Value::Null, more, knobs: Value::Null }
 }
 
 /// A module that cannot be had: nobody listens there.

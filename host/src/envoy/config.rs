@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::prometheus::StatsTag;
+use crate::sandbox::Capabilities;
 use crate::surroundings::Metadata;
 use crate::test::{FailPolicy, Route, Surroundings};
 
@@ -86,6 +87,7 @@ pub struct Plugin {
     pub configuration: Bytes,
     pub vm_configuration: Bytes,
     pub environment: Vec<(String, String)>,
+    pub capabilities: Capabilities,
     pub fail: FailPolicy,
     pub allow_on_headers_stop_iteration: bool,
 }
@@ -298,9 +300,18 @@ impl Plugin {
             FailPolicy::Closed => ("failure_policy", json!("FAIL_CLOSED")),
             FailPolicy::Open => ("fail_open", json!(true)),
             FailPolicy::OpenLater => ("failure_policy", json!("FAIL_OPEN")),
-            FailPolicy::Reload => ("failure_policy", json!("FAIL_RELOAD")),
+            FailPolicy::Reload { .. } => ("failure_policy", json!("FAIL_RELOAD")),
         };
         put(&mut config, key, value);
+        if let FailPolicy::Reload { backoff } = self.fail {
+            let base = format!("{}.{:09}s", backoff.as_secs(), backoff.subsec_nanos());
+            put(&mut config, "reload_config", json!({"backoff": {"base_interval": base}}));
+        }
+        if let Some(names) = self.capabilities.names() {
+            let allowed: serde_json::Map<_, _> = names.map(|name| (name.to_owned(), json!({}))).collect();
+            // Envoy 1.40 would rather have it in the VM's configuration, where earlier ones do not know it.
+            put(&mut config, "capability_restriction_config", json!({"allowed_capabilities": allowed}));
+        }
         if !self.configuration.is_empty() {
             put(&mut config, "configuration", any(&self.configuration));
         }
@@ -486,6 +497,7 @@ mod tests {
             configuration: Bytes::from_static(b"{\"a\":1}"),
             vm_configuration: Bytes::from_static(b"\xff\x00"),
             environment: Vec::new(),
+            capabilities: Capabilities::only(["proxy_log"]),
             fail: FailPolicy::Open,
             allow_on_headers_stop_iteration: true,
         });

@@ -146,6 +146,7 @@ fn plugin(setup: PluginSetup) -> Result<config::Plugin, StartError> {
         configuration: setup.configuration,
         vm_configuration: setup.vm_configuration,
         environment: Vec::new(),
+        capabilities: setup.capabilities,
         fail: setup.fail,
         allow_on_headers_stop_iteration: setup.allow_on_headers_stop_iteration,
     })

@@ -196,9 +196,15 @@ impl Record {
     }
 }
 
-/// A plugin's line without `wasm log <plugin> <root id> <vm id>: `.
+/// What Envoy says where a plugin calls what it may not; it names no plugin.
+const RESTRICTED: &str = "Attempted call to restricted ";
+
+/// A plugin's line without `wasm log <plugin> <root id> <vm id>: `, or what it may not do.
 fn plugin_line(record: &Record) -> Option<LogLine> {
-    let (_, text) = record.message.strip_prefix("wasm log")?.split_once(": ")?;
+    let text = match record.message.strip_prefix("wasm log") {
+        Some(line) => line.split_once(": ")?.1,
+        None => Some(record.message.as_str()).filter(|text| text.starts_with(RESTRICTED))?,
+    };
     Some(LogLine { level: record.loudness(), text: text.to_owned() })
 }
 
@@ -228,17 +234,18 @@ mod tests {
         let log = log("\x1edebug\x1fwasm\x1f1\x1fBase Wasm created 1 now active\n\
              \x1einfo\x1fwasm\x1f1\x1fwasm log: configured\n\
              \x1einfo\x1fwasm\x1f2\x1fwasm log: configured\n\
+             \x1eerror\x1fwasm\x1f1\x1fAttempted call to restricted WASI capability: fd_write\n\
              \x1ewarning\x1fwasm\x1f2\x1fwasm log hello root: see: this\n");
         let lines = log.plugin_lines(false);
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[1], LogLine { level: LogLevel::Warn, text: "see: this".to_owned() });
-        assert_eq!(log.plugin_lines(true).len(), 3);
+        assert_eq!(log.plugin_lines(true).len(), 4);
         let taken = log.take_plugin_lines();
         assert_eq!(taken[1], LogLine { level: LogLevel::Warn, text: "wasm log hello root: see: this".to_owned() });
         assert!(log.take_plugin_lines().is_empty());
-        assert_eq!(log.records().len(), 2);
-        log.wait_for(2, Duration::ZERO, |record| record.thread == "1");
-        assert_eq!(log.take_main().len(), 2);
+        assert_eq!(log.records().len(), 3);
+        log.wait_for(3, Duration::ZERO, |record| record.thread == "1");
+        assert_eq!(log.take_main().len(), 3);
         assert!(log.take_main().is_empty());
         assert!(log.plugin_lines(true).is_empty());
     }

@@ -38,6 +38,7 @@ use super::binary;
 use super::config::{Bootstrap, Cluster, Plugin};
 use super::process::{Options, Process};
 use super::tls;
+use crate::sandbox::Capabilities;
 use crate::test::{FailPolicy, Headers, Tls};
 
 mod load;
@@ -103,6 +104,7 @@ impl Contestant {
             configuration: Bytes::from(configuration.to_string()),
             vm_configuration: Bytes::new(),
             environment: Vec::new(),
+            capabilities: Capabilities::ALL,
             fail: FailPolicy::Closed,
             allow_on_headers_stop_iteration: false,
         });

@@ -20,6 +20,7 @@ use super::{FailPolicy, Faults, Node, Tls, TrafficDirection};
 #[cfg(feature = "native")]
 use crate::native::Linked;
 use crate::prometheus::StatsTag;
+use crate::sandbox::Capabilities;
 
 /// A proxy in the making; made by [`Proxy::on`] and its neighbours.
 ///
@@ -57,6 +58,7 @@ struct Draft {
     module: Option<PathBuf>,
     configuration: Bytes,
     vm_configuration: Bytes,
+    capabilities: Capabilities,
     fail: FailPolicy,
     allow_on_headers_stop_iteration: bool,
 }
@@ -143,6 +145,13 @@ impl Builder {
         self.plugin(|plugin| plugin.vm_configuration = configuration)
     }
 
+    /// The only host calls, callbacks and WASI functions that the plugin has; all of them if there is none. See
+    /// [`Capabilities`].
+    pub fn capabilities<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let capabilities = Capabilities::only(names);
+        self.plugin(|plugin| plugin.capabilities = capabilities)
+    }
+
     /// Whether requests pass without the plugin once it has trapped; otherwise they are answered with 503.
     pub fn fail_open(self, open: bool) -> Self {
         self.plugin(|plugin| plugin.fail = if open { FailPolicy::Open } else { FailPolicy::Closed })
@@ -150,7 +159,7 @@ impl Builder {
 
     /// Gives later exchanges a fresh VM once the plugin has trapped.
     pub fn fail_reload(self) -> Self {
-        self.plugin(|plugin| plugin.fail = FailPolicy::Reload)
+        self.plugin(|plugin| plugin.fail = FailPolicy::RELOAD)
     }
 
     /// Envoy's option of that name: a pause in a headers callback then does not stop the body callbacks.
@@ -386,6 +395,7 @@ impl Draft {
             module,
             configuration: Bytes::new(),
             vm_configuration: Bytes::new(),
+            capabilities: Capabilities::ALL,
             fail: FailPolicy::Closed,
             allow_on_headers_stop_iteration: false,
         }
@@ -413,6 +423,7 @@ impl Draft {
             code,
             configuration: self.configuration,
             vm_configuration: self.vm_configuration,
+            capabilities: self.capabilities,
             fail: self.fail,
             allow_on_headers_stop_iteration: self.allow_on_headers_stop_iteration,
         })

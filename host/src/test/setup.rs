@@ -15,6 +15,7 @@ use super::{FailPolicy, Faults};
 #[cfg(feature = "native")]
 use crate::native::Linked;
 use crate::prometheus::StatsTag;
+use crate::sandbox::Capabilities;
 
 /// The name of the cluster that requests go to.
 pub(super) const UPSTREAM: &str = "upstream";
@@ -106,6 +107,7 @@ pub struct PluginSetup {
     pub code: Code,
     pub configuration: Bytes,
     pub vm_configuration: Bytes,
+    pub capabilities: Capabilities,
     pub fail: FailPolicy,
     pub allow_on_headers_stop_iteration: bool,
 }

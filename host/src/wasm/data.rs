@@ -7,6 +7,7 @@ use wasmtime::{Caller, Memory as LinearMemory, StoreLimits, TypedFunc};
 use super::random::Random;
 use crate::abi::{LogLevel, Status};
 use crate::memory::Memory;
+use crate::sandbox::{Capabilities, Family};
 use crate::services::Services;
 use crate::trace_line::TraceLine;
 use crate::vm::VmState;
@@ -25,11 +26,21 @@ pub(super) struct Data {
     pub(super) services: Arc<Services>,
     /// The environment variables that the module can read.
     pub(super) environment: Arc<[(String, String)]>,
+    /// The functions that the module may call.
+    pub(super) capabilities: Capabilities,
     pub(super) random: Random,
-    /// What the allocator logged while a host call had the state.
-    pub(super) late_logs: Vec<(LogLevel, Vec<u8>)>,
+    /// What is to be logged about the allocator, which ran while a host call had the state.
+    pub(super) late_logs: Vec<LateLog>,
     /// The trap that the allocator ran into; it ends the callback when the host call returns.
     pub(super) trapped: Option<wasmtime::Error>,
+}
+
+/// A line that has to wait for the state.
+pub(super) enum LateLog {
+    /// The guest logged it.
+    Guest(LogLevel, Vec<u8>),
+    /// The guest called a function that it may not.
+    Restricted(Family, &'static str),
 }
 
 /// What the guest is doing.
@@ -53,7 +64,12 @@ pub(super) fn restricted(name: &str, phase: Phase) -> wasmtime::Error {
 }
 
 impl Data {
-    pub(super) fn new(services: Arc<Services>, environment: Arc<[(String, String)]>, limits: StoreLimits) -> Data {
+    pub(super) fn new(
+        services: Arc<Services>,
+        environment: Arc<[(String, String)]>,
+        capabilities: Capabilities,
+        limits: StoreLimits,
+    ) -> Data {
         let random = if services.clock().is_manual() { Random::Repeatable(0) } else { Random::System };
         Data {
             state: None,
@@ -63,6 +79,7 @@ impl Data {
             limits,
             services,
             environment,
+            capabilities,
             random,
             late_logs: Vec::new(),
             trapped: None,
@@ -73,8 +90,20 @@ impl Data {
     pub(super) fn log(&mut self, level: LogLevel, line: &[u8]) {
         match &mut self.state {
             Some(state) => state.log(level, line),
-            None => self.late_logs.push((level, line.to_vec())),
+            None => self.late_logs.push(LateLog::Guest(level, line.to_vec())),
         }
+    }
+
+    /// Whether the guest may call a function of that family; if not, it is logged.
+    pub(super) fn allows(&mut self, family: Family, name: &'static str) -> bool {
+        if self.capabilities.allow(name) {
+            return true;
+        }
+        match &mut self.state {
+            Some(state) => state.log_restricted(family, name),
+            None => self.late_logs.push(LateLog::Restricted(family, name)),
+        }
+        false
     }
 }
 

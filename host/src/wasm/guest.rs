@@ -16,6 +16,7 @@ use crate::callback::{Callback, Trap};
 use crate::guest::Guest;
 use crate::limits::Limits;
 use crate::module::Entry;
+use crate::sandbox::Sandbox;
 use crate::trace_line::TraceLine;
 use crate::vm::VmState;
 
@@ -48,10 +49,10 @@ impl Deadline {
 impl WasmGuest {
     /// Instantiates a module and runs its start-up functions.
     pub(super) fn start(module: &Module, state: Box<VmState>) -> (Box<VmState>, Result<WasmGuest, String>) {
-        let limits = state.limits().clone();
+        let Sandbox { capabilities, limits } = state.sandbox().clone();
         let bytes = usize::try_from(limits.memory).unwrap_or(usize::MAX);
         let store_limits = StoreLimitsBuilder::new().memory_size(bytes).table_elements(MAX_TABLE).build();
-        let data = Data::new(Arc::clone(state.services()), state.environment(), store_limits);
+        let data = Data::new(Arc::clone(state.services()), state.environment(), capabilities, store_limits);
         let mut store = Store::new(module.engine(), data);
         store.limiter(|data| &mut data.limits);
         store.data_mut().state = Some(state);

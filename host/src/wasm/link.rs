@@ -2,11 +2,12 @@
 
 use wasmtime::{Caller, Engine, Linker};
 
-use super::data::{Data, LinearView, Phase, restricted};
+use super::data::{Data, LateLog, LinearView, Phase, restricted};
 use super::wasi;
 use crate::abi::{AbiVersion, LogLevel, Status};
 use crate::imports::{IMPORTS, Import, Val};
 use crate::memory::Memory;
+use crate::sandbox::Family;
 
 /// Every function that a module of that ABI may import.
 pub(super) fn linker(engine: &Engine, abi: AbiVersion) -> wasmtime::Result<Linker<Data>> {
@@ -66,8 +67,11 @@ fn host_call(mut caller: Caller<'_, Data>, import: &'static Import, args: &[u64]
     };
     let answer = import.invoke(&mut state, &mut LinearView::new(&mut caller), args);
     let data = caller.data_mut();
-    for (level, line) in data.late_logs.drain(..) {
-        state.log(level, &line);
+    for line in data.late_logs.drain(..) {
+        match line {
+            LateLog::Guest(level, line) => state.log(level, &line),
+            LateLog::Restricted(family, name) => state.log_restricted(family, name),
+        }
     }
     data.state = Some(state);
     match (data.trapped.take(), answer) {
@@ -79,6 +83,9 @@ fn host_call(mut caller: Caller<'_, Data>, import: &'static Import, args: &[u64]
 
 /// The one host call that a guest's allocator may make, while another one has the state.
 fn log_from_allocator(caller: &mut Caller<'_, Data>, args: &[u64]) -> Status {
+    if !caller.data_mut().allows(Family::ProxyWasm, "proxy_log") {
+        return Status::InternalFailure;
+    }
     let &[level, ptr, len] = args else { return Status::BadArgument };
     let Some(level) = u32::try_from(level).ok().and_then(LogLevel::from_u32) else { return Status::BadArgument };
     let mut view = LinearView::new(caller);

@@ -9,8 +9,11 @@ use crate::callback::{Callback, Trap};
 use crate::clock::Clock;
 use crate::limits::Limits;
 use crate::module::{self, WASI_SIGNATURES};
+use crate::sandbox::{Capabilities, Sandbox};
+use crate::scripted::Script;
 use crate::services::Services;
-use crate::worker::Options;
+use crate::vm::VmData;
+use crate::worker::{Options, Plugin};
 
 /// What every module of these tests has: an ABI, a memory, an allocator that hands out 1024, 2048, ..., a log.
 const COMMON: &str = r#"
@@ -33,10 +36,10 @@ struct Run {
 
 impl Run {
     fn new(wat: &str) -> Run {
-        Run::with(wat, Limits::default(), Settings::default()).0
+        Run::with(wat, Sandbox::OPEN, Settings::default()).0
     }
 
-    fn with(wat: &str, limits: Limits, settings: Settings) -> (Run, Module) {
+    fn with(wat: &str, sandbox: impl Into<Sandbox>, settings: Settings) -> (Run, Module) {
         let lines: Arc<Mutex<Vec<(LogLevel, String)>>> = Arc::default();
         let sink = Arc::clone(&lines);
         let services = Services::new(
@@ -45,10 +48,13 @@ impl Run {
                 sink.lock().unwrap().push((record.level, String::from_utf8_lossy(record.message).into_owned()))
             }),
         );
-        let options = Options { limits, ..Options::default() };
         let source = module::Module::from_bytes("test.wasm", wat::parse_str(wat).unwrap()).unwrap();
         let module = Module::compile(source, settings).unwrap();
-        let (state, started) = module.start(Box::new(VmState::new(Arc::new(services), options)));
+        let mut state = VmState::new(Arc::new(services), Options::default());
+        let plugin =
+            Plugin { sandbox: sandbox.into(), ..Script::new(|callback, _| Ok(callback.assumed())).plugin("p") };
+        state.vms.push(VmData::new(&plugin));
+        let (state, started) = module.start(Box::new(state));
         let (guest, failure) = match started {
             Ok(guest) => (Some(guest), String::new()),
             Err(reason) => (None, reason),
@@ -180,6 +186,44 @@ fn memory_ends_at_its_limit() {
     let limits = Limits { memory: 65536, ..Limits::default() };
     let (run, _) = Run::with(&grow, limits, Settings::default());
     assert!(run.failure.contains("memory"), "{}", run.failure);
+}
+
+#[test]
+fn what_is_not_among_the_capabilities_is_answered_and_told() {
+    let wat = plugin(
+        r#"(import "env" "proxy_get_current_time_nanoseconds" (func $time (param i32) (result i32)))
+        (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+        # (func (export "_initialize") (drop (call $random (i32.const 200) (i32.const 8))))
+        (func (export "proxy_on_done") (param i32) (result i32)
+            (call $say (i32.const 16) (i32.const 10))
+            (i32.add (call $time (i32.const 200))
+                     (i32.mul (i32.const 100) (call $random (i32.const 200) (i32.const 8)))))"#,
+    );
+    let run = |names: &[&str]| {
+        let (mut run, _) = Run::with(&wat, Capabilities::only(names.iter().copied()), Settings::default());
+        let answer = run.call(Callback::Done { context: 1 }).unwrap();
+        (answer, run.lines())
+    };
+    let told = |family: &str, name: &str| format!("Attempted call to restricted {family} capability: {name}");
+    let (time, random) = ("proxy_get_current_time_nanoseconds", "random_get");
+    assert_eq!(run(&["proxy_log", time, random]), (0, vec!["initialize".to_owned()]));
+    let (answer, lines) = run(&["proxy_log"]);
+    assert_eq!(answer, 7610);
+    let refused = [told("WASI", random), "initialize".to_owned(), told("proxy-wasm", time), told("WASI", random)];
+    assert_eq!(lines, refused);
+    assert_eq!(run(&[time, random]), (0, vec![told("proxy-wasm", "proxy_log")]));
+}
+
+#[test]
+fn an_allocator_is_restricted_as_well() {
+    let allocator = r#"(func (export "malloc") (param i32) (result i32)
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 8)))
+        (call $say (i32.const 16) (i32.const 10)) (i32.const 1024))"#;
+    let names = ["proxy_set_shared_data", "proxy_get_shared_data"];
+    let (mut run, _) = Run::with(&shared(allocator), Capabilities::only(names), Settings::default());
+    assert_eq!(run.call(Callback::Done { context: 1 }), Ok(0), "the allocator itself cannot be taken away");
+    let told = |name| format!("Attempted call to restricted {name}");
+    assert_eq!(run.lines(), [told("WASI capability: fd_write"), told("proxy-wasm capability: proxy_log")]);
 }
 
 #[test]

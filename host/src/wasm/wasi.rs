@@ -8,6 +8,7 @@ use crate::clock::nanos;
 use crate::imports::Val;
 use crate::memory::Memory;
 use crate::module::{Signature, WASI_MODULES, WASI_SIGNATURES};
+use crate::sandbox::Family;
 use crate::trace_line::TraceLine;
 
 const SUCCESS: u32 = 0;
@@ -17,6 +18,7 @@ const INVALID: u32 = 28;
 const NO_ENTRY: u32 = 44;
 const NO_SYSTEM_CALL: u32 = 52;
 const NOT_SUPPORTED: u32 = 58;
+const NOT_CAPABLE: u32 = 76;
 
 const STDOUT: u32 = 1;
 const STDERR: u32 = 2;
@@ -154,7 +156,10 @@ fn enter(
     if !allowed {
         return Err(restricted(name, phase));
     }
-    let answer = body(&mut LinearView::new(&mut caller));
+    let answer = match caller.data_mut().allows(Family::Wasi, name) {
+        true => body(&mut LinearView::new(&mut caller)),
+        false => NOT_CAPABLE,
+    };
     caller
         .data_mut()
         .trace(|| TraceLine::Return { name: full(), value: (name != "proc_exit").then_some(answer.into()) });

@@ -1,12 +1,14 @@
 //! A plugin as a proxy's configuration names it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::guest::Load;
 #[cfg(feature = "native")]
 use crate::native::Linked;
+use crate::sandbox::Sandbox;
 
 /// One plugin of the chain, as a proxy's configuration names it.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub struct Plugin {
     pub vm_configuration: Bytes,
     /// The environment that the module reads through WASI; plugins of different ones do not share a VM.
     pub environment: Vec<(String, String)>,
+    /// What its VM may do; plugins of different ones do not share a VM.
+    pub sandbox: Sandbox,
     /// What happens to requests when the plugin has trapped.
     pub fail: FailPolicy,
     /// Whether `Pause` from a headers callback lets body callbacks go on.
@@ -49,6 +53,7 @@ impl Plugin {
         self.vm_id == other.vm_id
             && self.vm_configuration == other.vm_configuration
             && self.environment == other.environment
+            && self.sandbox == other.sandbox
             && self.code.same(&other.code)
     }
 }
@@ -64,8 +69,17 @@ pub enum FailPolicy {
     /// Those that the plugin has seen when it trapped are answered with 503, later ones pass without it: Envoy's policy
     /// `FAIL_OPEN`, and so Istio's.
     OpenLater,
-    /// As closed, but later requests get a fresh VM, after a pause.
-    Reload,
+    /// As closed, but later requests get a fresh VM, if the failed one was started at least so long ago. (Envoy adds up
+    /// to a half to the pause, by chance.)
+    Reload {
+        /// How long a VM that fails at once stays down: the base interval of Envoy's `reload_config`.
+        backoff: Duration,
+    },
+}
+
+impl FailPolicy {
+    /// [`Reload`](Self::Reload) with Envoy's pause of a second.
+    pub const RELOAD: Self = Self::Reload { backoff: Duration::from_secs(1) };
 }
 
 /// Where a plugin's code is.

@@ -109,7 +109,8 @@ impl Worker {
         let Some(mut guest) = self.vms.get_mut(vm).and_then(|vm| vm.guest.take()) else {
             return Err(failed("the VM has no guest"));
         };
-        if !guest.exports(callback) {
+        let allowed = self.state.vms.get(vm).is_some_and(|data| data.sandbox.capabilities.allow(callback.name()));
+        if !allowed || !guest.exports(callback) {
             if let Some(vm) = self.vms.get_mut(vm) {
                 vm.guest = Some(guest);
             }
@@ -179,8 +180,8 @@ impl Worker {
         }
         let now = self.state.services.clock().now();
         let Some((fail, started)) = self.vms.get(vm).map(|vm| (vm.plugin.fail, vm.started)) else { return false };
-        let reloads = fail == FailPolicy::Reload;
-        if !reloads || now < started + self.state.options.reload_backoff {
+        let FailPolicy::Reload { backoff } = fail else { return false };
+        if now < started.saturating_add(backoff) {
             return false;
         }
         if self.load(vm).is_err() {
@@ -206,11 +207,12 @@ impl Worker {
 }
 
 impl VmData {
-    fn new(plugin: &Plugin) -> Self {
+    pub(crate) fn new(plugin: &Plugin) -> Self {
         Self {
             vm_id: plugin.vm_id.as_str().into(),
             configuration: plugin.vm_configuration.clone(),
             environment: plugin.environment.as_slice().into(),
+            sandbox: plugin.sandbox.clone(),
             contexts: Default::default(),
             ids: Ids::own(),
             metrics: Default::default(),

@@ -4,9 +4,11 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use wasmplugin_deploy::attach::{self, ProxyKind};
 use wasmplugin_deploy::chain::{self, Slot};
-use wasmplugin_deploy::resource::{Extension, FailStrategy, PluginKind, Program};
+use wasmplugin_deploy::resource::{Extension, PluginKind, Program};
 use wasmplugin_deploy::version::IstioVersion;
 use wasmplugin_deploy::{envoy, order};
+use wasmplugin_host::sandbox::Sandbox;
+use wasmplugin_host::worker::FailPolicy;
 
 use super::planner::Planner;
 use super::proxy::Side;
@@ -60,7 +62,7 @@ impl Planner<'_> {
                 insert(&mut placed, filter, plugin, slots);
             }
         }
-        Ok(placed.into_iter().map(|placed| placed.plugin).collect())
+        Ok(placed.into_iter().map(|placed| self.limited(placed.plugin)).collect())
     }
 
     pub(super) fn envoy_filters(&self) -> impl Iterator<Item = &envoy_filter::EnvoyFilter> {
@@ -125,9 +127,9 @@ impl Planner<'_> {
             configuration: config.to_string(),
             vm_configuration: String::new(),
             environment: Vec::new(),
-            fail: FailStrategy::FailClose,
+            sandbox: Sandbox::OPEN,
+            fail: FailPolicy::Closed,
             allow_on_headers_stop_iteration: false,
-            fail_open_flag: false,
             flaw: None,
         })
     }
@@ -166,6 +168,12 @@ impl Planner<'_> {
     pub(super) fn configured(&self, config: &Value, resource: &str, discovered: bool) -> Plugin {
         let mut plugin = Plugin::read(config, resource, discovered, &self.workload.env);
         plugin.module = self.replaced(plugin.module);
+        plugin
+    }
+
+    /// The plugin within the limits that the mesh has for it.
+    pub(super) fn limited(&self, mut plugin: Plugin) -> Plugin {
+        plugin.sandbox.limits = self.mesh.limits.of(&plugin.name);
         plugin
     }
 

@@ -8,6 +8,9 @@ use crate::logger;
 /// How both proxies begin to say in their own words that a plugin has trapped.
 const TRAP: &str = ": Function: ";
 
+/// How both proxies begin to say that a plugin has called what it may not.
+const RESTRICTED: &str = "Attempted call to restricted ";
+
 /// Lines that one side has logged and the other one has not yet.
 #[derive(Debug)]
 pub(super) struct Lines {
@@ -52,9 +55,15 @@ impl Lines {
 }
 
 /// The line without the numbers by which plugins of our SDK name exchanges and connections, since they count all that a VM has seen,
-/// and which listeners share one is each proxy's own affair; and without the ports of this machine, which are each connection's own.
+/// and which listeners share one is each proxy's own affair; without the ports of this machine, which are each connection's own; and
+/// without the plugin where Envoy does not name it.
 fn unnumbered(line: &str) -> String {
-    ["exchange ", "connection ", "127.0.0.1:"].into_iter().fold(line.to_owned(), |line, named| {
+    let line = match (line.split_once(": "), line.find(RESTRICTED)) {
+        // A real Envoy does not say which plugin it was.
+        (Some((level, _)), Some(at)) => format!("{level}: {}", line.get(at..).unwrap_or_default()),
+        _ => line.to_owned(),
+    };
+    ["exchange ", "connection ", "127.0.0.1:"].into_iter().fold(line, |line, named| {
         let mut parts = line.split(named);
         let first = parts.next().unwrap_or_default().to_owned();
         parts.fold(first, |whole, part| whole + named + part.trim_start_matches(|digit: char| digit.is_ascii_digit()))
@@ -82,6 +91,9 @@ mod tests {
         assert_eq!(unnumbered("error: connection 5 failed"), "error: connection  failed");
         assert_eq!(unnumbered("info: over: 127.0.0.1:5000"), "info: over: 127.0.0.1:");
         assert_eq!(unnumbered("info: 17"), "info: 17");
+        let refused = "error: Attempted call to restricted WASI capability: fd_write";
+        assert_eq!(unnumbered(&refused.replace(": A", ": wasm log p r: A")), refused);
+        assert_eq!(unnumbered(refused), refused);
     }
 
     #[test]

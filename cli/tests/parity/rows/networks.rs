@@ -6,7 +6,7 @@ use super::{Plugin, Row};
 use crate::parity::bytes::Talk;
 
 fn row<const N: usize>(module: &'static str, config: Value, talks: [(&'static str, &'static str); N]) -> Row {
-    let plugin = Plugin { module, config, more: json!({"type": "NETWORK"}) };
+    let plugin = Plugin { module, config, more: json!({"type": "NETWORK"}), knobs: Value::Null };
     let talks = talks.map(|(says, hears)| Talk { says, hears }).to_vec();
     Row { protocol: "TCP", talks, ..Row::new(vec![plugin], Vec::new()) }
 }

@@ -115,6 +115,7 @@ fn plugins(setups: Vec<PluginSetup>) -> Result<Vec<Plugin>, String> {
             configuration: setup.configuration,
             vm_configuration: setup.vm_configuration,
             environment: Vec::new(),
+            sandbox: setup.capabilities.into(),
             fail: setup.fail,
             allow_on_headers_stop_iteration: setup.allow_on_headers_stop_iteration,
             code,

@@ -118,7 +118,7 @@ fn a_trap_closes_or_passes_as_the_policy_says() {
     for (fail, after, next) in [
         (FailPolicy::Closed, vec!["close"], vec!["close"]),
         (FailPolicy::Open, vec!["up abc"], vec!["connect"]),
-        (FailPolicy::Reload, vec!["close"], vec!["close"]),
+        (FailPolicy::RELOAD, vec!["close"], vec!["close"]),
     ] {
         let plugin = script(|callback, _| match callback {
             Callback::DownstreamData { .. } => Err("trap".to_owned()),

@@ -69,7 +69,7 @@ fn a_parked_stream_hangs_when_its_vm_fails() {
 #[test]
 fn a_reloading_plugin_comes_back_after_a_pause() {
     let mut plugin = trap_in("proxy_on_response_headers").plugin("p");
-    plugin.fail = FailPolicy::Reload;
+    plugin.fail = FailPolicy::RELOAD;
     let mut bench = Bench::new(&[plugin]);
     let id = bench.get();
     bench.respond(id, 1);
