@@ -4,6 +4,8 @@
 mod ask;
 mod bytes;
 mod http2;
+#[path = "../src/run/compare/messages.rs"]
+mod messages;
 mod rows;
 mod runtime;
 mod servers;

@@ -5,6 +5,7 @@ mod counters;
 mod http2;
 mod line;
 mod lines;
+mod messages;
 mod streams;
 
 use std::fmt::Write as _;

@@ -1,15 +1,11 @@
 //! HTTP/2 of the table: its client, and its upstream.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::net::TcpStream;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Frame, Incoming};
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::body::Incoming;
+use hyper::header::HeaderName;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -17,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use wasmplugin_host::test::{Answer, Ending, Headers};
 
 use super::ask::Parts;
+use super::messages::{self, Frames};
 
 /// Sends a request over a connection of its own, and waits for the whole answer; nothing if its stream was reset.
 pub(crate) fn status(to: &str, line: &str, parts: &Parts<'_>) -> Option<u16> {
@@ -50,7 +47,7 @@ pub(crate) fn serve(connection: TcpStream, script: fn(&wasmplugin_host::test::Re
         let socket = TokioIo::new(tokio::net::TcpStream::from_std(connection).unwrap());
         let answer = |request: Request<Incoming>| async move {
             let to_head = request.method() == "HEAD";
-            answer(&script(&seen(request).await?), to_head)
+            answer(&script(&messages::received(request).await?), to_head)
         };
         let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         // A proxy that leaves is the end of it.
@@ -60,23 +57,6 @@ pub(crate) fn serve(connection: TcpStream, script: fn(&wasmplugin_host::test::Re
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// What has reached the upstream.
-async fn seen(
-    request: Request<Incoming>,
-) -> Result<wasmplugin_host::test::Request, Box<dyn std::error::Error + Send + Sync>> {
-    let (parts, body) = request.into_parts();
-    let mut headers = Headers::new();
-    headers.add(":authority", parts.uri.authority().unwrap().as_str().to_owned());
-    headers.add(":path", parts.uri.path_and_query().unwrap().as_str().to_owned());
-    headers.add(":method", parts.method.as_str().to_owned());
-    headers.add(":scheme", parts.uri.scheme_str().unwrap().to_owned());
-    let owned = |(name, value): (&HeaderName, &HeaderValue)| (name.clone(), Bytes::copy_from_slice(value.as_bytes()));
-    headers.extend(parts.headers.iter().map(owned));
-    let body = body.collect().await?;
-    let trailers = body.trailers().map(|trailers| trailers.iter().map(owned).collect()).unwrap_or_default();
-    Ok(wasmplugin_host::test::Request::new(headers, body.to_bytes(), trailers))
 }
 
 /// The script's answer, without its body to a `HEAD`; a reset of the stream where it is to end before its time.
@@ -91,7 +71,7 @@ fn answer(answer: &Answer, to_head: bool) -> Result<Response<Frames>, Box<dyn st
     let status = headers.get(":status").unwrap().parse::<u16>().unwrap();
     let trailers = texts(answer.scripted_trailers());
     let trailers = map(trailers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let body = if to_head { Frames(VecDeque::new()) } else { Frames::of(answer.pieces().cloned(), trailers) };
+    let body = if to_head { Frames::of([], HeaderMap::new()) } else { Frames::of(answer.pieces().cloned(), trailers) };
     let mut response = Response::new(body);
     *response.status_mut() = status.try_into().unwrap();
     let headers = texts(&headers);
@@ -106,31 +86,4 @@ fn map<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> HeaderMap {
         map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
     }
     map
-}
-
-/// A body of which nothing is said in the headers.
-#[derive(Debug)]
-struct Frames(VecDeque<Frame<Bytes>>);
-
-impl Frames {
-    fn of(pieces: impl IntoIterator<Item = Bytes>, trailers: HeaderMap) -> Self {
-        let mut frames: VecDeque<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).map(Frame::data).collect();
-        if !trailers.is_empty() {
-            frames.push_back(Frame::trailers(trailers));
-        }
-        Self(frames)
-    }
-}
-
-impl Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.get_mut().0.pop_front().map(Ok))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
 }

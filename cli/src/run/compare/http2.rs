@@ -1,18 +1,13 @@
 //! HTTP/2 both ways: what a client asks, and what a proxy is asked.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::Incoming;
 use hyper::client::conn::http2 as client_side;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::server::conn::http2 as server_side;
@@ -22,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::runtime::{Builder, Runtime};
 use wasmplugin_host::test::{Headers, Request};
 
+use super::messages::{self, Frames};
 use crate::client::{Field, Response};
 
 /// What either side may say in headers: a proxy is to refuse what is too much, not the comparison.
@@ -33,7 +29,7 @@ pub(super) fn serve(connection: TcpStream, judge: &Arc<impl Fn(&Request) -> Resp
     let answer = |request: hyper::Request<Incoming>| {
         let judge = Arc::clone(judge);
         async move {
-            let request = received(request).await?;
+            let request = messages::received(request).await?;
             let response = tokio::task::spawn_blocking(move || judge(&request)).await?;
             anyhow::Ok(answered(response))
         }
@@ -85,28 +81,9 @@ fn asynchronous(connection: TcpStream) -> io::Result<tokio::net::TcpStream> {
     tokio::net::TcpStream::from_std(connection)
 }
 
-/// A client's request, once it is whole.
-async fn received(request: hyper::Request<Incoming>) -> Result<Request> {
-    let (parts, body) = request.into_parts();
-    let (authority, path) = (parts.uri.authority(), parts.uri.path_and_query());
-    let mut headers = Headers::new();
-    headers.add(":authority", authority.map(|authority| authority.as_str().to_owned()).unwrap_or_default());
-    headers.add(":path", path.map(|path| path.as_str().to_owned()).unwrap_or_default());
-    headers.add(":method", parts.method.as_str().to_owned());
-    headers.add(":scheme", parts.uri.scheme_str().unwrap_or("http").to_owned());
-    headers.extend(parts.headers.iter().map(shared));
-    let body = body.collect().await?;
-    let trailers = body.trailers().map(|trailers| trailers.iter().map(shared).collect()).unwrap_or_default();
-    Ok(Request::new(headers, body.to_bytes(), trailers))
-}
-
-fn shared((name, value): (&HeaderName, &HeaderValue)) -> (HeaderName, Bytes) {
-    (name.clone(), Bytes::copy_from_slice(value.as_bytes()))
-}
-
 /// The request as a proxy gets it, with these fields.
 fn asked(request: &Request, fields: &[Field]) -> Result<hyper::Request<Frames>> {
-    let mut asked = hyper::Request::new(Frames::of(&request.body(), &texts(request.trailers()))?);
+    let mut asked = hyper::Request::new(Frames::of([request.body()], map(&texts(request.trailers()))?));
     *asked.method_mut() = request.method().parse()?;
     let scheme = request.header(":scheme").unwrap_or("http");
     let uri = Uri::builder().scheme(scheme).authority(request.authority()).path_and_query(request.path());
@@ -119,13 +96,13 @@ fn asked(request: &Request, fields: &[Field]) -> Result<hyper::Request<Frames>> 
 fn answered(response: Response) -> hyper::Response<Frames> {
     // It came over HTTP/2, so it can go that way.
     let built = || {
-        let mut answer = hyper::Response::new(Frames::of(&response.body.clone().into(), &response.trailers)?);
+        let mut answer = hyper::Response::new(Frames::of([response.body.clone().into()], map(&response.trailers)?));
         *answer.status_mut() = StatusCode::from_u16(response.status)?;
         *answer.headers_mut() = map(&response.headers)?;
         anyhow::Ok(answer)
     };
     built().unwrap_or_else(|error| {
-        let mut answer = hyper::Response::new(Frames(VecDeque::from([Frame::data(error.to_string().into())])));
+        let mut answer = hyper::Response::new(Frames::of([error.to_string().into()], HeaderMap::new()));
         *answer.status_mut() = StatusCode::BAD_GATEWAY;
         answer
     })
@@ -148,34 +125,4 @@ fn map(fields: &[Field]) -> Result<HeaderMap> {
         map.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
     }
     Ok(map)
-}
-
-/// A body that tells no length of its own accord, so that `content-length` is the other side's word.
-#[derive(Debug)]
-struct Frames(VecDeque<Frame<Bytes>>);
-
-impl Frames {
-    fn of(body: &Bytes, trailers: &[Field]) -> Result<Self> {
-        let mut frames = VecDeque::new();
-        if !body.is_empty() {
-            frames.push_back(Frame::data(body.clone()));
-        }
-        if !trailers.is_empty() {
-            frames.push_back(Frame::trailers(map(trailers)?));
-        }
-        Ok(Self(frames))
-    }
-}
-
-impl Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.get_mut().0.pop_front().map(Ok))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
 }
