@@ -1,5 +1,6 @@
 //! What runs a chain of plugins on real sockets: the embedded proxy, or a real Envoy.
 
+use std::borrow::Borrow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use wasmplugin_host::envoy::log::Log;
-use wasmplugin_host::envoy::{binary, config, process};
+use wasmplugin_host::envoy::process::{self, Process};
+use wasmplugin_host::envoy::{binary, config};
 use wasmplugin_host::module::Module;
 use wasmplugin_host::recording::Recorder;
 use wasmplugin_host::sandbox::{Capabilities, Sandbox};
@@ -85,13 +87,13 @@ impl Plugin {
     }
 }
 
-/// A started proxy; it ends when dropped.
+/// A started proxy; it ends when dropped. Who starts it may keep more with either kind.
 #[derive(Debug)]
-pub(crate) enum Running {
+pub(crate) enum Running<P = Proxy, E = Process> {
     /// Threads of this process.
-    Embedded(Proxy),
+    Embedded(P),
     /// A process of its own.
-    Envoy(process::Process),
+    Envoy(E),
 }
 
 impl Engine {
@@ -142,67 +144,62 @@ impl Ready {
             Self::Embedded => Ok(Running::Embedded(Proxy::start(settings(chain)?)?)),
             Self::Envoy(binary) => {
                 let options = process::Options { workers: chain.workers, trace: false };
-                Ok(Running::Envoy(process::Process::start(&binary.path, &bootstrap(chain)?, options)?))
+                Ok(Running::Envoy(Process::start(&binary.path, &bootstrap(chain)?, options)?))
             }
         }
     }
 }
 
-impl Running {
+impl<P: Borrow<Proxy>, E: Borrow<Process>> Running<P, E> {
+    /// What the one or the other says.
+    fn either<'a, T>(&'a self, embedded: impl FnOnce(&'a Proxy) -> T, envoy: impl FnOnce(&'a Process) -> T) -> T {
+        match self {
+            Self::Embedded(proxy) => embedded(proxy.borrow()),
+            Self::Envoy(process) => envoy(process.borrow()),
+        }
+    }
+
     /// Where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
-        match self {
-            Self::Embedded(proxy) => proxy.address(),
-            Self::Envoy(process) => process.listener(),
-        }
+        self.either(Proxy::address, Process::listener)
     }
 
     /// Where the admin interface listens.
     pub(crate) fn admin(&self) -> SocketAddr {
-        match self {
-            Self::Embedded(proxy) => proxy.admin_address().unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
-            Self::Envoy(process) => process.admin(),
-        }
+        let none = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        self.either(|proxy| proxy.admin_address().unwrap_or(none), Process::admin)
     }
 
     /// What keeps recordings of exchanges; a real Envoy has none.
     pub(crate) fn recorder(&self) -> Option<&Recorder> {
-        match self {
-            Self::Embedded(proxy) => Some(proxy.services().recorder()),
-            Self::Envoy(_) => None,
-        }
+        self.either(|proxy| Some(proxy.services().recorder()), |_| None)
     }
 
     /// Why it ended by itself, if it did.
     pub(crate) fn end(&self) -> Option<String> {
-        match self {
-            Self::Embedded(_) => None,
-            Self::Envoy(process) => (!process.is_running()).then(|| process.last_words()),
-        }
+        self.either(|_| None, |process| (!process.is_running()).then(|| process.last_words()))
     }
 
     /// Hands what plugins have logged to the logger; the embedded proxy does so by itself.
     pub(crate) fn relay_log(&self) {
-        if let Self::Envoy(process) = self {
-            for line in process.log().take_plugin_lines() {
-                log::log!(target: logger::PLUGINS, loudness(line.level), "{}", line.text);
-            }
+        for line in self.log().into_iter().flat_map(Log::take_plugin_lines) {
+            log::log!(target: logger::PLUGINS, loudness(line.level), "{}", line.text);
         }
     }
 
     /// The log of a real Envoy.
     pub(crate) fn log(&self) -> Option<&Log> {
-        match self {
-            Self::Embedded(_) => None,
-            Self::Envoy(process) => Some(process.log()),
-        }
+        self.either(|_| None, |process| Some(process.log()))
     }
 
     /// Takes no further connections, lets exchanges under way end, and stops.
-    pub(crate) fn stop(self) {
+    pub(crate) fn stop(self)
+    where
+        P: Into<Proxy>,
+    {
         match self {
-            Self::Embedded(proxy) => proxy.stop(GRACE),
-            Self::Envoy(process) => drain(&process),
+            Self::Embedded(proxy) => proxy.into().stop(GRACE),
+            Self::Envoy(process) => drain(process.borrow()),
         }
     }
 }
@@ -218,7 +215,7 @@ pub(crate) fn envoy_folder() -> PathBuf {
 }
 
 /// Lets Envoy finish what it is at; dropping it then ends it.
-fn drain(process: &process::Process) {
+fn drain(process: &Process) {
     let close =
         client::Request { method: "POST", path: "/drain_listeners?graceful&skip_exit", ..client::Request::default() };
     // An Envoy that no longer answers has nothing to finish.

@@ -1,5 +1,6 @@
-//! What the embedded proxy has to be told for a plan.
+//! An embedded proxy of a mesh: what it has to be told for a plan, and how it takes another one while it runs.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -10,15 +11,60 @@ use wasmplugin_host::stand_in::StandIn;
 use wasmplugin_host::surroundings::{self, TrafficDirection};
 use wasmplugin_host::vm::VmState;
 use wasmplugin_proxy::{
-    ClientCertificates, ClientTls, Cluster, Code, Listener, PathNormalization, Plugin, Refused, Routes, ServerTls,
-    Serves, Settings, VirtualHost,
+    ClientCertificates, ClientTls, Cluster, Code, Listener, PathNormalization, Plugin, Proxy, Refused, Rejection,
+    Routes, ServerTls, Serves, Settings, VirtualHost,
 };
 
 use super::description::Normalization;
 use super::modules::{Failure, Library};
 use super::plan::{self, Side, Tls};
 use super::plugin_config;
+use super::restart::{self, Restart};
 use crate::secrets;
+
+/// An embedded proxy that runs.
+pub(crate) struct Embedded {
+    proxy: Proxy,
+    restart: Restart,
+}
+
+impl Embedded {
+    /// Starts one for a plan; what went wrong with modules, for people, comes with it.
+    pub(crate) fn start(plan: &plan::Proxy, library: &mut Library) -> Result<(Self, Vec<String>)> {
+        let (settings, notes) = settings(plan, library)?;
+        let restart = Restart::new(restart::of_embedded(plan), plan.workers);
+        Ok((Self { proxy: Proxy::start(settings)?, restart }, notes))
+    }
+
+    /// Gives it another plan; what went wrong with modules, for people.
+    ///
+    /// # Errors
+    ///
+    /// It does not take the plan, and stays as it was.
+    pub(crate) fn update(&mut self, plan: &plan::Proxy, library: &mut Library) -> Result<Vec<String>> {
+        let (settings, notes) = settings(plan, library)?;
+        self.proxy.update(settings)?;
+        self.restart.tell(&plan.workload, &restart::of_embedded(plan), plan.workers);
+        Ok(notes)
+    }
+
+    /// The plugins that it did not take of what it was told last.
+    pub(crate) fn rejections(&self) -> &[Rejection] {
+        self.proxy.rejections()
+    }
+}
+
+impl Borrow<Proxy> for Embedded {
+    fn borrow(&self) -> &Proxy {
+        &self.proxy
+    }
+}
+
+impl From<Embedded> for Proxy {
+    fn from(embedded: Embedded) -> Self {
+        embedded.proxy
+    }
+}
 
 /// The proxy's settings, and what went wrong with modules, for people.
 pub(crate) fn settings(proxy: &plan::Proxy, library: &mut Library) -> Result<(Settings, Vec<String>)> {

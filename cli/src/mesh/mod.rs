@@ -2,7 +2,8 @@
 //!
 //! [`files`] reads what one would `kubectl apply`; [`description`] is the one file that Kubernetes would know the content
 //! of by itself; [`plan`] decides which plugins stand where, and within which [`limits`], from [`policies`],
-//! [`envoy_filter`] and [`plugin_config`] with its [`terms`] too; [`modules`] gets the modules; [`embedded`] and [`envoy`] say it to a proxy, [`subscriptions`] to a real one that runs, in the files of
+//! [`envoy_filter`] and [`plugin_config`] with its [`terms`] too; [`modules`] gets the modules; [`embedded`] and [`envoy`]
+//! say it to a proxy, [`subscriber`] to a real one that runs, in the files of
 //! [`discovery`]; [`running`] keeps it going, [`started`] one proxy of it, as [`watched`] files change; [`restart`] is what
 //! a proxy keeps nevertheless.
 
@@ -20,7 +21,7 @@ mod policies;
 mod restart;
 pub(crate) mod running;
 mod started;
-mod subscriptions;
+mod subscriber;
 mod terms;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
-//! What a real Envoy has subscribed to, and how it takes changes: clusters, then plugins, then listeners, as from istiod.
+//! A real Envoy of a mesh, and how it takes changes while it runs: clusters, then plugins, then listeners, as from istiod.
 //!
 //! Envoy's own counters tell when it has taken or refused something.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,9 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often its counters are looked at.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// The subscriptions of one Envoy.
+/// An Envoy that runs, with what it has subscribed to.
 #[derive(Debug)]
-pub(crate) struct Subscriptions {
+pub(crate) struct Subscriber {
+    process: Process,
     discovery: Discovery,
     workers: usize,
     restart: Restart,
@@ -79,13 +81,9 @@ struct Counts {
     applied: u64,
 }
 
-impl Subscriptions {
+impl Subscriber {
     /// Starts an Envoy for a plan; what went wrong with modules, for people, comes with it.
-    pub(crate) fn start(
-        binary: &Binary,
-        plan: &plan::Proxy,
-        library: &mut Library,
-    ) -> Result<(Process, Self, Vec<String>)> {
+    pub(crate) fn start(binary: &Binary, plan: &plan::Proxy, library: &mut Library) -> Result<(Self, Vec<String>)> {
         let mut discovery = Discovery::new()?;
         let told = envoy::configuration(plan, library, &mut discovery)?;
         discovery.put_clusters(&told.clusters)?;
@@ -97,7 +95,8 @@ impl Subscriptions {
         let options = Options { workers: plan.workers, trace: false };
         let process = Process::run(&binary.path, &told.bootstrap, first, options)?;
         discovery.forget_the_rest();
-        let mut subscriptions = Self {
+        let mut subscriber = Self {
+            process,
             discovery,
             workers: plan.workers,
             restart: Restart::new(told.bootstrap, plan.workers),
@@ -106,9 +105,9 @@ impl Subscriptions {
             plugins: BTreeMap::new(),
             refused: Refused::default(),
         };
-        subscriptions.note(&process, &told.plugins, &BTreeMap::new());
-        subscriptions.refused.plugins = subscriptions.rejections(&told.plugins);
-        Ok((process, subscriptions, told.notes))
+        subscriber.note(&told.plugins, &BTreeMap::new());
+        subscriber.refused.plugins = subscriber.rejections(&told.plugins);
+        Ok((subscriber, told.notes))
     }
 
     /// What it did not take of what it was told last.
@@ -121,61 +120,56 @@ impl Subscriptions {
     /// # Errors
     ///
     /// It ends, does not answer, or does not take a cluster.
-    pub(crate) fn update(
-        &mut self,
-        process: &Process,
-        plan: &plan::Proxy,
-        library: &mut Library,
-    ) -> Result<Vec<String>> {
+    pub(crate) fn update(&mut self, plan: &plan::Proxy, library: &mut Library) -> Result<Vec<String>> {
         let mut told = envoy::configuration(plan, library, &mut self.discovery)?;
         // What it has said before is about something else.
-        process.refusals(0);
+        self.process.refusals(0);
         // Clusters that are gone stay as long as a listener may lead to them.
         let names: Vec<_> = told.clusters.iter().map(|cluster| cluster.get("name")).collect();
         let gone = self.clusters.iter().filter(|cluster| !names.contains(&cluster.get("name")));
         let all: Vec<_> = told.clusters.iter().chain(gone).cloned().collect();
-        self.change_clusters(process, all)?;
+        self.change_clusters(all)?;
         let (known, new): (Vec<_>, Vec<_>) =
             told.plugins.iter().partition(|plugin| self.plugins.contains_key(&plugin.resource));
         for plugin in known {
-            self.change_plugin(process, plugin)?;
+            self.change_plugin(plugin)?;
         }
-        let before = counts(process);
+        let before = counts(&self.process);
         for plugin in &new {
             self.discovery.put_plugin(&plugin.resource, &plugin.config)?;
         }
-        self.refused.listeners = self.change_listeners(process, std::mem::take(&mut told.listeners))?;
+        self.refused.listeners = self.change_listeners(std::mem::take(&mut told.listeners))?;
         let is_there = |plugin: &&Discovered| self.refused.listeners.iter().all(|(name, _)| *name != plugin.listener);
         let new: Vec<_> = new.into_iter().filter(is_there).collect();
-        wait(process, "new plugins", || {
-            let now = counts(process);
+        wait(&self.process, "new plugins", || {
+            let now = counts(&self.process);
             new.iter().all(|plugin| answers(&now, &plugin.resource) > answers(&before, &plugin.resource))
         })?;
-        self.note(process, new, &before);
+        self.note(new, &before);
         self.plugins.retain(|resource, _| told.plugins.iter().any(|plugin| plugin.resource == *resource));
         self.discovery.forget_the_rest();
         if self.refused.listeners.is_empty() {
-            self.change_clusters(process, std::mem::take(&mut told.clusters))?;
+            self.change_clusters(std::mem::take(&mut told.clusters))?;
         }
         self.refused.plugins = self.rejections(&told.plugins);
         self.restart.tell(&plan.workload, &told.bootstrap, plan.workers);
         Ok(told.notes)
     }
 
-    fn change_clusters(&mut self, process: &Process, clusters: Vec<Value>) -> Result<()> {
+    fn change_clusters(&mut self, clusters: Vec<Value>) -> Result<()> {
         if self.clusters == clusters {
             return Ok(());
         }
-        let look = || process.stats(r"^cluster_manager\.(cds\.update_|warming_clusters$)");
+        let look = || self.process.stats(r"^cluster_manager\.(cds\.update_|warming_clusters$)");
         let before = answered(&look(), "cluster_manager.cds");
         self.discovery.put_clusters(&clusters)?;
-        wait(process, "clusters", || {
+        wait(&self.process, "clusters", || {
             let now = look();
             answered(&now, "cluster_manager.cds") > before && now.get("cluster_manager.warming_clusters") == Some(&0)
         })?;
         let (_, refused) = before;
         if answered(&look(), "cluster_manager.cds").1 > refused {
-            let refusals = process.refusals(1);
+            let refusals = self.process.refusals(1);
             let said = refusals.iter().map(|refusal| format!("cluster `{}`: {}", refusal.name, refusal.reason));
             bail!("Envoy refuses {}", said.collect::<Vec<_>>().join("; "));
         }
@@ -184,28 +178,28 @@ impl Subscriptions {
     }
 
     /// Gives a plugin that is there another configuration, if it is another one.
-    fn change_plugin(&mut self, process: &Process, plugin: &Discovered) -> Result<()> {
+    fn change_plugin(&mut self, plugin: &Discovered) -> Result<()> {
         if self.plugins.get(&plugin.resource).is_some_and(|known| known.config == plugin.config) {
             return Ok(());
         }
-        let before = counts(process);
+        let before = counts(&self.process);
         let of = |counts: &BTreeMap<String, Counts>| counts.get(&plugin.resource).copied().unwrap_or_default();
         let old = of(&before);
         self.discovery.put_plugin(&plugin.resource, &plugin.config)?;
-        wait(process, &format!("`{}`", plugin.plugin), || {
-            let now = of(&counts(process));
+        wait(&self.process, &format!("`{}`", plugin.plugin), || {
+            let now = of(&counts(&self.process));
             now.refused > old.refused || now.taken > old.taken && now.applied > old.applied
         })?;
-        self.note(process, [plugin], &before);
+        self.note([plugin], &before);
         Ok(())
     }
 
     /// Gives the Envoy other listeners; those that it refuses, and why.
-    fn change_listeners(&mut self, process: &Process, listeners: Vec<Value>) -> Result<Vec<(String, String)>> {
+    fn change_listeners(&mut self, listeners: Vec<Value>) -> Result<Vec<(String, String)>> {
         if self.listeners.as_ref() == Some(&listeners) {
             return Ok(Vec::new());
         }
-        let look = || process.stats(r"^listener_manager\.");
+        let look = || self.process.stats(r"^listener_manager\.");
         let count = |stats: &BTreeMap<String, u64>, name: &str| {
             stats.get(&format!("listener_manager.{name}")).copied().unwrap_or_default()
         };
@@ -217,7 +211,7 @@ impl Subscriptions {
         self.listeners = None;
         self.discovery.put_listeners(&listeners)?;
         let mut refused = 0;
-        wait(process, "listeners", || {
+        wait(&self.process, "listeners", || {
             let now = look();
             refused = lds(&now).1.saturating_sub(lds(&before).1);
             let changed = changes(&now).saturating_sub(changes(&before));
@@ -229,7 +223,7 @@ impl Subscriptions {
             self.listeners = Some(listeners);
             return Ok(Vec::new());
         }
-        let refusals = process.refusals(1).into_iter().filter(|refusal| !refusal.name.is_empty());
+        let refusals = self.process.refusals(1).into_iter().filter(|refusal| !refusal.name.is_empty());
         let refusals: Vec<_> = refusals.map(|refusal| (refusal.name, refusal.reason)).collect();
         if refusals.is_empty() {
             bail!("Envoy refuses the listeners and does not tell why");
@@ -238,19 +232,14 @@ impl Subscriptions {
     }
 
     /// Notes what has become of plugins that Envoy has been told since it counted as `before`.
-    fn note<'a>(
-        &mut self,
-        process: &Process,
-        plugins: impl IntoIterator<Item = &'a Discovered>,
-        before: &BTreeMap<String, Counts>,
-    ) {
-        let now = counts(process);
+    fn note<'a>(&mut self, plugins: impl IntoIterator<Item = &'a Discovered>, before: &BTreeMap<String, Counts>) {
+        let now = counts(&self.process);
         let plugins: Vec<_> = plugins.into_iter().collect();
         let of = |counts: &BTreeMap<String, Counts>, plugin: &Discovered| {
             counts.get(&plugin.resource).copied().unwrap_or_default()
         };
         let is_refused = |plugin: &Discovered| of(&now, plugin).refused > of(before, plugin).refused;
-        let mut refusals = process.refusals(plugins.iter().filter(|plugin| is_refused(plugin)).count());
+        let mut refusals = self.process.refusals(plugins.iter().filter(|plugin| is_refused(plugin)).count());
         for plugin in plugins {
             let refused =
                 is_refused(plugin).then(|| plugin.flaw.clone().unwrap_or_else(|| reason(&mut refusals, plugin)));
@@ -272,6 +261,12 @@ impl Subscriptions {
             })
         };
         plugins.iter().filter_map(rejection).collect()
+    }
+}
+
+impl Borrow<Process> for Subscriber {
+    fn borrow(&self) -> &Process {
+        &self.process
     }
 }
 
