@@ -260,3 +260,50 @@ fn an_envoy_tells_what_it_refuses() {
     assert_eq!(change(mesh.to_owned() + &sets(2) + &other, ""), "x-hello: wasm, x-a: 2");
     assert_eq!(run.interrupt(), Some(0));
 }
+
+/// Waits until a file has so many lines with that text, and returns them.
+fn lines_with(file: &Scratch, text: &str, count: usize) -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let all = std::fs::read_to_string(file.path()).unwrap();
+        let lines: Vec<_> =
+            all.split_inclusive('\n').filter(|line| line.contains(text) && line.ends_with('\n')).collect();
+        if lines.len() >= count {
+            return lines.into_iter().map(str::to_owned).collect();
+        }
+        assert!(Instant::now() < deadline, "`{text}` is not {count} times in {all}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn clusters_that_an_envoy_has_refused_are_sent_again() {
+    let mesh = "kind: Mesh\nworkloads:\n\
+                - {name: web, labels: {app: web}, ports: [{port: 8080}, {port: 8081, upstream: '127.0.0.1:1'}]}\n\
+                - {name: client}\n\
+                services:\n- {name: web, port: 80, targetPort: 8080, selector: {app: web}}\n";
+    // No name in TLS is that long; the service beside it goes elsewhere meanwhile.
+    let long = "a".repeat(250);
+    let refused = mesh.replace("targetPort: 8080", "targetPort: 8081")
+        + &format!("- {{name: {long}, port: 80, targetPort: 8080, selector: {{app: web}}}}\n");
+    let (file, errors) = (Scratch::new("mesh.yaml", mesh), Scratch::new("errors", ""));
+    let told = std::fs::File::create(errors.path()).unwrap();
+    let arguments = ["run", file.path(), "--watch", "--engine", "envoy"];
+    let mut run = Going::of(command(&arguments).stderr(Stdio::from(told)));
+    run.line_with("client.default");
+    let street = listens(&run.line_with("calls services on port 80"));
+    run.line_with("stop it");
+    for (time, resources) in [refused.clone(), refused + "# again\n"].into_iter().enumerate() {
+        file.replace(resources);
+        let line = lines_with(&errors, "stays as it was", time + 1).pop().unwrap();
+        for workload in ["web", "client"] {
+            let refusal = format!("`{workload}.default` stays as it was: Envoy refuses cluster `outbound|80||{long}.");
+            assert!(line.contains(&refusal), "{line}");
+        }
+    }
+    file.replace(mesh);
+    run.line_with("reloaded");
+    let answer = ask(&street, "web");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(run.interrupt(), Some(0));
+}

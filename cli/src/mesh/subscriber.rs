@@ -32,7 +32,10 @@ pub(crate) struct Subscriber {
     discovery: Discovery,
     workers: usize,
     restart: Restart,
+    /// Those that were taken as a whole last.
     clusters: Vec<Value>,
+    /// Whether others have been sent since: of these, it may have taken some.
+    clusters_differ: bool,
     /// Nothing if the last ones were not taken as a whole.
     listeners: Option<Vec<Value>>,
     /// By the names of their resources.
@@ -101,6 +104,7 @@ impl Subscriber {
             workers: plan.workers,
             restart: Restart::new(told.bootstrap, plan.workers),
             clusters: told.clusters,
+            clusters_differ: false,
             listeners: Some(told.listeners),
             plugins: BTreeMap::new(),
             refused: Refused::default(),
@@ -157,11 +161,12 @@ impl Subscriber {
     }
 
     fn change_clusters(&mut self, clusters: Vec<Value>) -> Result<()> {
-        if self.clusters == clusters {
+        if self.clusters == clusters && !self.clusters_differ {
             return Ok(());
         }
         let look = || self.process.stats(r"^cluster_manager\.(cds\.update_|warming_clusters$)");
         let before = answered(&look(), "cluster_manager.cds");
+        self.clusters_differ = true;
         self.discovery.put_clusters(&clusters)?;
         wait(&self.process, "clusters", || {
             let now = look();
@@ -174,6 +179,7 @@ impl Subscriber {
             bail!("Envoy refuses {}", said.collect::<Vec<_>>().join("; "));
         }
         self.clusters = clusters;
+        self.clusters_differ = false;
         Ok(())
     }
 
