@@ -108,19 +108,18 @@ impl Load for StandIn {
 
 impl Guest for StandIn {
     fn call(&mut self, mut state: Box<VmState>, callback: Callback) -> (Box<VmState>, Result<u32, Trap>) {
-        let answer = match (callback, state.actor(), self.reply()) {
-            (Callback::RequestHeaders { .. }, Some(Owner::Stream(id, place)), Some(reply)) => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                state.deferred.push_back(Deferred::Reply(id, place, Box::new(reply)));
-                STOP
+        let refusal = match (callback, state.actor()) {
+            (Callback::RequestHeaders { .. }, Some(Owner::Stream(id, place))) => {
+                self.reply().map(|reply| (Deferred::Reply(id, place, Box::new(reply)), STOP))
             }
-            (Callback::NewConnection { .. }, Some(Owner::Tcp(id, _)), Some(_)) => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                state.deferred.push_back(Deferred::CloseTcp(id));
-                PAUSE
+            (Callback::NewConnection { .. }, Some(Owner::Tcp(id, _))) => {
+                (self.kind != Kind::Allow).then_some((Deferred::CloseTcp(id), PAUSE))
             }
-            _ => callback.assumed(),
+            _ => None,
         };
+        let Some((wish, answer)) = refusal else { return (state, Ok(callback.assumed())) };
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        state.deferred.push_back(wish);
         (state, Ok(answer))
     }
 
