@@ -16,7 +16,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::answer::Answer;
 use crate::board::{Board, Phase};
+use crate::query::Query;
 use crate::{config_dump, exchanges, levels, listings, page, prometheus, replay, visitor};
 
 /// A page: what it is asked with, and what it says.
@@ -28,32 +30,6 @@ struct Page {
     /// It tells what people's requests contain, so it is not for everybody.
     private: bool,
     answer: fn(&Board, &Query<'_>) -> Answer,
-}
-
-/// What a page says.
-pub(crate) struct Answer {
-    status: StatusCode,
-    kind: &'static str,
-    body: String,
-}
-
-const TEXT: &str = "text/plain; charset=UTF-8";
-const HTML: &str = "text/html; charset=UTF-8";
-const JSON: &str = "application/json";
-const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-impl Answer {
-    pub(crate) const fn text(body: String) -> Self {
-        Self { status: StatusCode::OK, kind: TEXT, body }
-    }
-
-    pub(crate) fn json(value: &serde_json::Value) -> Self {
-        Self { status: StatusCode::OK, kind: JSON, body: format!("{value:#}\n") }
-    }
-
-    pub(crate) const fn refused(body: String) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, kind: TEXT, body }
-    }
 }
 
 /// Where a request is sent once more; apart from the pages, because it takes a body and time.
@@ -161,21 +137,6 @@ const PAGES: [Page; 13] = [
     },
 ];
 
-/// What follows the path.
-pub(crate) struct Query<'a>(&'a str);
-
-impl Query<'_> {
-    /// The value of a parameter; empty if it has none.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.pairs().find(|(have, _)| *have == name).map(|(_, value)| value)
-    }
-
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        let parts = self.0.split('&').filter(|part| !part.is_empty());
-        parts.map(|part| part.split_once('=').unwrap_or((part, "")))
-    }
-}
-
 /// Answers until the proxy ends.
 pub(crate) async fn serve(listener: TcpListener, board: Arc<Board>, mut phases: watch::Receiver<Phase>) {
     let mut connections = JoinSet::new();
@@ -212,7 +173,7 @@ async fn respond(board: &Board, peer: SocketAddr, request: Request<Incoming>) ->
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    if kind == HTML
+    if kind == Answer::HTML
         && let Ok(policy) = HeaderValue::from_str(page::policy())
     {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -228,7 +189,7 @@ fn answer(board: &Board, peer: SocketAddr, request: &Request<Incoming>) -> Answe
     let path = request.uri().path();
     let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if path == "/ui" || (path == "/" && accepts.contains("text/html")) {
-        return Answer { status: StatusCode::OK, kind: HTML, body: page::HTML.to_owned() };
+        return Answer::of(Answer::HTML, page::HTML.to_owned());
     }
     if path == "/" {
         let own = "/ui: the page that shows exchanges, metrics and modules in a browser\n";
@@ -238,8 +199,10 @@ fn answer(board: &Board, peer: SocketAddr, request: &Request<Incoming>) -> Answe
     }
     let Some(page) = PAGES.iter().find(|page| page.path == path) else {
         let known: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
-        let body = format!("there is no `{path}`; there are {}\n", known.join(", "));
-        return Answer { status: StatusCode::NOT_FOUND, kind: TEXT, body };
+        return Answer::problem(
+            StatusCode::NOT_FOUND,
+            format!("there is no `{path}`; there are {}\n", known.join(", ")),
+        );
     };
     let refusal = if page.private { visitor::refusal(peer, request.headers(), page.changes) } else { None };
     if let Some(reason) = refusal {
@@ -247,7 +210,7 @@ fn answer(board: &Board, peer: SocketAddr, request: &Request<Incoming>) -> Answe
     }
     match (page.changes, request.method()) {
         (false, &Method::GET | &Method::HEAD) | (true, &Method::POST) => {
-            (page.answer)(board, &Query(request.uri().query().unwrap_or_default()))
+            (page.answer)(board, &Query::new(request.uri().query()))
         }
         (changes, _) => not_allowed(if changes { "POST" } else { "GET and HEAD" }),
     }
@@ -267,23 +230,20 @@ async fn send_again(board: &Board, peer: SocketAddr, request: Request<Incoming>)
 }
 
 fn forbidden(reason: &str) -> Answer {
-    Answer { status: StatusCode::FORBIDDEN, kind: TEXT, body: format!("{reason}\n") }
+    Answer::problem(StatusCode::FORBIDDEN, format!("{reason}\n"))
 }
 
 fn not_allowed(wanted: &str) -> Answer {
-    let body = format!("only {wanted} is understood here\n");
-    Answer { status: StatusCode::METHOD_NOT_ALLOWED, kind: TEXT, body }
+    Answer::problem(StatusCode::METHOD_NOT_ALLOWED, format!("only {wanted} is understood here\n"))
 }
 
 fn ready(phase: Phase) -> Answer {
     match phase {
         Phase::Live => Answer::text("LIVE\n".to_owned()),
-        Phase::Draining | Phase::Ended => {
-            Answer { status: StatusCode::SERVICE_UNAVAILABLE, kind: TEXT, body: "DRAINING\n".to_owned() }
-        }
+        Phase::Draining | Phase::Ended => Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "DRAINING\n".to_owned()),
     }
 }
 
 fn scrape(board: &Board) -> Answer {
-    Answer { status: StatusCode::OK, kind: PROMETHEUS, body: prometheus::render(board) }
+    Answer::of(Answer::PROMETHEUS, prometheus::render(board))
 }

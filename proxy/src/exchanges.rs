@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use wasmplugin_host::callback::Callback;
 use wasmplugin_host::recording::{Body, Content, Decision, End, Entry, Event, Leg, Recording, Step, What};
 
-use crate::admin::{Answer, Query};
+use crate::answer::Answer;
 use crate::board::Board;
+use crate::query::Query;
 
 /// The recordings that have changed since a version of the recorder: `?since=N`.
 pub(crate) fn list(board: &Board, query: &Query<'_>) -> Answer {

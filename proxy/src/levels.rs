@@ -1,7 +1,8 @@
 //! `/logging`: how loud plugins are.
 
-use crate::admin::{Answer, Query};
+use crate::answer::Answer;
 use crate::board::Board;
+use crate::query::Query;
 
 /// Envoy's words, from the loudest on.
 const LEVELS: [&str; 7] = ["trace", "debug", "info", "warning", "error", "critical", "off"];

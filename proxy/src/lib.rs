@@ -15,6 +15,7 @@
 
 mod activity;
 mod admin;
+mod answer;
 mod board;
 mod bodies;
 mod callout;
@@ -41,6 +42,7 @@ mod path;
 mod plugin_log;
 mod prometheus;
 mod proxy;
+mod query;
 mod refusal;
 mod replay;
 mod request_head;

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use wasmplugin_host::abi::MetricKind;
 use wasmplugin_host::worker::FailPolicy;
 
-use crate::admin::{Answer, Query};
+use crate::answer::Answer;
 use crate::board::Board;
 use crate::numbers::{numbers, of_clusters};
+use crate::query::Query;
 use crate::stats::{ClusterStats, Count};
 
 /// The clusters, their servers, and what is counted about them.

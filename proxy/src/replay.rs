@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::admin::Answer;
+use crate::answer::Answer;
 use crate::board::Board;
 
 /// How long the answer may take.
