@@ -44,9 +44,10 @@ use crate::{dispatch, machinery, runtime, time};
     note = "implement `wasmplugin::observer::Observer` for it: `impl Observer for {Self} {{}}`"
 )]
 pub trait Observer: Sized + 'static {
-    /// A request's headers pass. Of a request that a filter before this one has answered, only the end is seen.
-    fn on_request(&self, stream: Stream) {
-        let _ = stream;
+    /// A request's headers pass; with `end`, nothing follows them. Of a request that a filter before this one has answered, only
+    /// the end is seen.
+    fn on_request(&self, stream: Stream, end: bool) {
+        let _ = (stream, end);
     }
 
     /// So many bytes of a body pass, readable through [`Stream::body_into`] meanwhile.
@@ -151,8 +152,8 @@ fn body_passes(context: u32, body: BufferKind, size: usize) {
 struct Adapter<P>(Rc<P>);
 
 impl<P: Observer> Instance for Adapter<P> {
-    fn request_headers(&self, context: u32, _root: u32, _end: bool) -> (Action, Option<Rc<dyn Kept>>) {
-        self.0.on_request(Stream::of(context));
+    fn request_headers(&self, context: u32, _root: u32, end: bool) -> (Action, Option<Rc<dyn Kept>>) {
+        self.0.on_request(Stream::of(context), end);
         (Action::Continue, None)
     }
 

@@ -72,9 +72,10 @@ impl TryFrom<Config> for Stats {
 }
 
 impl Observer for Stats {
-    fn on_request(&self, stream: Stream) {
+    fn on_request(&self, stream: Stream, end: bool) {
         let state = &mut *self.state.borrow_mut();
-        let protocol = state.reader.protocol(stream);
+        // A call of gRPC has a body, be it empty, so that one need not be asked what it is.
+        let protocol = if end { Protocol::Http } else { state.reader.protocol(stream) };
         let live = state.streams.begin(stream.id(), protocol);
         if let (Some(live), Protocol::Grpc, true) = (live, protocol, self.keeps_host) {
             state.reader.read_host(stream, &mut live.host);

@@ -46,34 +46,37 @@ const END_OF_LABELS: usize = Item::Counted as usize;
 /// Bytes of an item's two lengths, which stand with those of the others in front of all items.
 const LENGTHS: usize = 8;
 
-/// Bytes in front of the items: their number, and their lengths.
-const HEADER: usize = 4 + LENGTHS * ITEMS;
+/// Bytes of a number.
+const NUMBER: usize = 8;
 
-/// Bytes of a number with the two that end it.
-const NUMBER: usize = 10;
+impl Item {
+    /// What a number is that nobody tells.
+    const fn unknown(self) -> i64 {
+        match self {
+            Self::Duration | Self::GrpcStatus => -1,
+            _ => 0,
+        }
+    }
+}
 
-/// One item: the attributes that may tell it, the first that is there counts, and what stands where none is.
+/// One item: the attributes that may tell it, of which the first that is there counts, and what stands where none is. Without
+/// attributes it is not asked for at all.
 #[derive(Debug, Clone, Copy)]
 struct Row {
+    item: Item,
     paths: &'static [&'static str],
-    absent: Absent,
+    is_number: bool,
     /// Whether a stream that ran its course has it, so that it need not be asked for.
     is_sure: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Absent {
-    Number(i64),
-    Text,
-}
-
 impl Row {
-    const fn number(paths: &'static [&'static str], absent: i64) -> Self {
-        Self { paths, absent: Absent::Number(absent), is_sure: false }
+    const fn number(item: Item, paths: &'static [&'static str]) -> Self {
+        Self { item, paths, is_number: true, is_sure: false }
     }
 
-    const fn text(paths: &'static [&'static str]) -> Self {
-        Self { paths, absent: Absent::Text, is_sure: false }
+    const fn text(item: Item, paths: &'static [&'static str]) -> Self {
+        Self { item, paths, is_number: false, is_sure: false }
     }
 
     const fn sure(self) -> Self {
@@ -93,7 +96,8 @@ pub(crate) struct Subject {
 /// A list of attributes.
 #[derive(Debug)]
 pub(crate) struct Sheet {
-    rows: [Row; ITEMS],
+    /// What is asked for, in the order of the items.
+    rows: Vec<Row>,
     /// What is evaluated, in this order, until one succeeds.
     expressions: Vec<Expression>,
 }
@@ -111,9 +115,11 @@ impl Sheet {
 
     /// Fills in the sheet for a stream; whether that was possible.
     pub(crate) fn read(&self, stream: Stream, out: &mut Filled) -> bool {
-        let mut evaluate =
-            |expression: &Expression| expression.evaluate_into(&stream, &mut out.bytes).is_ok() && out.find_items();
-        self.expressions.iter().any(&mut evaluate) || (self.read_one_by_one(stream, &mut out.bytes) && out.find_items())
+        let mut evaluate = |expression: &Expression| {
+            expression.evaluate_into(&stream, &mut out.bytes).is_ok() && out.find_items(&self.rows)
+        };
+        self.expressions.iter().any(&mut evaluate)
+            || (self.read_one_by_one(stream, &mut out.bytes) && out.find_items(&self.rows))
     }
 
     /// A stream has at least flags.
@@ -124,16 +130,12 @@ impl Sheet {
         }
         let mut values = Vec::new();
         out.clear();
-        out.extend_from_slice(&(ITEMS as u32).to_le_bytes());
+        out.extend_from_slice(&u32::try_from(self.rows.len()).unwrap_or(u32::MAX).to_le_bytes());
         for row in &self.rows {
-            // A row may have no path, and then nobody clears what the row before has left.
-            value.clear();
             let _is_there = row.paths.iter().any(|path| stream.property_into(path, &mut value));
-            if let Absent::Number(number) = row.absent
-                && value.len() != size_of_val(&number)
-            {
+            if row.is_number && value.len() != NUMBER {
                 value.clear();
-                value.extend_from_slice(&number.to_le_bytes());
+                value.extend_from_slice(&row.item.unknown().to_le_bytes());
             }
             out.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
             out.extend_from_slice(&0_u32.to_le_bytes());
@@ -145,7 +147,7 @@ impl Sheet {
     }
 }
 
-fn rows(subject: Subject) -> [Row; ITEMS] {
+fn rows(subject: Subject) -> Vec<Row> {
     let only = |is_wanted: bool, row: Row| if is_wanted { row } else { Row { paths: &[], ..row } };
     let (is_http, is_grpc) = (subject.protocol != Protocol::Tcp, subject.protocol == Protocol::Grpc);
     let counted: &[&str] = match (subject.protocol, subject.is_inbound) {
@@ -162,22 +164,23 @@ fn rows(subject: Subject) -> [Row; ITEMS] {
     } else {
         (&["upstream\0uri_san_local_certificate"], &["upstream\0uri_san_peer_certificate"])
     };
-    [
-        only(is_http, Row::number(&["request\0duration"], -1).sure()),
-        Row::number(&["request\0total_size"], 0).sure(),
-        Row::number(&["response\0total_size"], 0).sure(),
-        Row::number(&["xds\0listener_direction", "listener_direction"], 0).sure(),
-        only(is_http, Row::number(&["response\0code"], 0).sure()),
-        Row::number(&["response\0flags"], 0).sure(),
-        only(is_grpc, Row::number(&["response\0grpc_status"], -1)),
-        only(is_http, Row::text(&["xds\0route_name"]).sure()),
-        Row::text(&["xds\0cluster_name"]),
-        only(is_http && subject.has_host, Row::text(&["request\0host"]).sure()),
-        Row::text(local),
-        Row::text(peer),
-        only(is_grpc && !subject.is_inbound, Row::text(&[ENDPOINT])),
-        Row::text(counted),
-    ]
+    let all: [Row; ITEMS] = [
+        only(is_http, Row::number(Item::Duration, &["request\0duration"]).sure()),
+        Row::number(Item::RequestSize, &["request\0total_size"]).sure(),
+        Row::number(Item::ResponseSize, &["response\0total_size"]).sure(),
+        Row::number(Item::Direction, &["xds\0listener_direction", "listener_direction"]).sure(),
+        only(is_http, Row::number(Item::Code, &["response\0code"]).sure()),
+        Row::number(Item::Flags, &["response\0flags"]).sure(),
+        only(is_grpc, Row::number(Item::GrpcStatus, &["response\0grpc_status"])),
+        only(is_http, Row::text(Item::Route, &["xds\0route_name"]).sure()),
+        Row::text(Item::Cluster, &["xds\0cluster_name"]),
+        only(is_http && subject.has_host, Row::text(Item::Host, &["request\0host"]).sure()),
+        Row::text(Item::LocalPrincipal, local),
+        Row::text(Item::PeerPrincipal, peer),
+        only(is_grpc && !subject.is_inbound, Row::text(Item::Endpoint, &[ENDPOINT])),
+        Row::text(Item::Counted, counted),
+    ];
+    all.into_iter().filter(|row| !row.paths.is_empty()).collect()
 }
 
 /// The rows as a list in CEL: `[has(a.b) ? a.b : '', ..]`, or without the question what may be trusted to be there.
@@ -196,9 +199,9 @@ fn expression(rows: &[Row], trusts: bool) -> String {
             // Writing to a string cannot fail.
             let _ = write!(text, "{condition} ? {value} : ");
         }
-        let _ = match row.absent {
-            Absent::Number(number) => write!(text, "{number}"),
-            Absent::Text => write!(text, "''"),
+        let _ = match row.is_number {
+            true => write!(text, "{}", row.item.unknown()),
+            false => write!(text, "''"),
         };
     }
     text.push(']');
@@ -228,31 +231,41 @@ fn in_cel(path: &str) -> Option<(String, String)> {
 #[derive(Debug, Default)]
 pub(crate) struct Filled {
     bytes: Vec<u8>,
-    /// Where the items end, each two bytes before the next one begins.
-    ends: [usize; ITEMS],
+    /// Where each item begins and ends; nothing at 0 for those that are not asked for.
+    spans: [(usize, usize); ITEMS],
+    /// The places in the list, from one to before the other, of what is the same for streams of the same labels.
+    labels: (usize, usize),
 }
 
 impl Filled {
-    /// Finds the items; whether all are there, with numbers in front.
-    fn find_items(&mut self) -> bool {
+    /// Finds the items of these rows; whether all are there, the numbers as such.
+    fn find_items(&mut self, rows: &[Row]) -> bool {
+        (self.spans, self.labels) = Default::default();
         let Some((count, lengths)) = self.bytes.split_first_chunk() else { return false };
         let (lengths, _) = lengths.as_chunks::<LENGTHS>();
-        if u32::from_le_bytes(*count) as usize != ITEMS || lengths.len() < ITEMS {
+        if u32::from_le_bytes(*count) as usize != rows.len() || lengths.len() < rows.len() {
             return false;
         }
-        let mut at = HEADER;
-        for (end, [a, b, c, d, nothing @ ..]) in self.ends.iter_mut().zip(lengths) {
-            *end = at.saturating_add(u32::from_le_bytes([*a, *b, *c, *d]) as usize);
-            at = end.saturating_add(2);
-            if *nothing != [0; 4] || at > self.bytes.len() {
+        let mut at = header(rows.len());
+        for (row, [a, b, c, d, nothing @ ..]) in rows.iter().zip(lengths) {
+            let length = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+            let end = at.saturating_add(length);
+            if *nothing != [0; 4] || end.saturating_add(2) > self.bytes.len() || (row.is_number && length != NUMBER) {
                 return false;
             }
+            if let Some(span) = self.spans.get_mut(row.item as usize) {
+                *span = (at, end);
+            }
+            at = end + 2;
+            self.labels.0 += usize::from((row.item as usize) < FIRST_OF_LABELS);
+            self.labels.1 += usize::from((row.item as usize) < END_OF_LABELS);
         }
-        self.ends.get(FIRST_OF_LABELS - 1) == Some(&(HEADER + FIRST_OF_LABELS * NUMBER - 2))
+        true
     }
 
     pub(crate) fn bytes(&self, item: Item) -> &[u8] {
-        self.bytes.get(self.start(item as usize)..self.end(item as usize)).unwrap_or_default()
+        let (start, end) = self.span(item as usize);
+        self.bytes.get(start..end).unwrap_or_default()
     }
 
     pub(crate) fn text(&self, item: Item) -> &str {
@@ -260,26 +273,29 @@ impl Filled {
     }
 
     pub(crate) fn number(&self, item: Item) -> i64 {
-        self.bytes(item).try_into().map(i64::from_le_bytes).unwrap_or_default()
+        self.bytes(item).try_into().map_or(item.unknown(), i64::from_le_bytes)
     }
 
     /// The two parts that are the same for streams of the same labels: lengths, and values.
     pub(crate) fn label_bytes(&self) -> [&[u8]; 2] {
         let part = |from, to| self.bytes.get(from..to).unwrap_or_default();
-        let lengths = |item| 4 + item * LENGTHS;
-        [
-            part(lengths(FIRST_OF_LABELS), lengths(END_OF_LABELS)),
-            part(self.start(FIRST_OF_LABELS), self.start(END_OF_LABELS)),
-        ]
+        let lengths = |place| 4 + place * LENGTHS;
+        let (first, end) = self.labels;
+        let labels = self.spans.get(FIRST_OF_LABELS..END_OF_LABELS).unwrap_or_default();
+        let is_asked = |(start, _): &&(usize, usize)| *start > 0;
+        let start = labels.iter().find(is_asked).map_or(0, |(start, _)| *start);
+        let stop = labels.iter().rfind(is_asked).map_or(0, |(_, stop)| *stop);
+        [part(lengths(first), lengths(end)), part(start, stop)]
     }
 
-    fn start(&self, item: usize) -> usize {
-        item.checked_sub(1).map_or(HEADER, |before| self.end(before).saturating_add(2))
+    fn span(&self, item: usize) -> (usize, usize) {
+        self.spans.get(item).copied().unwrap_or_default()
     }
+}
 
-    fn end(&self, item: usize) -> usize {
-        self.ends.get(item).copied().unwrap_or_default()
-    }
+/// Bytes in front of so many items: their number, and their lengths.
+const fn header(items: usize) -> usize {
+    4 + LENGTHS * items
 }
 
 /// The pairs of a map; it ends where the bytes do not fit.
@@ -311,11 +327,9 @@ mod tests {
         let text = expression(&rows(subject(Protocol::Http, false, true)), false);
         assert!(text.starts_with("[has(request.duration) ? request.duration : -1,has(request.total_size)"), "{text}");
         assert!(text.contains("has(xds.listener_direction) ? xds.listener_direction : 0,"), "{text}");
-        assert!(
-            text.ends_with("has(upstream.uri_san_peer_certificate) ? upstream.uri_san_peer_certificate : '','','']")
-        );
+        assert!(text.ends_with("has(upstream.uri_san_peer_certificate) ? upstream.uri_san_peer_certificate : '']"));
         let inbound = expression(&rows(subject(Protocol::Tcp, true, false)), false);
-        assert!(inbound.starts_with("[-1,"), "{inbound}");
+        assert!(inbound.starts_with("[has(request.total_size)"), "{inbound}");
         assert!(
             inbound
                 .contains("'io.istio.peer_principal' in filter_state ? filter_state['io.istio.peer_principal'] : has(")
@@ -336,13 +350,21 @@ mod tests {
         let text = expression(&rows(subject(Protocol::Http, true, true)), true);
         assert!(text.starts_with("[request.duration,request.total_size,response.total_size,xds.listener_direction,"));
         assert!(text.contains(",xds.route_name,has(xds.cluster_name) ? xds.cluster_name : '',request.host,"), "{text}");
-        assert!(expression(&rows(subject(Protocol::Tcp, true, true)), true).starts_with("[-1,request.total_size,"));
+        assert!(expression(&rows(subject(Protocol::Tcp, true, true)), true).starts_with("[request.total_size,"));
     }
 
-    /// A list of these items; the numbers in front are the amount, unless said otherwise.
+    /// All items, of which no other subject has more.
+    fn everything() -> Vec<Row> {
+        rows(subject(Protocol::Grpc, false, true))
+    }
+
+    /// A list of these items; the numbers that are no labels are the amount, unless said otherwise.
     fn filled(amount: u64, texts: &[(Item, &str)]) -> Filled {
         let mut items: Vec<Vec<u8>> = vec![Vec::new(); ITEMS];
-        items[..FIRST_OF_LABELS].fill(amount.to_le_bytes().to_vec());
+        for row in everything().iter().filter(|row| row.is_number) {
+            let is_amount = (row.item as usize) < FIRST_OF_LABELS;
+            items[row.item as usize] = (if is_amount { amount } else { 0 }).to_le_bytes().to_vec();
+        }
         for (item, text) in texts {
             items[*item as usize] = (*text).into();
         }
@@ -356,7 +378,7 @@ mod tests {
     fn what_others_count_is_no_label() {
         let labels = |amount, route, counted| {
             let mut filled = filled(amount, &[(Item::Route, route), (Item::Counted, counted)]);
-            assert!(filled.find_items());
+            assert!(filled.find_items(&everything()));
             assert_eq!((filled.text(Item::Route), filled.text(Item::Counted)), (route, counted));
             assert_eq!(filled.number(Item::ResponseSize), i64::try_from(amount).unwrap());
             filled.label_bytes().map(<[u8]>::to_vec)
@@ -368,18 +390,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_asked_for_is_unknown() {
+        let rows = rows(subject(Protocol::Tcp, true, false));
+        assert_eq!(rows.first().map(|row| row.item), Some(Item::RequestSize));
+        let values: Vec<_> =
+            rows.iter().map(|row| if row.is_number { vec![7, 0, 0, 0, 0, 0, 0, 0] } else { b"x".to_vec() }).collect();
+        let lengths = values.iter().flat_map(|value| [value.len() as u32, 0]).flat_map(u32::to_le_bytes);
+        let bytes = (rows.len() as u32).to_le_bytes().into_iter().chain(lengths);
+        let bytes = bytes.chain(values.iter().flat_map(|value| value.iter().copied().chain([0, 0]))).collect();
+        let mut filled = Filled { bytes, ..Filled::default() };
+        assert!(filled.find_items(&rows));
+        assert_eq!((filled.number(Item::Duration), filled.number(Item::Code), filled.text(Item::Host)), (-1, 0, ""));
+        assert_eq!((filled.number(Item::ResponseSize), filled.text(Item::Counted)), (7, "x"));
+        let [lengths, values] = filled.label_bytes();
+        // The direction, the flags, the cluster and two principals.
+        assert_eq!(
+            (lengths.len(), values),
+            (5 * LENGTHS, &b"\x07\0\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0x\0\0x\0\0x"[..])
+        );
+    }
+
+    #[test]
     fn a_list_that_is_not_whole_is_no_sheet() {
         let whole = filled(1, &[(Item::Counted, "3,13")]).bytes;
-        assert!(Filled { bytes: whole.clone(), ..Filled::default() }.find_items());
+        assert!(Filled { bytes: whole.clone(), ..Filled::default() }.find_items(&everything()));
         for len in 0..whole.len() {
-            assert!(!Filled { bytes: whole[..len].to_vec(), ..Filled::default() }.find_items(), "{len} bytes");
+            assert!(
+                !Filled { bytes: whole[..len].to_vec(), ..Filled::default() }.find_items(&everything()),
+                "{len} bytes"
+            );
         }
         for (at, byte) in [(0, 13), (0, 15), (4, 7), (8, 1), (4 + LENGTHS * END_OF_LABELS, 255)] {
             let mut bytes = whole.clone();
             bytes[at] = byte;
-            assert!(!Filled { bytes, ..Filled::default() }.find_items(), "byte {at}");
+            assert!(!Filled { bytes, ..Filled::default() }.find_items(&everything()), "byte {at}");
         }
-        assert!(!filled(1, &[(Item::Duration, "not a number")]).find_items());
+        assert!(!filled(1, &[(Item::Duration, "not a number")]).find_items(&everything()));
     }
 
     #[test]

@@ -10,11 +10,11 @@ use istio_core::wire::{DOWNSTREAM_PEER, DOWNSTREAM_PEER_ID};
 
 /// The expression of a sheet for HTTP, inbound.
 const EXPRESSION: &str = "[request.duration,request.total_size,response.total_size,xds.listener_direction,response.code,\
-    response.flags,-1,xds.route_name,has(xds.cluster_name) ? xds.cluster_name : '',request.host,\
+    response.flags,xds.route_name,has(xds.cluster_name) ? xds.cluster_name : '',request.host,\
     'io.istio.local_principal' in filter_state ? filter_state['io.istio.local_principal'] : \
     has(connection.uri_san_local_certificate) ? connection.uri_san_local_certificate : '',\
     'io.istio.peer_principal' in filter_state ? filter_state['io.istio.peer_principal'] : \
-    has(connection.uri_san_peer_certificate) ? connection.uri_san_peer_certificate : '','','']";
+    has(connection.uri_san_peer_certificate) ? connection.uri_san_peer_certificate : '']";
 
 /// Where texts begin, and where every block that the host hands over goes.
 const TEXTS: usize = 65_536;
@@ -29,7 +29,7 @@ const TOKEN: usize = 24;
 /// What `stats` asks for at the end of a request on an inbound listener, and adds to; written into a folder.
 pub(crate) fn stats(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let mut texts = Texts::default();
-    let (evaluate, content_type) = (texts.place("expr_evaluate"), texts.place("content-type"));
+    let evaluate = texts.place("expr_evaluate");
     let peer = texts.place(DOWNSTREAM_PEER);
     let record = call("proxy_record_metric", &format!("(i32.load (i32.const {HISTOGRAM})) (i64.const 1)"));
     let on_log = [
@@ -38,8 +38,7 @@ pub(crate) fn stats(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
         call("proxy_increment_metric", &format!("(i32.load (i32.const {COUNTER})) (i64.const 1)")),
         record.repeat(3),
     ];
-    let on_request = call("proxy_get_header_map_value", &format!("(i32.const 0) {content_type} {OUT}"));
-    write(&folder.join("stats_by_hand.wasm"), texts, &on_request, "", &on_log.concat())
+    write(&folder.join("stats_by_hand.wasm"), texts, "", "", &on_log.concat())
 }
 
 /// What `metadata-exchange` asks for and changes when a peer's request comes in and is answered; written into a folder.
