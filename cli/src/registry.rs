@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use wasmplugin_deploy::cache::Cache;
 use wasmplugin_deploy::fetch::FetchOptions;
-use wasmplugin_deploy::registry::credentials::Keychain;
 use wasmplugin_deploy::registry::hosts::HostList;
+use wasmplugin_deploy::registry::keychain::Keychain;
 use wasmplugin_deploy::registry::{Registry, RegistryOptions, TransportOptions};
 
 use crate::logger;

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use wasmplugin_deploy::image::reference::Reference;
-use wasmplugin_deploy::registry::credentials::{Credentials, Keychain};
+use wasmplugin_deploy::registry::credentials::Credentials;
+use wasmplugin_deploy::registry::keychain::Keychain;
 
 /// `alice:secret`.
 const AUTH: &str = "YWxpY2U6c2VjcmV0";

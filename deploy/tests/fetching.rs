@@ -13,7 +13,7 @@ use wasmplugin_deploy::fetch::{FetchError, FetchOptions, Fetcher, HttpOptions, M
 use wasmplugin_deploy::image::build::{Contents, Format, Image, build};
 use wasmplugin_deploy::image::digest::Digest;
 use wasmplugin_deploy::image::manifest::Descriptor;
-use wasmplugin_deploy::registry::credentials::Keychain;
+use wasmplugin_deploy::registry::keychain::Keychain;
 use wasmplugin_deploy::registry::{RegistryOptions, TransportOptions};
 
 use crate::cases::table;

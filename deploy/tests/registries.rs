@@ -10,7 +10,8 @@ use wasmplugin_deploy::fetch::{FetchOptions, Fetcher, ModuleRequest};
 use wasmplugin_deploy::image::build::{Contents, Format, Image, build};
 use wasmplugin_deploy::image::layout;
 use wasmplugin_deploy::image::reference::Reference;
-use wasmplugin_deploy::registry::credentials::{Credentials, Keychain};
+use wasmplugin_deploy::registry::credentials::Credentials;
+use wasmplugin_deploy::registry::keychain::Keychain;
 use wasmplugin_deploy::registry::{Registry, RegistryError, RegistryOptions, TransportOptions};
 
 use crate::registry::{Kind, PASSWORD, RealRegistry, USER, skopeo};

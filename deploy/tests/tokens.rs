@@ -6,7 +6,8 @@ use base64::Engine as _;
 use bytes::Bytes;
 use wasmplugin_deploy::image::build::{Contents, Format, Image, build};
 use wasmplugin_deploy::image::reference::Reference;
-use wasmplugin_deploy::registry::credentials::{Credentials, Keychain};
+use wasmplugin_deploy::registry::credentials::Credentials;
+use wasmplugin_deploy::registry::keychain::Keychain;
 use wasmplugin_deploy::registry::{Registry, RegistryError, RegistryOptions};
 
 use crate::peer::{Answer, Peer};

@@ -8,7 +8,8 @@ use wasmplugin_deploy::fetch::TIMEOUT;
 use wasmplugin_deploy::image::archive::MAX_MODULE_SIZE;
 use wasmplugin_deploy::image::digest::Digest;
 use wasmplugin_deploy::pull_secret;
-use wasmplugin_deploy::registry::credentials::{Credentials, Keychain};
+use wasmplugin_deploy::registry::credentials::Credentials;
+use wasmplugin_deploy::registry::keychain::Keychain;
 use wasmplugin_deploy::yaml;
 use wasmplugin_host::module::Module;
 

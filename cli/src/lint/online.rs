@@ -8,7 +8,7 @@ use wasmplugin_deploy::image::archive::MAX_MODULE_SIZE;
 use wasmplugin_deploy::image::reference::Reference;
 use wasmplugin_deploy::lint::{ImageFlaw, KnownImage, KnownModule};
 use wasmplugin_deploy::pull_secret;
-use wasmplugin_deploy::registry::credentials::Keychain;
+use wasmplugin_deploy::registry::keychain::Keychain;
 use wasmplugin_deploy::registry::{Registry, RegistryError};
 use wasmplugin_deploy::source::Source;
 use wasmplugin_deploy::yaml::Node;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wasmplugin_deploy::cache::Cache;
 use wasmplugin_deploy::fetch::{FetchOptions, Fetcher, ModuleRequest};
 use wasmplugin_deploy::image::digest::Digest;
-use wasmplugin_deploy::registry::credentials::Keychain;
+use wasmplugin_deploy::registry::keychain::Keychain;
 use wasmplugin_host::sandbox::Capabilities;
 use wasmplugin_host::wasm;
 

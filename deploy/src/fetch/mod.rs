@@ -4,7 +4,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use wasmplugin_deploy::cache::Cache;
 //! use wasmplugin_deploy::fetch::{FetchOptions, Fetcher, ModuleRequest};
-//! use wasmplugin_deploy::registry::credentials::Keychain;
+//! use wasmplugin_deploy::registry::keychain::Keychain;
 //!
 //! let fetcher = Fetcher::new(Cache::open("/var/lib/istio/data")?, Keychain::of_this_machine(), FetchOptions::default())?;
 //! let module = fetcher.module(&ModuleRequest::of("oci://ghcr.io/example/plugin:1")).await?;
@@ -27,7 +27,7 @@ use crate::image::archive::MAX_MODULE_SIZE;
 use crate::image::digest::Digest;
 use crate::image::extract::{self, Form, Refusal};
 use crate::image::reference::{BadReference, Reference};
-use crate::registry::credentials::Keychain;
+use crate::registry::keychain::Keychain;
 use crate::registry::{BadTransport, Registry, RegistryError, RegistryOptions};
 pub use http::HttpOptions;
 pub use location::Location;

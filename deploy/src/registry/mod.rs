@@ -14,6 +14,7 @@ pub mod credentials;
 mod error;
 mod helper;
 pub mod hosts;
+pub mod keychain;
 mod pull;
 mod push;
 pub mod realm;
@@ -29,9 +30,10 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::image::reference::Reference;
 use auth::Challenge;
-use credentials::{Credentials, Keychain};
+use credentials::Credentials;
 pub use error::RegistryError;
 use hosts::HostList;
+use keychain::Keychain;
 pub use push::Progress;
 pub use transport::{BadTransport, TransportOptions};
 
