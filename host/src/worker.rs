@@ -5,6 +5,7 @@
 
 mod arrival;
 mod callee;
+mod callouts;
 mod chains;
 mod deferred;
 mod departure;
@@ -28,12 +29,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::callback::Callback;
-use crate::callout::{Delivered, Delivery, Pending};
 use crate::filter::Direction;
 use crate::finding::Finding;
 use crate::headers::{HeaderMap, Side};
 use crate::id_map::IdMap;
-use crate::length::length;
 use crate::services::Services;
 use crate::shared::Reader;
 use crate::surroundings::{Cluster, Metadata, Route, UpstreamHost};
@@ -361,42 +360,6 @@ impl Worker {
         {
             // Armed again after the tick has returned, as in Envoy.
             root.next_tick = root.tick.map(|period| now + period);
-        }
-    }
-
-    /// Hands a callout's outcome to its plugin.
-    fn deliver(&mut self, pending: &Pending, outcome: CalloutOutcome) {
-        self.state.watch_answer(pending.asked.as_deref(), || outcome.told());
-        let Some(root) = self.state.roots.get_mut(pending.root) else { return };
-        let (vm, context) = (root.vm, root.context);
-        let (headers, body, trailers) = match outcome {
-            CalloutOutcome::Response { headers, body, trailers } => {
-                root.status = 0;
-                (headers, body, trailers)
-            }
-            CalloutOutcome::Failed => {
-                // The number stays after the callback, the message does not.
-                root.status = 11;
-                root.status_message = Bytes::from_static(b"reset");
-                (HeaderMap::new(), Bytes::new(), HeaderMap::new())
-            }
-        };
-        if self.state.vms.get(vm).is_none_or(|data| data.generation != pending.generation) {
-            return;
-        }
-        let callback = Callback::HttpCallResponse {
-            root: context,
-            token: pending.token,
-            headers: length(headers.len()),
-            body_size: length(body.len()),
-            trailers: length(trailers.len()),
-        };
-        let what = Delivered::Http { headers, body, trailers };
-        let outer = self.state.running.delivery.replace(Delivery { root: pending.root, what });
-        self.call(vm, callback);
-        self.state.running.delivery = outer;
-        if let Some(root) = self.state.roots.get_mut(pending.root) {
-            root.status_message = Bytes::new();
         }
     }
 }
