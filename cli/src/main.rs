@@ -24,6 +24,7 @@ mod demo;
 mod deploy;
 mod doctor;
 mod documents;
+mod duration;
 mod engine;
 mod exit;
 mod image;

@@ -2,6 +2,7 @@
 //! singletons.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -86,8 +87,8 @@ pub struct Knobs {
     pub vm_id: Option<String>,
     /// The only host calls, callbacks and WASI functions that the module has; all of them if empty.
     pub capabilities: Vec<String>,
-    /// How long a failed VM waits before `FAIL_RELOAD` starts it again, e.g. `5s`; 1 s if not given.
-    pub reload_backoff: Option<String>,
+    /// How long a failed VM waits before `FAIL_RELOAD` starts it again, at least 1 ms; 1 s if not given.
+    pub reload_backoff: Option<Duration>,
     /// Whether a filter that stops at the headers gets the body all the same; Envoy's default if not given.
     pub allow_on_headers_stop_iteration: Option<bool>,
 }
@@ -247,8 +248,9 @@ fn turn(config: &mut Value, knobs: &Knobs) {
         let allowed: Value = knobs.capabilities.iter().map(|name| (name.clone(), json!({}))).collect();
         fields.insert("capability_restriction_config".into(), json!({ "allowed_capabilities": allowed }));
     }
-    if let Some(backoff) = &knobs.reload_backoff {
-        fields.insert("reload_config".into(), json!({ "backoff": { "base_interval": backoff } }));
+    if let Some(backoff) = knobs.reload_backoff {
+        let base = format!("{}s", backoff.as_secs_f64());
+        fields.insert("reload_config".into(), json!({ "backoff": { "base_interval": base } }));
     }
     if let Some(allow) = knobs.allow_on_headers_stop_iteration {
         fields.insert("allow_on_headers_stop_iteration".into(), allow.into());

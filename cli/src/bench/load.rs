@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::duration;
+
 /// What is sent.
 #[derive(Debug)]
 pub(super) struct Load {
@@ -80,7 +82,7 @@ fn parse(said: &str) -> Option<Slice> {
             [percent, time] if percent.ends_with('%') => {
                 let place = ["50%", "90%", "99%"].iter().position(|known| *known == percent);
                 if let Some(latency) = place.and_then(|place| slice.latency.get_mut(place)) {
-                    *latency = duration(time)?;
+                    *latency = duration::parse(time)?;
                 }
             }
             ["Requests/sec:", number] => rate = number.parse().ok(),
@@ -95,20 +97,6 @@ fn parse(said: &str) -> Option<Slice> {
     }
     (slice.rate, slice.requests) = (rate?, requests?);
     Some(slice)
-}
-
-/// Such as `1.23ms`.
-fn duration(text: &str) -> Option<Duration> {
-    let split = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(split);
-    let unit = match unit {
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * unit).ok()
 }
 
 #[cfg(test)]

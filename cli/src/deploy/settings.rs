@@ -1,6 +1,7 @@
 //! What options and files say about a plugin.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -15,6 +16,7 @@ use wasmplugin_deploy::yaml::Node;
 
 use crate::configuration::Placed;
 use crate::documents;
+use crate::duration;
 use crate::exit;
 
 /// What a plugin is configured with and where it runs.
@@ -68,8 +70,8 @@ pub(super) struct Settings {
     #[arg(long = "capability", value_name = "FUNCTION")]
     capabilities: Vec<String>,
     /// How long a failed VM waits before it is started again, e.g. `5s`.
-    #[arg(long, value_name = "DURATION")]
-    reload_backoff: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = duration::argument)]
+    reload_backoff: Option<Duration>,
     /// Whether a filter that stops at the headers gets the body all the same.
     #[arg(long, value_name = "BOOL")]
     stop_iteration: Option<bool>,
@@ -214,7 +216,7 @@ impl Settings {
         Knobs {
             vm_id: self.vm_id.clone(),
             capabilities: self.capabilities.clone(),
-            reload_backoff: self.reload_backoff.clone(),
+            reload_backoff: self.reload_backoff,
             allow_on_headers_stop_iteration: self.stop_iteration,
         }
     }

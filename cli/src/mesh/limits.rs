@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer};
 use wasmplugin_deploy::resource::TRANSLATED;
 use wasmplugin_host::limits::Limits;
 
+use crate::duration;
+
 /// Stands for every plugin that has no entry of its own.
 const ALL_OTHERS: &str = "*";
 
@@ -72,15 +74,7 @@ fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::
 
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    // `ms` ends in `s` as well.
-    let units = [("ms", 1), ("s", 1000)];
-    let millis = units.iter().find_map(|(unit, factor)| {
-        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        number.checked_mul(*factor)
-    });
-    millis.filter(|millis| *millis > 0).map(|millis| Some(Duration::from_millis(millis))).ok_or_else(|| {
-        D::Error::custom(format!("`{text}` is no time; write a whole number of `ms` or `s`, e.g. `50ms`"))
-    })
+    duration::argument(&text).map(Some).map_err(|help| D::Error::custom(format!("`{text}` is no time; {help}")))
 }
 
 #[cfg(test)]
@@ -115,8 +109,8 @@ mod tests {
         for bad in ["", "0Mi", "-1Mi", "64", "64M", "1.5Gi", "99999999999Gi"] {
             assert!(read(json!({"p": {"memory": bad}})).unwrap_err().contains("`64Mi`"), "{bad}");
         }
-        for bad in ["", "0s", "1", "1m", "-1s", "99999999999999999999s"] {
-            assert!(read(json!({"p": {"time": bad}})).unwrap_err().contains("`50ms`"), "{bad}");
+        for bad in ["", "0s", "1", "1h", "-1s", "99999999999999999999s"] {
+            assert!(read(json!({"p": {"time": bad}})).unwrap_err().contains("`5s`"), "{bad}");
         }
         assert!(read(json!({"p": {"cpu": "1"}})).unwrap_err().contains("unknown field `cpu`"));
     }

@@ -1,5 +1,7 @@
 //! What EnvoyFilters look like.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::*;
@@ -31,7 +33,7 @@ fn a_file_stands_in_the_filter_itself_with_every_knob() {
     let knobs = Knobs {
         vm_id: Some("v".to_owned()),
         capabilities: vec!["proxy_log".to_owned()],
-        reload_backoff: Some("5s".to_owned()),
+        reload_backoff: Some(Duration::from_millis(5500)),
         allow_on_headers_stop_iteration: Some(true),
     };
     let patches = patches("{match: [{mode: CLIENT}], wasm: {url: 'file:///x.wasm'}}", &knobs);
@@ -42,7 +44,7 @@ fn a_file_stands_in_the_filter_itself_with_every_knob() {
     let config = &patches[0].patch.value["typed_config"]["config"];
     assert_eq!(config["vm_config"]["vm_id"], "v");
     assert_eq!(config["capability_restriction_config"]["allowed_capabilities"], json!({"proxy_log": {}}));
-    assert_eq!(config["reload_config"]["backoff"]["base_interval"], "5s");
+    assert_eq!(config["reload_config"]["backoff"]["base_interval"], "5.5s");
     assert_eq!(config["allow_on_headers_stop_iteration"], true);
 }
 

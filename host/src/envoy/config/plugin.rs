@@ -70,7 +70,7 @@ impl Plugin {
         };
         put(&mut config, key, value);
         if let FailPolicy::Reload { backoff } = self.fail {
-            let base = format!("{}.{:09}s", backoff.as_secs(), backoff.subsec_nanos());
+            let base = format!("{}s", backoff.as_secs_f64());
             put(&mut config, "reload_config", json!({"backoff": {"base_interval": base}}));
         }
         if let Some(names) = self.capabilities.names() {

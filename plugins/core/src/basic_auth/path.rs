@@ -1,17 +1,20 @@
 //! The ways in which servers may read the path of a request.
 
-/// The path as it is, and, if that differs, as a server reads it that decodes escapes, merges slashes and resolves dots.
+/// The path as it is, and, where that differs, as servers read it that decode escapes, merge slashes and resolve dots: those
+/// that know nothing of parameters, and those that take them off each segment (`/a;b=c/..;d/e` is `/e`).
 pub(super) fn spellings(path: &[u8]) -> Vec<Vec<u8>> {
-    let plain = plain(path);
     let mut spellings = vec![path.to_vec()];
-    if plain != path {
-        spellings.push(plain);
+    for reads_parameters in [false, true] {
+        let plain = plain(path, reads_parameters);
+        if !spellings.contains(&plain) {
+            spellings.push(plain);
+        }
     }
     spellings
 }
 
 /// The path, decoded once and without detours; the query stays as it is.
-fn plain(target: &[u8]) -> Vec<u8> {
+fn plain(target: &[u8], reads_parameters: bool) -> Vec<u8> {
     let end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
     let (path, query) = target.split_at_checked(end).unwrap_or((target, &[]));
     let decoded: Vec<u8> = decode(path).into_iter().map(|byte| if byte == b'\\' { b'/' } else { byte }).collect();
@@ -19,7 +22,8 @@ fn plain(target: &[u8]) -> Vec<u8> {
     let mut parts = decoded.split(|byte| *byte == b'/').skip(1).peekable();
     while let Some(segment) = parts.next() {
         let last = parts.peek().is_none();
-        match segment {
+        let parameters = segment.iter().position(|byte| *byte == b';').filter(|_| reads_parameters);
+        match segment.get(..parameters.unwrap_or(segment.len())).unwrap_or_default() {
             b"." | b"" if last => segments.push(b""),
             b"." | b"" => {}
             b".." => {
@@ -74,9 +78,27 @@ mod tests {
             ("*", "/"),
             ("", "/"),
         ] {
-            assert_eq!(plain(written.as_bytes()).escape_ascii().to_string(), read, "{written}");
+            for reads_parameters in [false, true] {
+                let plain = plain(written.as_bytes(), reads_parameters);
+                assert_eq!(plain.escape_ascii().to_string(), read, "{written}");
+            }
         }
         assert_eq!(spellings(b"/a").len(), 1);
         assert_eq!(spellings(b"/./a"), [b"/./a".to_vec(), b"/a".to_vec()]);
+    }
+
+    #[test]
+    fn servers_may_take_parameters_off() {
+        for (written, read) in [
+            ("/open/..;a=b/admin", "/admin"),
+            ("/open/..%3b/admin", "/admin"),
+            ("/open/.%2e;/admin", "/admin"),
+            ("/admin;a=b/c;d?e;f", "/admin/c?e;f"),
+            ("/;/admin", "/admin"),
+        ] {
+            let spellings = spellings(written.as_bytes());
+            assert!(spellings.iter().any(|spelling| spelling == read.as_bytes()), "{written}");
+            assert_eq!(spellings.first().map(Vec::as_slice), Some(written.as_bytes()));
+        }
     }
 }
