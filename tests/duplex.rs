@@ -10,26 +10,12 @@ use wasmplugin_host::clock::Clock;
 use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::native::Linked;
-use wasmplugin_host::sandbox::Sandbox;
 use wasmplugin_host::services::Services;
-use wasmplugin_host::worker::{
-    ChainId, Code, Connection, Effect, ExchangeId, FailPolicy, Item, Options, Plugin, Worker,
-};
+use wasmplugin_host::worker::{ChainId, Code, Connection, Effect, ExchangeId, Item, Options, Plugin, Worker};
 
 fn worker() -> Worker {
     let services = Arc::new(Services::new(Clock::manual(Duration::ZERO), Box::new(|_| {})));
-    let plugin = Plugin {
-        name: "probe".to_owned(),
-        root_id: String::new(),
-        vm_id: String::new(),
-        configuration: Bytes::new(),
-        vm_configuration: Bytes::new(),
-        fail: FailPolicy::Closed,
-        allow_on_headers_stop_iteration: false,
-        environment: Vec::new(),
-        sandbox: Sandbox::OPEN,
-        code: Code::Native(Linked::new(probe::register)),
-    };
+    let plugin = Plugin::new("probe", Code::Native(Linked::new(probe::register)));
     let mut worker = Worker::new(services, Options { lint: true, ..Options::default() });
     worker.add_chain(&[plugin], Entrance::default()).unwrap();
     worker

@@ -11,7 +11,7 @@ use wasmplugin_host::limits::Limits;
 use wasmplugin_host::module;
 use wasmplugin_host::services::Services;
 use wasmplugin_host::wasm::{Module, Settings};
-use wasmplugin_host::worker::{Code, FailPolicy, Options, Plugin, StartError, Worker};
+use wasmplugin_host::worker::{Code, Options, Plugin, StartError, Worker};
 
 use crate::engines;
 
@@ -34,16 +34,9 @@ fn policies() -> Value {
 /// Starts the module with this much linear memory.
 fn start(module: &Arc<Module>, memory: u64) -> Result<Worker, StartError> {
     let plugin = Plugin {
-        name: "rbac".to_owned(),
-        root_id: String::new(),
-        vm_id: String::new(),
         configuration: Bytes::from(policies().to_string()),
-        vm_configuration: Bytes::new(),
-        fail: FailPolicy::Closed,
-        environment: Vec::new(),
         sandbox: Limits { memory, time: None, ..Limits::default() }.into(),
-        allow_on_headers_stop_iteration: false,
-        code: Code::Wasm(Arc::<Module>::clone(module)),
+        ..Plugin::new("rbac", Code::Wasm(Arc::<Module>::clone(module)))
     };
     let services = Arc::new(Services::new(Clock::manual(Duration::ZERO), Box::new(|_| {})));
     let mut worker = Worker::new(services, Options::default());

@@ -13,14 +13,11 @@ use wasmplugin_host::clock::Clock;
 use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::native::Linked;
-use wasmplugin_host::sandbox::Sandbox;
 use wasmplugin_host::services::Services;
 use wasmplugin_host::surroundings::{Cluster, Listener, Node, Route, Routing, TrafficDirection, UpstreamHost};
 use wasmplugin_host::test::Engine;
 use wasmplugin_host::wasm::Module;
-use wasmplugin_host::worker::{
-    ChainId, Code, Connection, Effect, ExchangeId, FailPolicy, Item, Options, Plugin, Worker,
-};
+use wasmplugin_host::worker::{ChainId, Code, Connection, Effect, ExchangeId, Item, Options, Plugin, Worker};
 
 use crate::engines;
 use crate::stats::{PLUGIN, customized, outbound};
@@ -45,16 +42,9 @@ fn in_wasmtime(plugin: &engines::Plugin) -> Code {
 fn in_chain(plugin: &engines::Plugin, code: CodeOf, configuration: &serde_json::Value) -> Plugin {
     let name = plugin.package;
     Plugin {
-        name: name.to_owned(),
-        root_id: String::new(),
         vm_id: name.to_owned(),
         configuration: Bytes::from(configuration.to_string()),
-        vm_configuration: Bytes::new(),
-        environment: Default::default(),
-        sandbox: Sandbox::OPEN,
-        fail: FailPolicy::Closed,
-        allow_on_headers_stop_iteration: false,
-        code: code(plugin),
+        ..Plugin::new(name, code(plugin))
     }
 }
 

@@ -12,10 +12,9 @@ use wasmplugin_host::clock::Clock;
 use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::native::{Linked, is_in_guest};
-use wasmplugin_host::sandbox::Sandbox;
 use wasmplugin_host::services::Services;
 use wasmplugin_host::surroundings::{Cluster, Listener, Node, Route, Routing, TrafficDirection, UpstreamHost};
-use wasmplugin_host::worker::{ChainId, Code, Connection, FailPolicy, Options, Plugin, Worker};
+use wasmplugin_host::worker::{ChainId, Code, Connection, Options, Plugin, Worker};
 
 use crate::workloads;
 
@@ -69,18 +68,7 @@ fn cost(direction: TrafficDirection, node: &wasmplugin_host::test::Node, stream:
     let services = Services::new(Clock::manual(Duration::ZERO), Box::new(|_| {})).with_node(node);
     let entrance = Entrance::new(Listener { direction, ..Listener::default() })
         .with_router(move |_| Routing { virtual_host: None, route: Some(Arc::clone(&route)) });
-    let plugin = |register: fn(), name: &str| Plugin {
-        name: name.to_owned(),
-        root_id: String::new(),
-        vm_id: String::new(),
-        configuration: Bytes::new(),
-        vm_configuration: Bytes::new(),
-        environment: Default::default(),
-        sandbox: Sandbox::OPEN,
-        fail: FailPolicy::Closed,
-        allow_on_headers_stop_iteration: false,
-        code: Code::Native(Linked::new(register)),
-    };
+    let plugin = |register: fn(), name: &str| Plugin::new(name, Code::Native(Linked::new(register)));
     let mut worker = Worker::new(Arc::new(services), Options::default());
     worker.add_chain(&[plugin(stats::register, "stats")], entrance).unwrap_or_else(|error| panic!("{error}"));
     (0..STREAMS).for_each(|_| stream(&mut worker));

@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use wasmplugin_host::envoy::backend::Backend;
 use wasmplugin_host::envoy::binary;
 use wasmplugin_host::envoy::config::{self, Bootstrap};
 use wasmplugin_host::envoy::process::{Options, Process};
-use wasmplugin_host::sandbox::Capabilities;
-use wasmplugin_host::test::{Cluster, Engine, FailPolicy, GrpcAnswer, Node, Request, StatsTag, TrafficDirection};
+use wasmplugin_host::test::{Cluster, Engine, GrpcAnswer, Node, Request, StatsTag, TrafficDirection};
 
 use crate::engines::{Outcome, Plugin};
 use crate::stats::customized;
@@ -40,16 +38,8 @@ pub(crate) fn inner(plugins: &[(&Plugin, &Value)], upstream: SocketAddr, more_la
 
 fn in_chain(plugin: &Plugin, configuration: &Value) -> config::Plugin {
     config::Plugin {
-        name: plugin.package.to_owned(),
-        root_id: String::new(),
-        vm_id: String::new(),
-        module: plugin.module(),
-        configuration: Bytes::from(configuration.to_string()),
-        vm_configuration: Bytes::new(),
-        environment: Vec::new(),
-        capabilities: Capabilities::ALL,
-        fail: FailPolicy::Closed,
-        allow_on_headers_stop_iteration: false,
+        configuration: configuration.to_string().into(),
+        ..config::Plugin::new(plugin.package, plugin.module())
     }
 }
 

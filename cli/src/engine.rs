@@ -14,7 +14,6 @@ use wasmplugin_host::envoy::process::{self, Process};
 use wasmplugin_host::envoy::{binary, config};
 use wasmplugin_host::module::Module;
 use wasmplugin_host::recording::Recorder;
-use wasmplugin_host::sandbox::{Capabilities, Sandbox};
 use wasmplugin_host::test::LogLevel;
 use wasmplugin_host::worker::{Code, FailPolicy};
 use wasmplugin_proxy::{Listener, Proxy, Routes, Settings};
@@ -264,17 +263,11 @@ pub(crate) fn settings(chain: &Chain) -> Result<Settings> {
 
 /// A plugin with its module.
 pub(crate) fn compiled(plugin: &Plugin) -> Result<wasmplugin_host::worker::Plugin> {
+    let code = Code::Wasm(Arc::new(code::compile(Module::read(&plugin.module)?)?));
     Ok(wasmplugin_host::worker::Plugin {
-        name: plugin.name.clone(),
-        root_id: String::new(),
-        vm_id: String::new(),
         configuration: plugin.configuration.clone().into(),
-        vm_configuration: bytes::Bytes::new(),
         fail: plugin.fail,
-        environment: Vec::new(),
-        sandbox: Sandbox::OPEN,
-        allow_on_headers_stop_iteration: false,
-        code: Code::Wasm(Arc::new(code::compile(Module::read(&plugin.module)?)?)),
+        ..wasmplugin_host::worker::Plugin::new(&plugin.name, code)
     })
 }
 
@@ -291,15 +284,8 @@ fn bootstrap(chain: &Chain) -> Result<config::Bootstrap> {
 fn absolute(plugin: &Plugin) -> Result<config::Plugin> {
     let module = plugin.module.canonicalize().with_context(|| format!("cannot read `{}`", plugin.module.display()))?;
     Ok(config::Plugin {
-        name: plugin.name.clone(),
-        root_id: String::new(),
-        vm_id: String::new(),
-        module,
         configuration: plugin.configuration.clone().into(),
-        vm_configuration: bytes::Bytes::new(),
-        environment: Vec::new(),
-        capabilities: Capabilities::ALL,
         fail: plugin.fail,
-        allow_on_headers_stop_iteration: false,
+        ..config::Plugin::new(&plugin.name, module)
     })
 }

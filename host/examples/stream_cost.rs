@@ -24,10 +24,9 @@ mod measure {
     use wasmplugin_host::entrance::Entrance;
     use wasmplugin_host::headers::HeaderMap;
     use wasmplugin_host::module::{self, build};
-    use wasmplugin_host::sandbox::Sandbox;
     use wasmplugin_host::services::Services;
     use wasmplugin_host::wasm::{Module, Settings};
-    use wasmplugin_host::worker::{ChainId, Code, Connection, FailPolicy, Options, Plugin, Worker};
+    use wasmplugin_host::worker::{ChainId, Code, Connection, Options, Plugin, Worker};
 
     /// Exchanges per round; the fastest of the rounds counts, because a machine is only ever disturbed upwards.
     const EXCHANGES: u32 = 20_000;
@@ -77,18 +76,7 @@ mod measure {
 
     fn start(module: &Module) -> Result<Worker, Box<dyn Error>> {
         let services = Services::new(Clock::manual(Duration::from_secs(1)), Box::new(|_| {}));
-        let plugin = Plugin {
-            name: "plugin".to_owned(),
-            root_id: String::new(),
-            vm_id: String::new(),
-            configuration: Bytes::new(),
-            vm_configuration: Bytes::new(),
-            fail: FailPolicy::Closed,
-            environment: Vec::new(),
-            sandbox: Sandbox::OPEN,
-            allow_on_headers_stop_iteration: false,
-            code: Code::Wasm(Arc::new(module.clone())),
-        };
+        let plugin = Plugin::new("plugin", Code::Wasm(Arc::new(module.clone())));
         let mut worker = Worker::new(Arc::new(services), Options::default());
         worker.add_chain(&[plugin], Entrance::default())?;
         Ok(worker)

@@ -11,9 +11,8 @@ use crate::guest::{Guest, Load};
 use crate::imports::Import;
 use crate::memory::Memory;
 use crate::pairs;
-use crate::sandbox::Sandbox;
 use crate::vm::VmState;
-use crate::worker::{Code, FailPolicy, Plugin};
+use crate::worker::{Code, Plugin};
 
 type Body = dyn Fn(Callback, &mut Calls<'_>) -> Result<u32, String> + Send + Sync;
 
@@ -29,18 +28,7 @@ impl Script {
 
     /// As a plugin of a chain.
     pub(crate) fn plugin(&self, name: &str) -> Plugin {
-        Plugin {
-            name: name.to_owned(),
-            root_id: String::new(),
-            vm_id: name.to_owned(),
-            configuration: Bytes::new(),
-            vm_configuration: Bytes::new(),
-            fail: FailPolicy::Closed,
-            environment: Vec::new(),
-            sandbox: Sandbox::OPEN,
-            allow_on_headers_stop_iteration: false,
-            code: Code::Wasm(Arc::new(self.clone())),
-        }
+        Plugin { vm_id: name.to_owned(), ..Plugin::new(name, Code::Wasm(Arc::new(self.clone()))) }
     }
 }
 

@@ -4,15 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-
 use crate::abi::AbiVersion;
 use crate::callback::{Callback, Trap};
 use crate::exchange::LocalReply;
 use crate::guest::{Guest, Load};
-use crate::sandbox::Sandbox;
 use crate::vm::{Deferred, Owner, VmState};
-use crate::worker::{Code, FailPolicy, Plugin};
+use crate::worker::{Code, Plugin};
 
 /// `StopAllIterationAndBuffer`: nothing passes before the reply.
 const STOP: u32 = 3;
@@ -62,18 +59,7 @@ impl StandIn {
     #[must_use]
     pub fn plugin(&self, name: impl Into<String>) -> Plugin {
         let name = name.into();
-        Plugin {
-            vm_id: name.clone(),
-            name,
-            root_id: String::new(),
-            configuration: Bytes::new(),
-            vm_configuration: Bytes::new(),
-            environment: Vec::new(),
-            sandbox: Sandbox::OPEN,
-            fail: FailPolicy::Closed,
-            allow_on_headers_stop_iteration: false,
-            code: Code::Wasm(Arc::new(self.clone())),
-        }
+        Plugin { vm_id: name.clone(), ..Plugin::new(name, Code::Wasm(Arc::new(self.clone()))) }
     }
 
     /// Requests and connections that were refused, on all workers.

@@ -1,7 +1,7 @@
 //! `/config_dump` and `/server_info`: what the proxy is set up with, in the shape in which Envoy tells it.
 
-use serde_json::{Value, json};
-use wasmplugin_host::worker::{Code, Plugin};
+use serde_json::{Map, Value, json};
+use wasmplugin_host::worker::{Code, FailPolicy, Plugin};
 
 use crate::board::{Board, Phase};
 use crate::listings::{address, failure_policy};
@@ -144,6 +144,11 @@ fn config(plugin: &Plugin) -> Value {
     };
     // Values of variables may be secrets.
     let variables: Vec<_> = plugin.environment.iter().map(|(name, _)| name).collect();
+    let allowed = plugin.sandbox.capabilities.names().into_iter().flatten().map(|name| (name.to_owned(), json!({})));
+    let backoff = match plugin.fail {
+        FailPolicy::Reload { backoff } => Some(format!("{}s", backoff.as_secs_f64())),
+        FailPolicy::Closed | FailPolicy::Open | FailPolicy::OpenLater => None,
+    };
     json!({
         "name": plugin.name,
         "root_id": plugin.root_id,
@@ -152,12 +157,14 @@ fn config(plugin: &Plugin) -> Value {
             "value": String::from_utf8_lossy(&plugin.configuration),
         },
         "failure_policy": failure_policy(plugin.fail),
+        "reload_config": backoff.map(|base| json!({"backoff": {"base_interval": base}})),
         "vm_config": {
             "vm_id": plugin.vm_id,
             "runtime": "wasmtime",
             "code": code,
             "sha256": plugin.code.identity().map(|(_, digest)| digest.trim_start_matches("sha256:")),
             "environment_variables": variables,
+            "capability_restriction_config": {"allowed_capabilities": allowed.collect::<Map<_, _>>()},
         },
     })
 }

@@ -73,4 +73,6 @@ pub use routes::{Routes, VirtualHost};
 pub use settings::{Cluster, Listener, Refused, Serves, Settings, Timeouts};
 pub use tls::{ClientCertificates, ClientTls, ServerTls};
 pub use trial::Rejection;
+pub use wasmplugin_host::limits::Limits;
+pub use wasmplugin_host::sandbox::{Capabilities, Sandbox};
 pub use wasmplugin_host::worker::{Code, FailPolicy, Plugin};

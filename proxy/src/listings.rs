@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use wasmplugin_host::abi::MetricKind;
+use wasmplugin_host::limits::Limits;
 use wasmplugin_host::worker::FailPolicy;
 
 use crate::answer::Answer;
@@ -98,10 +99,20 @@ pub(crate) fn modules(board: &Board) -> Value {
                 "module": module,
                 "digest": digest,
                 "failure_policy": failure_policy(plugin.fail),
+                "limits": limits(&plugin.sandbox.limits),
             })
         })
     });
     json!({"modules": modules.collect::<Vec<_>>()})
+}
+
+/// How much a plugin may use: bytes, seconds and host calls, where there is a limit.
+fn limits(limits: &Limits) -> Value {
+    json!({
+        "memory": limits.memory,
+        "callback_seconds": limits.time.map(|time| time.as_secs_f64()),
+        "host_calls": limits.host_calls,
+    })
 }
 
 /// A policy as Envoy's configuration has it.

@@ -2,25 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use wasmplugin_host::sandbox::Sandbox;
 use wasmplugin_host::wasm::Module;
-use wasmplugin_proxy::{Code, FailPolicy, Plugin};
+use wasmplugin_proxy::{Code, Plugin};
 
 /// A plugin that runs this module.
 pub(crate) fn plugin(name: &str, wat: &str) -> Plugin {
-    Plugin {
-        name: name.to_owned(),
-        root_id: String::new(),
-        vm_id: String::new(),
-        configuration: Bytes::new(),
-        vm_configuration: Bytes::new(),
-        fail: FailPolicy::Closed,
-        environment: Vec::new(),
-        sandbox: Sandbox::OPEN,
-        allow_on_headers_stop_iteration: false,
-        code: Code::Wasm(Arc::new(Module::from_bytes(name, wat::parse_str(wat).unwrap()).unwrap())),
-    }
+    Plugin::new(name, Code::Wasm(Arc::new(Module::from_bytes(name, wat::parse_str(wat).unwrap()).unwrap())))
 }
 
 /// What every module needs, around what one of them does. Texts are at 0..4096, results at 4096..4128, and the

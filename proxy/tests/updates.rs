@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmplugin_host::stand_in::StandIn;
-use wasmplugin_proxy::{Cluster, FailPolicy, Listener, Plugin, Proxy, Refused, Routes, Settings};
+use wasmplugin_proxy::{
+    Capabilities, Cluster, FailPolicy, Limits, Listener, Plugin, Proxy, Refused, Routes, Sandbox, Settings,
+};
 
 use crate::clients::{Client, eventually};
 use crate::modules::{self, plugin};
@@ -247,14 +249,26 @@ fn plugins_of_several_listeners_share_a_vm_until_one_is_replaced() {
 
 #[test]
 fn the_admin_port_tells_what_is_set_up() {
-    let mut settings = with(&settings(nowhere()), [plugin("adds", &modules::adds_header())]);
+    let names = ["proxy_on_response_headers", "proxy_add_header_map_value"];
+    let sandbox =
+        Sandbox { capabilities: Capabilities::only(names), limits: Limits { memory: 4 << 20, ..Limits::USUAL } };
+    let adds = Plugin { sandbox, fail: FailPolicy::RELOAD, ..plugin("adds", &modules::adds_header()) };
+    let mut settings = with(&settings(nowhere()), [adds]);
     settings.node.id = "sidecar~a".to_owned();
     let proxy = Proxy::start(settings).unwrap();
     let mut admin = Client::connect(proxy.admin_address().unwrap());
     let dump = admin.get("/config_dump").body;
-    for part in ["envoy.admin.v3.EcdsConfigDump", "\"name\": \"adds\"", "sidecar~a", "\"cluster_name\": \"upstream\""] {
+    for part in [
+        "envoy.admin.v3.EcdsConfigDump",
+        "\"name\": \"adds\"",
+        "sidecar~a",
+        "\"cluster_name\": \"upstream\"",
+        "\"proxy_add_header_map_value\": {}",
+        "\"base_interval\": \"1s\"",
+    ] {
         assert!(dump.contains(part), "`{part}` is not in {dump}");
     }
+    assert!(admin.get("/modules").body.contains("\"memory\": 4194304"));
     assert!(admin.get("/clusters").body.contains("upstream::observability_name::upstream\n"));
     assert!(admin.get("/clusters?format=json").body.contains("\"host_statuses\""));
     assert!(admin.get("/listeners").body.starts_with("listener::127.0.0.1:"));

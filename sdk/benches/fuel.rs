@@ -14,10 +14,9 @@ use wasmplugin_host::clock::Clock;
 use wasmplugin_host::entrance::Entrance;
 use wasmplugin_host::headers::HeaderMap;
 use wasmplugin_host::module::build::{self, Options as BuildOptions};
-use wasmplugin_host::sandbox::Sandbox;
 use wasmplugin_host::services::Services;
 use wasmplugin_host::wasm::{Module, Settings};
-use wasmplugin_host::worker::{ChainId, Code, Connection, FailPolicy, Options, Plugin, Worker};
+use wasmplugin_host::worker::{ChainId, Code, Connection, Options, Plugin, Worker};
 
 /// Exchanges that are measured, after as many that are not.
 const EXCHANGES: u64 = 1_000;
@@ -65,18 +64,7 @@ impl Cost {
         let module = Arc::new(Module::compile(source, settings)?);
         let meter = Arc::clone(module.meter().ok_or("fuel is counted")?);
         let services = Arc::new(Services::new(Clock::manual(std::time::Duration::ZERO), Box::new(|_| {})));
-        let plugin = Plugin {
-            name: "bench".to_owned(),
-            root_id: String::new(),
-            vm_id: String::new(),
-            configuration: Bytes::new(),
-            vm_configuration: Bytes::new(),
-            fail: FailPolicy::Closed,
-            environment: Vec::new(),
-            sandbox: Sandbox::OPEN,
-            allow_on_headers_stop_iteration: false,
-            code: Code::Wasm(module),
-        };
+        let plugin = Plugin::new("bench", Code::Wasm(module));
         let mut worker = Worker::new(services, Options::default());
         worker.add_chain(&[plugin], Entrance::default())?;
         (0..EXCHANGES).for_each(|_| exchange(&mut worker));

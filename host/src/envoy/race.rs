@@ -31,15 +31,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::Value;
 
 use super::binary;
 use super::config::{Bootstrap, Cluster, Plugin};
 use super::process::{Options, Process};
 use super::tls;
-use crate::sandbox::Capabilities;
-use crate::test::{FailPolicy, Headers, Tls};
+use crate::test::{Headers, Tls};
 
 mod load;
 
@@ -96,18 +94,8 @@ impl Contestant {
     /// Adds a plugin with its configuration, behind those that are there.
     pub fn plugin(mut self, module: impl Into<PathBuf>, configuration: &Value) -> Self {
         let name = format!("plugin-{}", self.bootstrap.plugins.len());
-        self.bootstrap.plugins.push(Plugin {
-            name,
-            root_id: String::new(),
-            vm_id: String::new(),
-            module: module.into(),
-            configuration: Bytes::from(configuration.to_string()),
-            vm_configuration: Bytes::new(),
-            environment: Vec::new(),
-            capabilities: Capabilities::ALL,
-            fail: FailPolicy::Closed,
-            allow_on_headers_stop_iteration: false,
-        });
+        let configuration = configuration.to_string().into();
+        self.bootstrap.plugins.push(Plugin { configuration, ..Plugin::new(name, module) });
         self
     }
 

@@ -36,6 +36,22 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    /// A plugin without a configuration, in an open sandbox; closed when it has trapped.
+    pub fn new(name: impl Into<String>, code: Code) -> Self {
+        Self {
+            name: name.into(),
+            root_id: String::new(),
+            vm_id: String::new(),
+            configuration: Bytes::new(),
+            vm_configuration: Bytes::new(),
+            environment: Vec::new(),
+            sandbox: Sandbox::OPEN,
+            fail: FailPolicy::Closed,
+            allow_on_headers_stop_iteration: false,
+            code,
+        }
+    }
+
     /// Whether a proxy that runs the one need not be told of the other.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {

@@ -26,6 +26,22 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    /// A plugin without a configuration that has all functions, and is closed when it has trapped.
+    pub fn new(name: impl Into<String>, module: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            root_id: String::new(),
+            vm_id: String::new(),
+            module: module.into(),
+            configuration: Bytes::new(),
+            vm_configuration: Bytes::new(),
+            environment: Vec::new(),
+            capabilities: Capabilities::ALL,
+            fail: FailPolicy::Closed,
+            allow_on_headers_stop_iteration: false,
+        }
+    }
+
     /// As a filter of that kind, `http` or `network`.
     pub fn render(&self, kind: &str) -> Value {
         let filter = typed(&format!("envoy.extensions.filters.{kind}.wasm.v3.Wasm"), json!({"config": self.config()}));
