@@ -68,7 +68,7 @@ pub use self::algorithm::Hash;
 pub use self::authenticator::Authenticator;
 pub use self::cache::CacheLimits;
 pub use self::config::{
-    ClaimToHeader, Config, HeaderLocation, JwksFetch, JwtRule, Metadata, Policy, Spec, TargetRef, Workload,
+    ClaimToHeader, Config, HeaderLocation, JwksFetch, JwtRule, Metadata, Policy, Spec, Workload,
 };
 pub use self::counters::Counter;
 pub use self::decision::{Allow, Changes, Denial, Outcome};
@@ -79,3 +79,4 @@ pub use self::keys::{Fetch, KeySetId, MAX_KEY_SET_BYTES, Progress};
 pub use self::known_answer::Trusted;
 pub use self::outputs::Identity;
 pub use self::token::MAX_TOKEN_BYTES;
+pub use crate::target::TargetRef;

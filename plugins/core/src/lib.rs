@@ -13,6 +13,7 @@ mod finding;
 mod json;
 mod key;
 mod order;
+mod target;
 
 pub mod access_log_policy;
 pub mod attribute_gen;

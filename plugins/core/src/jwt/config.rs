@@ -6,6 +6,7 @@
 use super::cache::CacheLimits;
 use crate::finding::{At, Finding};
 use crate::json::{Json, list, map, once, unknown};
+use crate::target::TargetRef;
 
 /// The configuration of the JWT plugin.
 #[derive(Debug, Clone, Default)]
@@ -186,34 +187,6 @@ fn match_labels(json: &mut Json<'_>, at: At<'_>) -> Result<Vec<(String, String)>
         _ => unknown(at),
     })?;
     Ok(labels.unwrap_or_default())
-}
-
-/// A gateway, service or service entry that a policy is about.
-#[derive(Debug, Clone, Default)]
-pub struct TargetRef {
-    /// Its API group.
-    pub group: String,
-    /// Its kind.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    /// Its namespace; that of the policy by default.
-    pub namespace: String,
-}
-
-impl TargetRef {
-    fn read(json: &mut Json<'_>, at: At<'_>) -> Result<Self, Finding> {
-        let (mut group, mut kind, mut own_name, mut namespace) = (None, None, None, None);
-        json.object(at, &mut |json, name, at| match name {
-            "group" => once(&mut group, json, at, string),
-            "kind" => once(&mut kind, json, at, string),
-            "name" => once(&mut own_name, json, at, string),
-            "namespace" => once(&mut namespace, json, at, string),
-            _ => unknown(at),
-        })?;
-        let (group, namespace) = (group.unwrap_or_default(), namespace.unwrap_or_default());
-        Ok(Self { group, kind: needed(kind, at, "kind")?, name: needed(own_name, at, "name")?, namespace })
-    }
 }
 
 /// One issuer that is accepted, and what becomes of its tokens.

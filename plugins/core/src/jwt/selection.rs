@@ -1,10 +1,7 @@
 //! Which policies apply to a workload (Istio's selection).
 
-use super::config::{Config, Policy, TargetRef, Workload};
+use super::config::{Config, Policy};
 use crate::json::member;
-
-/// The label by which istiod knows that a workload serves a gateway of the Gateway API.
-const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
 /// Whether a policy applies to the configured workload; without one, every policy does.
 ///
@@ -18,22 +15,17 @@ pub(crate) fn applies(policy: &Policy, config: &Config) -> bool {
     }
     let mut targets = policy.spec.target_refs.iter().chain(&policy.spec.target_ref).peekable();
     if targets.peek().is_some() {
-        return *namespace == workload.namespace && targets.any(|target| names(target, workload));
+        let serves = targets.any(|target| target.is_served_by(&workload.namespace, &workload.labels));
+        return *namespace == workload.namespace && serves;
     }
     let mut selector = policy.spec.selector.iter().flatten();
     selector.all(|(label, value)| member(&workload.labels, label) == Some(value))
 }
 
-fn names(target: &TargetRef, workload: &Workload) -> bool {
-    let here = target.namespace.is_empty() || target.namespace == workload.namespace;
-    here && target.group == "gateway.networking.k8s.io"
-        && target.kind == "Gateway"
-        && member(&workload.labels, GATEWAY_NAME) == Some(&target.name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::GATEWAY_NAME;
 
     /// Whether a policy with this specification applies to a workload of namespace `a` with the label `app: x`.
     fn applies_to_a(namespace: &str, spec: &str) -> bool {

@@ -83,7 +83,7 @@ impl Compiler<'_> {
             }
             _ => {}
         }
-        if policy.targets && policy.selector.is_some() {
+        if !policy.targets.is_empty() && policy.selector.is_some() {
             return Err(At::Field(&spec, "selector").finding("does not go together with `targetRefs`"));
         }
         let dry_run = self.dry_run(at, policy)?;

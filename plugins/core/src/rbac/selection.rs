@@ -42,11 +42,14 @@ impl Selection {
 
 /// Whether a policy applies to the workload. Without a configured workload all do.
 ///
-/// As in a sidecar, one with `targetRefs` applies to gateways and waypoints and so not to a workload with labels.
+/// One with targets applies to a workload that serves a gateway among them, and to no other.
 pub(super) fn selects(config: &Config<'_>, policy: &Policy<'_>) -> bool {
     let Some(workload) = &config.workload else { return true };
+    let here = *policy.namespace == *workload.namespace;
+    if !policy.targets.is_empty() {
+        return here && policy.targets.iter().any(|target| target.is_served_by(&workload.namespace, &workload.labels));
+    }
     let mut labels = policy.selector.iter().flatten();
-    (*policy.namespace == *config.root_namespace || *policy.namespace == *workload.namespace)
-        && !policy.targets
+    (here || *policy.namespace == *config.root_namespace)
         && labels.all(|(name, value)| member(&workload.labels, name).is_some_and(|own| **own == **value))
 }

@@ -6,6 +6,7 @@ use crate::finding::{At, Finding};
 use crate::json::{Json, list, map, member, once, unknown};
 use crate::rbac::field::Field;
 use crate::rbac::policy::Action;
+use crate::target::TargetRef;
 
 /// The annotation that makes a policy report instead of decide.
 pub(in crate::rbac) const DRY_RUN: &str = "istio.io/dry-run";
@@ -24,8 +25,8 @@ pub(in crate::rbac) struct Policy<'j> {
     pub(in crate::rbac) dry_run: Option<Text<'j>>,
     /// The labels that a workload must have.
     pub(in crate::rbac) selector: Option<Vec<(String, Text<'j>)>>,
-    /// Whether it is attached to gateways or waypoints.
-    pub(in crate::rbac) targets: bool,
+    /// The gateways, or what lies behind a waypoint, that it is attached to.
+    pub(in crate::rbac) targets: Vec<TargetRef>,
     /// The rules, any of which makes the policy match; a null one is skipped.
     pub(in crate::rbac) rules: Vec<Option<Rule<'j>>>,
     /// What a match does.
@@ -118,14 +119,15 @@ impl<'j> Policy<'j> {
         let (mut target, mut targets, mut rules, mut action, mut provider) = (None, None, None, None, None);
         json.object(at, &mut |json, name, at| match name {
             "selector" => once(&mut self.selector, json, at, selector),
-            "targetRef" => once(&mut target, json, at, target_ref),
-            "targetRefs" => once(&mut targets, json, at, |json, at| list(json, at, target_ref)),
+            "targetRef" => once(&mut target, json, at, TargetRef::read),
+            "targetRefs" => once(&mut targets, json, at, |json, at| list(json, at, TargetRef::read)),
             "rules" => once(&mut rules, json, at, |json, at| list(json, at, rule)),
             "action" => once(&mut action, json, at, read_action),
             "provider" => once(&mut provider, json, at, provider_name),
             _ => unknown(at),
         })?;
-        self.targets = target.is_some() || targets.is_some_and(|targets| !targets.is_empty());
+        self.targets = targets.unwrap_or_default();
+        self.targets.extend(target);
         self.rules = rules.unwrap_or_default();
         self.action = action.unwrap_or_default();
         self.provider = provider;
@@ -147,14 +149,6 @@ fn selector<'j>(json: &mut Json<'j>, at: At<'_>) -> Result<Vec<(String, Text<'j>
         }
     }
     Ok(labels)
-}
-
-/// Reads what a policy is attached to; nothing of it matters to a workload.
-fn target_ref(json: &mut Json<'_>, at: At<'_>) -> Result<(), Finding> {
-    json.object(at, &mut |json, name, at| match name {
-        "group" | "kind" | "name" | "namespace" => once(&mut None, json, at, Json::text),
-        _ => unknown(at),
-    })
 }
 
 fn read_action(json: &mut Json<'_>, at: At<'_>) -> Result<Action, Finding> {

@@ -57,6 +57,25 @@ fn policies_are_selected_by_namespace_and_labels() {
 }
 
 #[test]
+fn policies_are_selected_by_the_gateway_that_they_name() {
+    let target = |kind: &str, name: &str| json!({"group": "gateway.networking.k8s.io", "kind": kind, "name": name});
+    let refuses = |namespace: &str, spec: Value| {
+        let policy = json!({"metadata": {"name": "p", "namespace": namespace}, "spec": spec});
+        let labels = json!({"gateway.networking.k8s.io/gateway-name": "g"});
+        let workload = json!({"namespace": "n", "labels": labels});
+        let engine = engine(json!({"policies": [policy], "workload": workload}));
+        !engine.decide(&Facts::default()).outcome.allowed()
+    };
+    let denying = |field: &str, targets: Value| json!({"action": "DENY", "rules": [{}], field: targets});
+    assert!(refuses("n", denying("targetRefs", json!([target("Gateway", "other"), target("Gateway", "g")]))));
+    assert!(refuses("n", denying("targetRef", target("Gateway", "g"))));
+    assert!(refuses("n", json!({"action": "DENY", "rules": [{}]})));
+    assert!(!refuses("n", denying("targetRefs", json!([target("Gateway", "other")]))));
+    assert!(!refuses("n", denying("targetRefs", json!([target("Service", "g")]))));
+    assert!(!refuses("istio-system", denying("targetRefs", json!([target("Gateway", "g")]))));
+}
+
+#[test]
 fn the_first_match_in_byte_order_is_reported() {
     let rules: Vec<Value> = (0..11).map(|rule| if rule == 2 || rule == 10 { json!({}) } else { Value::Null }).collect();
     let policies = json!([
