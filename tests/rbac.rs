@@ -157,6 +157,8 @@ on_every_engine! { rbac as "rbac";
                 assert_eq!(proxy.get("/ask").header("x-token", how).send()?.status(), status, "{how}");
             }
             assert_eq!(proxy.get("/ask/never").header("x-token", "down").send()?.status(), if open { 403 } else { 503 });
+            // Without a host nobody can be asked, which is the client's doing.
+            assert_eq!(proxy.get("/ask").header("host", "").header("x-token", "good").send()?.status(), 403);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use istio_core::rbac::external::{Authorizer, Headers, Verdict};
 use wasmplugin::callout::Answer;
+use wasmplugin::error::{CalloutError, CalloutErrorKind};
 use wasmplugin::{Cluster, Error, Reply, Request, Result};
 
 /// Asks the authorizer; a reply means no.
@@ -39,7 +40,13 @@ async fn send(authorizer: &Authorizer, request: &Request) -> Result<Result<Answe
     for (name, value) in others {
         callout = callout.header(name, value);
     }
-    Ok(callout.send().await.map_err(Error::from))
+    match callout.send().await {
+        // That is no failure of the authorizer, and a client can bring it about.
+        Err(CalloutError { kind: CalloutErrorKind::Invalid(why), .. }) => {
+            Err(Error::app(format!("the external authorizer cannot be asked about this request: {why}")))
+        }
+        answer => Ok(answer.map_err(Error::from)),
+    }
 }
 
 fn carry_out(verdict: Verdict, body: &[u8], request: &mut Request) -> Result<Option<Reply>> {
