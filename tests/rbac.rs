@@ -121,6 +121,9 @@ on_every_engine! { rbac as "rbac";
             (json!({"iss": "idp", "sub": "ada", "groups": 7}), 403),
             (json!({"iss": "idp", "sub": "ada", "groups": [true]}), 403),
             (json!({"iss": "idp", "sub": "ada", "groups": {"admin": "admin"}}), 403),
+            // These answer like lists when they are asked for their members.
+            (json!({"iss": "idp", "sub": "eve", "groups": {"0": "admin"}}), 403),
+            (json!({"iss": "idp", "sub": "eve", "groups": {"0": "user", "1": "admin"}}), 403),
         ] {
             let metadata = json!({"envoy.filters.http.jwt_authn": {"payload": claims}});
             let mut proxy = proxy.clone().dynamic_metadata(metadata).start()?;

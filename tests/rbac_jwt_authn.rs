@@ -122,6 +122,8 @@ fn what_a_token_claims_allows() -> Outcome {
             (claims("ada", json!({"groups": true})), 403),
             (claims("ada", json!({"groups": [true]})), 403),
             (claims("ada", json!({"groups": {"admin": "admin"}})), 403),
+            (claims("eve", json!({"groups": {"0": "admin"}})), 403),
+            (claims("eve", json!({"groups": {"admin": ""}})), 403),
             (claims("ada", json!({"realm": {"team": 1}})), 403),
         ] {
             assert_eq!(get(&mut proxy, &token("idp", &claims))?.status(), status, "{claims}");

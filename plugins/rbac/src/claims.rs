@@ -15,7 +15,7 @@
 
 use istio_core::rbac::claims::Claim;
 use istio_core::wire;
-use wasmplugin::attributes::{Attribute, Map, Phases};
+use wasmplugin::attributes::{Attribute, Map, Phases, Value};
 use wasmplugin::{Error, Result};
 
 use crate::source::Source;
@@ -101,7 +101,7 @@ fn native(source: Source<'_>, place: &Attribute<Vec<u8>>, checked: bool) -> Resu
                     Some(text) => list.push(Claim::Text(text.into())),
                     None => return Err(unclear(place)),
                 },
-                Ok(None) if !list.is_empty() => return Ok(Some(Claim::List(list))),
+                Ok(None) if is_list_of(&bytes, &list) => return Ok(Some(Claim::List(list))),
                 Ok(None) | Err(_) => return Err(unclear(place)),
             }
         }
@@ -110,8 +110,15 @@ fn native(source: Source<'_>, place: &Attribute<Vec<u8>>, checked: bool) -> Resu
     Ok(Some(Claim::List(list)))
 }
 
-/// The text that these bytes are, if they can be nothing else.
-fn text(bytes: &[u8], checked: bool) -> Option<String> {
+/// Whether the bytes are those of the list with these elements: they come as names without values. An object whose members
+/// are called `0`, `1` and so on answers like a list, but has values.
+fn is_list_of(bytes: &[u8], elements: &[Claim<'_>]) -> bool {
+    let texts = elements.iter().map(|element| element.text().unwrap_or_default());
+    Map::decode(bytes.to_vec()).is_some_and(|map| map.iter().eq(texts.map(|text| (text.as_bytes(), &b""[..]))))
+}
+
+/// The text that these bytes are, if they can be nothing else; `checked` is whether they cannot be a number or a flag.
+pub(crate) fn text(bytes: &[u8], checked: bool) -> Option<String> {
     if bytes.contains(&0) || (!checked && (is_flag(bytes) || may_be_number(bytes))) {
         return None;
     }
