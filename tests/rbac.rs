@@ -135,6 +135,22 @@ on_every_engine! { rbac as "rbac";
         Ok(())
     }
 
+    fn metadata_that_may_be_no_text_refuses(proxy) {
+        let allow = json!([{"when": [{"key": "experimental.envoy.filters.http.ext_authz[who]", "values": ["*"]}]}]);
+        let proxy = proxy.config(json!({"policies": [policy("a", json!({"rules": allow}))]}));
+        // The bytes of a number, which are those of a text too.
+        let number = f64::from_le_bytes(*b"abcdef0C");
+        for (who, status) in [
+            (json!("ada"), 200), (json!(""), 403), (json!(true), 403), (json!(false), 403), (json!(number), 403), (json!(7), 403),
+            (json!(["ada"]), 403), (json!({"ada": "ada"}), 403),
+        ] {
+            let metadata = json!({"envoy.filters.http.ext_authz": {"who": who}});
+            assert_eq!(proxy.clone().dynamic_metadata(metadata).start()?.get("/").send()?.status(), status, "{who}");
+        }
+        assert_eq!(proxy.start()?.get("/").send()?.status(), 403, "no metadata");
+        Ok(())
+    }
+
     fn an_authorizer_is_asked_and_its_no_is_final(proxy) {
         let mut proxy = asking(proxy, &[]).start()?;
         assert_eq!(proxy.get("/free").send()?.status(), 200);

@@ -9,7 +9,7 @@ use wasmplugin::attributes::{self, Address, Attribute, Map, Phases, Value};
 use wasmplugin::headers::Headers;
 use wasmplugin::{Error, Result};
 
-use crate::claims::Claims;
+use crate::claims::{self, Claims};
 use crate::source::Source;
 
 /// What filters have left with the exchange.
@@ -74,14 +74,12 @@ impl<'r> Reading<'r> {
             reading.claims = Claims::read(source, &needs.claims)?;
         }
         for (namespace, key) in &needs.metadata {
-            let place = attributes::DYNAMIC_METADATA.field::<Map>(namespace).field::<String>(key);
-            if let Some(text) = source.attribute(place)? {
-                // Metadata comes without its type. A list or a number is no text, and has a NUL in it: taken for one it
-                // would slip past a `DENY`.
-                if text.contains('\0') {
-                    return Err(Error::app(format!("the metadata `{namespace}` `{key}` is not a text")));
-                }
-                reading.metadata.push((namespace, key, text));
+            let place = attributes::DYNAMIC_METADATA.field::<Map>(namespace).field::<Vec<u8>>(key);
+            if let Some(bytes) = source.attribute(place)? {
+                // Metadata comes without its type. A list, a number or a flag that is taken for a text would slip past a
+                // `DENY`, or satisfy an `ALLOW`.
+                let unclear = || Error::app(format!("the metadata `{namespace}` `{key}` is not surely a text"));
+                reading.metadata.push((namespace, key, claims::text(&bytes, false).ok_or_else(unclear)?));
             }
         }
         Ok(reading)
