@@ -104,7 +104,7 @@ impl Workload {
             "labels" => once(&mut labels, json, at, |json, at| map(json, at, string)),
             _ => unknown(at),
         })?;
-        Ok(Self { namespace: namespace.unwrap_or_default(), labels: labels.unwrap_or_default() })
+        Ok(Self { namespace: needed(namespace, at, "namespace")?, labels: labels.unwrap_or_default() })
     }
 }
 

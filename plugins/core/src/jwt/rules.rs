@@ -58,6 +58,10 @@ pub(crate) fn compile(config: &Config) -> Result<(Vec<Rule>, KeySets), Finding> 
         let object = At::Element(&list, index);
         let spec = At::Field(&object, "spec");
         check_spec(&policy.spec, spec)?;
+        if config.workload.is_some() && policy.metadata.namespace.is_empty() {
+            let metadata = At::Field(&object, "metadata");
+            return Err(At::Field(&metadata, "namespace").finding("must be given, since `workload` selects by it"));
+        }
         let applies = selection::applies(policy, config);
         for (index, rule) in policy.spec.jwt_rules.iter().enumerate() {
             let list = At::Field(&spec, "jwtRules");

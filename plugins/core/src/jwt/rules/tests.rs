@@ -74,6 +74,12 @@ fn the_frame_is_checked_too() {
             "is given twice",
         ),
         (r#"{"workload":[]}"#, "workload", "must be an object, and is a list"),
+        (r#"{"workload":{"labels":{"app":"a"}}}"#, "`workload.namespace`", "must be given"),
+        (
+            r#"{"policies":[{"spec":{"jwtRules":[]}}],"workload":{"namespace":"a"}}"#,
+            "`policies[0].metadata.namespace`",
+            "must be given",
+        ),
         (r#"{"policy":[]}"#, "policy", "unknown field"),
         (r#"{"policies":[{"spec":{"jwtRule":[]}}]}"#, "policies[0].spec.jwtRule", "unknown field"),
         (
