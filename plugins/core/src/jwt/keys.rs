@@ -128,7 +128,7 @@ impl KeySets {
         let Some(remote) = self.sets.get(index) else { return Known::Failed(Failure::KeysFetch) };
         match &remote.set {
             Some(fetched) if remote.is_fresh(now, self.cache) => Known::Set(&fetched.keys, remote.generation),
-            _ if remote.is_under_way(now) || now >= remote.retry_at => Known::Pending,
+            _ if remote.is_under_way(now) || !remote.rests(now) => Known::Pending,
             _ => Known::Failed(remote.failure()),
         }
     }
@@ -143,7 +143,7 @@ impl KeySets {
     pub(crate) fn may_renew(&self, index: usize, now: Duration) -> bool {
         self.sets.get(index).is_some_and(|remote| {
             let age = remote.set.as_ref().and_then(|fetched| now.checked_sub(fetched.at));
-            remote.is_under_way(now) || (age.is_some_and(|age| age >= REFETCH) && now >= remote.retry_at)
+            remote.is_under_way(now) || (age.is_some_and(|age| age >= REFETCH) && !remote.rests(now))
         })
     }
 
@@ -151,14 +151,14 @@ impl KeySets {
     pub(crate) fn due(&self, now: Duration) -> impl Iterator<Item = KeySetId> {
         let soon = self.cache.saturating_sub(self.cache / 5);
         let due =
-            move |remote: &Remote| !remote.is_fresh(now, soon) && !remote.is_under_way(now) && now >= remote.retry_at;
+            move |remote: &Remote| !remote.is_fresh(now, soon) && !remote.is_under_way(now) && !remote.rests(now);
         self.sets.iter().enumerate().filter(move |(_, remote)| due(remote)).map(|(index, _)| KeySetId(index))
     }
 
     /// Begins a fetch; `None` if one is under way already, or if it is too early after a failure.
     pub(crate) fn begin(&mut self, id: KeySetId, now: Duration) -> Option<Fetch> {
         let remote = self.sets.get_mut(id.0)?;
-        if remote.is_under_way(now) || now < remote.retry_at {
+        if remote.is_under_way(now) || remote.rests(now) {
             return None;
         }
         remote.begun = Some(now);
@@ -207,6 +207,12 @@ impl Remote {
     fn is_under_way(&self, now: Duration) -> bool {
         let limit = self.timeout.saturating_mul(2).saturating_add(Duration::from_secs(1));
         self.begun.and_then(|begun| now.checked_sub(begun)).is_some_and(|age| age < limit)
+    }
+
+    /// Whether it is too early to fetch again. Nothing rests for longer than `MAX_RETRY`: if there is more time left than
+    /// that, the clock went back.
+    fn rests(&self, now: Duration) -> bool {
+        self.retry_at.checked_sub(now).is_some_and(|left| !left.is_zero() && left <= MAX_RETRY)
     }
 
     /// Discovery is istiod's work, which puts a key that nobody has in place of a set it cannot find.

@@ -84,6 +84,17 @@ fn a_failure_is_remembered_for_a_moment_that_grows() {
 }
 
 #[test]
+fn a_clock_that_goes_back_makes_no_failure_last() {
+    let (mut sets, id) = sets("http://idp/jwks");
+    let fetch = sets.begin(id, after(3600)).unwrap();
+    assert_eq!(sets.finish(&fetch, None, after(3600)), Progress::Failed);
+    assert_eq!((state(&sets, after(3600)), state(&sets, T0)), ("failed", "pending"));
+    assert_eq!(sets.due(T0).count(), 1);
+    fetch_good(&mut sets, id, T0);
+    assert_eq!(state(&sets, T0), "set");
+}
+
+#[test]
 fn only_a_key_set_with_status_200_is_one() {
     let keys = hmac_keys();
     let large = format!("{}{keys}", " ".repeat(MAX_KEY_SET_BYTES));
