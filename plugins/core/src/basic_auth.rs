@@ -4,7 +4,8 @@
 //! extension on purpose, always towards refusing more:
 //!
 //! * A configuration with an error in it is refused; the old one ran without the rule.
-//! * Hosts match whatever their case and with or without the root's dot, since routes do.
+//! * Hosts match whatever their case and with or without the root's dot, since routes do; a port in a rule's host is passed
+//!   over like one in a request's, and methods match whatever their case.
 //! * A rule matches a path as it is written, and also as it reads with its escapes decoded, its doubled slashes merged and
 //!   its dots resolved: an upstream that does so must not be reached by another spelling.
 //! * Several `authorization` lines are no credentials.
@@ -191,7 +192,7 @@ impl Compiled {
     }
 
     fn matches(&self, host: &str, spellings: &[Vec<u8>], method: &[u8]) -> bool {
-        self.methods.iter().any(|known| known.as_bytes() == method)
+        self.methods.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(method))
             && (self.hosts.is_empty() || self.hosts.iter().any(|known| known.matches(host)))
             && spellings.iter().any(|path| self.path.matches(path))
     }
@@ -205,7 +206,8 @@ impl Compiled {
 
 impl Host {
     fn new(pattern: &str) -> Self {
-        let pattern = pattern.to_ascii_lowercase();
+        // A port or a root's dot that stayed would match no request, and the rule protect nothing.
+        let pattern = host(pattern.as_bytes());
         if pattern == "*" {
             Self::Any
         } else if let Some(end) = pattern.strip_prefix('*') {

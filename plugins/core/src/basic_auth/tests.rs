@@ -96,6 +96,18 @@ fn hosts_match_whatever_their_port_and_case() {
         assert_eq!(check(hosts.clone(), host, "/admin", "GET", None), Ok(()), "{host}");
     }
     assert_eq!(check(with(json!({"hosts": ["*"]})), "x", "/admin", "GET", None), Err(Refusal::Missing));
+    for pattern in ["A.example:8080", "a.example.", "*.example.", "a.example:*", "*:8080"] {
+        let hosts = with(json!({"hosts": [pattern]}));
+        assert_eq!(check(hosts, "a.example:8080", "/admin", "GET", None), Err(Refusal::Missing), "{pattern}");
+    }
+}
+
+#[test]
+fn methods_match_whatever_their_case() {
+    for (written, sent) in [("get", "GET"), ("GET", "get")] {
+        let rules = with(json!({"request_methods": [written]}));
+        assert_eq!(check(rules, "a", "/admin", sent, None), Err(Refusal::Missing), "{written} {sent}");
+    }
 }
 
 #[test]
