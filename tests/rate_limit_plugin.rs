@@ -33,6 +33,14 @@ on_every_engine! { rate_limit_plugin as "rate-limit-plugin";
         Ok(())
     }
 
+    fn no_byte_gets_a_path_around_its_limit(proxy) {
+        let mut proxy = limits(proxy, json!([{"name": "api", "requests": 1, "unit": "hour", "path_prefixes": ["/api"]}])).start()?;
+        let mut ask = || proxy.get("/").header(":path", b"/api\xff".to_vec()).send().map(|response| response.status());
+        let statuses = [ask()?, ask()?];
+        assert!([[200, 429], [400, 400]].contains(&statuses), "{statuses:?}");
+        Ok(())
+    }
+
     fn principals_are_told_apart_by_their_certificates(proxy) {
         let limit = json!({"name": "p", "requests": 1, "unit": "hour", "per": ["principal", "route", "address"]});
         let tls = Tls { mutual: true, peer_uris: vec!["spiffe://a/ns/b/sa/c".to_owned()], ..Tls::default() };

@@ -127,7 +127,8 @@ impl Facts for Reading<'_> {
     }
 
     fn path(&self) -> Result<Vec<u8>> {
-        Ok(self.0.path()?.as_bytes().to_vec())
+        // Its bytes, whatever they are: what cannot be read passes uncounted.
+        Ok(self.0.headers()?.get(":path").unwrap_or_default().as_bytes().to_vec())
     }
 }
 
