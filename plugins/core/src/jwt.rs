@@ -67,9 +67,7 @@ mod tests;
 pub use self::algorithm::Hash;
 pub use self::authenticator::Authenticator;
 pub use self::cache::CacheLimits;
-pub use self::config::{
-    ClaimToHeader, Config, HeaderLocation, JwksFetch, JwtRule, Metadata, Policy, Spec, Workload,
-};
+pub use self::config::{ClaimToHeader, Config, HeaderLocation, JwksFetch, JwtRule, Metadata, Policy, Spec, Workload};
 pub use self::counters::Counter;
 pub use self::decision::{Allow, Changes, Denial, Outcome};
 pub use self::facts::Headers;

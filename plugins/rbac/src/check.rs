@@ -42,9 +42,7 @@ async fn send(authorizer: &Authorizer, request: &Request) -> Result<Result<Answe
     }
     match callout.send().await {
         // That is no failure of the authorizer, and a client can bring it about.
-        Err(CalloutError { kind: CalloutErrorKind::Invalid(why), .. }) => {
-            Err(Error::app(format!("the external authorizer cannot be asked about this request: {why}")))
-        }
+        Err(error @ CalloutError { kind: CalloutErrorKind::Invalid(_), .. }) => Err(error.into()),
         answer => Ok(answer.map_err(Error::from)),
     }
 }

@@ -150,8 +150,7 @@ impl KeySets {
     /// The sets to fetch in the background: never fetched, or in the last fifth of their time.
     pub(crate) fn due(&self, now: Duration) -> impl Iterator<Item = KeySetId> {
         let soon = self.cache.saturating_sub(self.cache / 5);
-        let due =
-            move |remote: &Remote| !remote.is_fresh(now, soon) && !remote.is_under_way(now) && !remote.rests(now);
+        let due = move |remote: &Remote| !remote.is_fresh(now, soon) && !remote.is_under_way(now) && !remote.rests(now);
         self.sets.iter().enumerate().filter(move |(_, remote)| due(remote)).map(|(index, _)| KeySetId(index))
     }
 
