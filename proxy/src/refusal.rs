@@ -47,7 +47,7 @@ impl Refusal {
     pub(crate) const TOO_MANY: Self = Self::of_codec(431, LARGE, "http1.too_many_headers");
     pub(crate) const NO_HOST: Self = Self::of_head(400, "missing_host_header");
     pub(crate) const PATH: Self = Self::of_head(400, "path_normalization_failed");
-    pub(crate) const ASTERISK: Self = Self::of_head(404, "absolute_path_rejected");
+    pub(crate) const NO_PATH: Self = Self::of_head(404, "absolute_path_rejected");
     pub(crate) const UPGRADE: Self = Self::of_head(403, "upgrade_failed");
 
     const fn of_codec(status: u16, text: &'static str, details: &'static str) -> Self {

@@ -80,8 +80,7 @@ pub(crate) fn request_head(
     let mut block = Block::with_capacity(parts.headers.len() + 6);
     block.add(b":authority", authority);
     if parts.method != Method::CONNECT {
-        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        block.add(b":path", &path_normalization.apply(path).ok_or(Refusal::PATH)?);
+        block.add(b":path", &path_normalization.apply(target(parts)).ok_or(Refusal::PATH)?);
     }
     block.add(b":method", parts.method.as_str().as_bytes());
     let forwarded = parts.headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
@@ -124,6 +123,11 @@ pub(crate) fn request_head(
     Ok(block.into_headers())
 }
 
+/// The path with its query, as the client has sent it.
+fn target(parts: &request::Parts) -> &str {
+    parts.uri.path_and_query().map_or("/", PathAndQuery::as_str)
+}
+
 /// Whom the request is for.
 fn authority<'a>(parts: &'a request::Parts, own: &ConnectionsOwn) -> Result<&'a [u8], Refusal> {
     if let Some(authority) = parts.uri.authority() {
@@ -157,9 +161,11 @@ fn check(parts: &request::Parts, authority: &[u8]) -> Result<(), Refusal> {
     if !authority.iter().all(|byte| allowed(byte) || http1 && *byte == b'@') {
         return Err(Refusal::AUTHORITY);
     }
-    // `*` asks about the server as a whole, and only `OPTIONS` does; no policy about paths would fit it.
-    if parts.uri.path() == "*" {
-        return Err(if parts.method == Method::OPTIONS { Refusal::ASTERISK } else { Refusal::URL });
+    // No policy about paths would fit `*`, which asks about the server as a whole, as only `OPTIONS` does, nor a query alone
+    // (`http://host?a=b`), which servers take for one of `/`.
+    if parts.method != Method::CONNECT && !target(parts).starts_with('/') {
+        let asterisk = parts.uri.path() == "*" && parts.method != Method::OPTIONS;
+        return Err(if asterisk { Refusal::URL } else { Refusal::NO_PATH });
     }
     if !http1 {
         return if parts.headers.len() > FIELDS { Err(Refusal::TOO_MANY) } else { Ok(()) };
@@ -330,6 +336,12 @@ mod tests {
             request_head(&parts(request), Arrival::default(), PathNormalization::Base, String::new).unwrap_err().status
         };
         assert_eq!(refused(Request::get("/").body(()).unwrap()), 400);
+        for version in [Version::HTTP_11, Version::HTTP_2] {
+            assert_eq!(
+                refused(Request::get("http://h?a=b").version(version).header("host", "h").body(()).unwrap()),
+                404
+            );
+        }
         assert_eq!(refused(Request::get("/").version(Version::HTTP_10).header("host", "h").body(()).unwrap()), 426);
         let upgrade = |to| Request::get("/").header("host", "h").header("connection", "Upgrade").header("upgrade", to);
         assert_eq!(refused(upgrade("websocket").body(()).unwrap()), 403);

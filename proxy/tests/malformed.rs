@@ -43,6 +43,8 @@ fn request_lines() {
         ("GET /\r\n\r\n", 400),                        // 426
         ("GET * HTTP/1.1\r\nhost: test\r\n\r\n", 400),
         ("GET foo HTTP/1.1\r\nhost: test\r\n\r\n", 400),
+        ("GET ?a=b HTTP/1.1\r\nhost: test\r\n\r\n", 400),
+        ("GET http://test?a=b HTTP/1.1\r\nhost: test\r\n\r\n", 404),
         ("GET ftp://test/ HTTP/1.1\r\nhost: test\r\n\r\n", 400),
         ("GET http:/// HTTP/1.1\r\nhost: test\r\n\r\n", 400),
         ("CONNECT /a HTTP/1.1\r\nhost: test\r\n\r\n", 400),
