@@ -204,7 +204,11 @@ fn answer(board: &Board, peer: SocketAddr, request: &Request<Incoming>) -> Answe
             format!("there is no `{path}`; there are {}\n", known.join(", ")),
         );
     };
-    let refusal = if page.private { visitor::refusal(peer, request.headers(), page.changes) } else { None };
+    let refusal = match (page.private, page.changes) {
+        (true, changes) => visitor::refusal(peer, request.headers(), changes),
+        (false, true) => visitor::of_another_page(request.headers()),
+        (false, false) => None,
+    };
     if let Some(reason) = refusal {
         return forbidden(reason);
     }

@@ -27,15 +27,20 @@ pub(crate) fn refusal(peer: SocketAddr, headers: &HeaderMap, changes: bool) -> O
             "recordings are shown only where the admin port is asked for as `localhost` or by an address such as `127.0.0.1`",
         );
     }
-    let other_site = text(SITE).is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    let other_origin = headers.contains_key(header::ORIGIN) && text(header::ORIGIN) != Some(&format!("http://{host}"));
-    if other_site || other_origin {
-        return Some("a page of another origin may not ask for this");
-    }
-    if changes && !headers.contains_key(PROOF) {
+    let stranger = of_another_page(headers);
+    if stranger.is_none() && changes && !headers.contains_key(PROOF) {
         return Some("this changes something, so it needs the header `x-wasmplugin-admin: 1`");
     }
-    None
+    stranger
+}
+
+/// Why a page of another origin may not have a browser ask for something; nothing where no browser says that one does.
+pub(crate) fn of_another_page(headers: &HeaderMap) -> Option<&'static str> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let own = format!("http://{}", text(header::HOST).unwrap_or_default());
+    let other_site = text(SITE).is_some_and(|site| !matches!(site, "same-origin" | "none"));
+    let other_origin = headers.contains_key(header::ORIGIN) && text(header::ORIGIN) != Some(&own);
+    (other_site || other_origin).then_some("a page of another origin may not ask for this")
 }
 
 /// Whether a `host` names this machine in a way that no stranger's name server can.

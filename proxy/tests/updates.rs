@@ -281,6 +281,10 @@ fn the_admin_port_tells_what_is_set_up() {
     };
     assert_eq!(post("/logging?level=debug"), (200, "active loggers:\n  wasm: debug\n".to_owned()));
     assert_eq!(post("/logging?level=shy").0, 400);
+    // As a form on somebody's page would have a browser send it.
+    let from_a_page = " HTTP/1.1\r\norigin: http://evil.example\r\nx: ";
+    assert_eq!(post(&format!("/logging?level=off{from_a_page}")).0, 403);
+    assert_eq!(post(&format!("/drain_listeners{from_a_page}")).0, 403);
     assert_eq!(post("/drain_listeners"), (200, "OK\n".to_owned()));
     eventually("nobody listens", || std::net::TcpStream::connect(proxy.address()).is_err());
 }
