@@ -45,10 +45,10 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// The namespace that it lives in.
+    /// The namespace that it lives in; one without a name is none.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
+        self.namespace.as_deref().filter(|name| !name.is_empty()).unwrap_or(DEFAULT_NAMESPACE)
     }
 }
 

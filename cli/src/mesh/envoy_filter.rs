@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 /// The type of a Wasm filter for requests.
@@ -71,10 +71,16 @@ impl EnvoyFilter {
     pub(crate) fn read(object: &Value) -> Result<(Self, Vec<String>)> {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
         let name = text("/metadata/name").unwrap_or_default().to_owned();
-        let labels = object.pointer("/spec/workloadSelector/labels").cloned().unwrap_or_default();
+        if object.pointer("/spec/targetRefs").and_then(Value::as_array).is_some_and(|targets| !targets.is_empty()) {
+            bail!("EnvoyFilter `{name}`: `spec.targetRefs` is not done here; use `spec.workloadSelector`");
+        }
+        let labels = object.pointer("/spec/workloadSelector/labels").filter(|labels| !labels.is_null()).cloned();
+        let labels = labels.map(serde_json::from_value).transpose();
         let mut filter = Self {
-            namespace: text("/metadata/namespace").unwrap_or("default").to_owned(),
-            labels: serde_json::from_value(labels).unwrap_or_default(),
+            namespace: text("/metadata/namespace").filter(|name| !name.is_empty()).unwrap_or("default").to_owned(),
+            labels: labels
+                .with_context(|| format!("EnvoyFilter `{name}`: `spec.workloadSelector.labels` cannot be read"))?
+                .unwrap_or_default(),
             filters: Vec::new(),
             singletons: Vec::new(),
             name,
@@ -212,11 +218,14 @@ impl Filter {
                 other.unwrap_or_default()
             ),
         };
-        let port = patch.pointer("/match/listener/portNumber").and_then(Value::as_u64);
+        let port = patch.pointer("/match/listener/portNumber").filter(|port| !port.is_null()).map(|port| {
+            let number = port.as_u64().and_then(|port| u16::try_from(port).ok());
+            number.with_context(|| format!("{place}: `{port}` is no port"))
+        });
         Ok(Self {
             name: value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
             context,
-            port: port.and_then(|port| u16::try_from(port).ok()),
+            port: port.transpose()?.filter(|port| *port != 0),
             place: position,
             network,
             config,

@@ -163,9 +163,13 @@ fn policy(document: &Document) -> Result<Value> {
     if named.name.is_empty() {
         bail!("`{}` has no `metadata.name`", document.kind_name());
     }
+    // As YAML has it the last one counts: a rule might be gone without anybody noticing.
+    if let Some(twice) = document.duplicates.first() {
+        bail!("`{}` `{}` has `{}` twice; the first is at {}", document.kind_name(), named.name, twice.key, twice.at);
+    }
     let mut whole = document.root.get("metadata").map(Node::to_json).unwrap_or_default();
     if let Some(fields) = whole.as_object_mut() {
-        fields.entry("namespace").or_insert_with(|| named.namespace().into());
+        fields.insert("namespace".to_owned(), named.namespace().into());
         // What the API server adds is not the policy's.
         fields.retain(|field, _| matches!(field.as_str(), "name" | "namespace" | "annotations" | "labels"));
     }

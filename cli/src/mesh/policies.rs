@@ -79,9 +79,11 @@ fn chosen(policies: &[Value], mesh: &Mesh, workload: &Workload, also: impl Fn(&V
         let namespace = policy.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
         let here = namespace == workload.namespace || namespace == mesh.root_namespace;
         let labels = policy.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
-        let selected = labels.is_none_or(|labels| {
-            labels.iter().all(|(name, value)| workload.labels.get(name).map(String::as_str) == value.as_str())
-        });
+        // A label that is no text is the module's to refuse: not to pass the policy on would be to allow.
+        let holds = |(name, value): (&String, &Value)| {
+            value.as_str().is_none_or(|value| workload.labels.get(name).is_some_and(|label| label == value))
+        };
+        let selected = labels.is_none_or(|labels| labels.iter().all(holds));
         here && selected && also(policy)
     };
     policies.iter().filter(fits).cloned().collect()

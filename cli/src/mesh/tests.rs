@@ -285,6 +285,26 @@ fn an_envoy_filter_may_contradict_itself() {
 }
 
 #[test]
+fn a_policy_reaches_its_workload_however_it_is_written() {
+    let mesh = ONE.replace("namespace: ns1", "namespace: default").replace("labels: {app: web}", "labels: {app: '1'}");
+    let mesh = mesh.replace("selector: {app: web}", "selector: {app: '1'}");
+    for (metadata, spec) in [
+        ("{name: a}", "{}"),
+        ("{name: a, namespace: }", "{}"),
+        ("{name: a, namespace: ''}", "{}"),
+        ("{name: a}", "{selector: {matchLabels: {app: '1'}}}"),
+        // As a number it is not Kubernetes', so the module refuses it, and nothing passes.
+        ("{name: a}", "{selector: {matchLabels: {app: 1}}}"),
+    ] {
+        let policy = format!(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {metadata}\nspec: {spec}\n"
+        );
+        let folder = Folder::new().with("mesh.yaml", &mesh).with("policy.yaml", policy);
+        assert_eq!(chain(&folder, Side::Inbound, 8080), ["istio.rbac"], "{metadata} {spec}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named_with_its_place() {
     let read = |mesh: &str, other: &str| {
         let folder = Folder::new().with("mesh.yaml", mesh).with("other.yaml", other);
@@ -293,11 +313,19 @@ fn what_is_wrong_is_named_with_its_place() {
     };
     let lua = "apiVersion: extensions.istio.io/v1alpha1\nkind: TrafficExtension\nmetadata: {name: s}\nspec: {lua: {inlineCode: \
                'function envoy_on_request(h) end'}}";
+    let twice = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a}\nspec: {action: DENY, \
+                 rules: [{}], rules: []}";
+    let filter = |spec: &str| {
+        format!("apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {{name: f}}\nspec: {spec}")
+    };
     for (mesh, other, part) in [
         ("", "", "`kind: Mesh`"),
         (ONE, ONE, "a second `kind: Mesh`"),
         (ONE, lua, "`s` is a Lua script"),
         (ONE, "a: 1", "it has no `kind`"),
+        (ONE, twice, "`rules` twice; the first is at 4:"),
+        (ONE, &filter("{workloadSelector: {labels: {app: 1}}}"), "`spec.workloadSelector.labels` cannot be read"),
+        (ONE, &filter("{targetRefs: [{kind: Gateway, name: g}]}"), "`spec.targetRefs` is not done here"),
         ("kind: Mesh\nworkloads: []", "", "there are none"),
         ("kind: Mesh\nworkload: []", "", "unknown field `workload`"),
         (&ONE.replace("selector: {app: web}", "selector: {app: x}"), "", "service `web.ns1`"),
