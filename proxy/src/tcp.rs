@@ -24,7 +24,7 @@ const READ: usize = 16 * 1024;
 pub(crate) async fn serve(chain: Rc<Chain>, client: Rc<Client>, plug: Plug) {
     let Serves::Tcp { cluster } = &chain.serves else { return };
     client.request_begins();
-    let lane = Rc::new(TcpLane::new(Arc::clone(&chain.stats)));
+    let lane = Rc::new(TcpLane::new(Rc::clone(&client), Arc::clone(&chain.stats)));
     let connection = client.facts(Version::HTTP_11);
     let hub = &chain.hub;
     let id = hub.note(|worker| worker.open_tcp(chain.id, connection));
@@ -89,7 +89,9 @@ impl Call {
         let mut buffer = BytesMut::new();
         loop {
             let limit = self.chain.hub.thread.settings.buffer_limit;
-            other.room(|| self.chain.hub.ask(|worker| worker.tcp_backlog(self.id)) > limit).await;
+            if !other.room(|| self.chain.hub.ask(|worker| worker.tcp_backlog(self.id)) > limit).await {
+                return;
+            }
             buffer.reserve(READ);
             let read = socket.read_buf(&mut buffer).await;
             self.lane.active.set(Instant::now());

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use wasmplugin_host::worker::TcpEffect;
 
+use crate::client::Client;
 use crate::lane::Sleeper;
 use crate::stats::ListenerStats;
 
@@ -19,6 +21,8 @@ const WINDOW: usize = 256 * 1024;
 /// One TCP connection, between its worker and its two sockets.
 #[derive(Debug)]
 pub(crate) struct TcpLane {
+    /// Whose connection it is.
+    pub(crate) client: Rc<Client>,
     /// What is counted about its listener.
     pub(crate) stats: Arc<ListenerStats>,
     /// What goes to the upstream.
@@ -33,8 +37,9 @@ pub(crate) struct TcpLane {
 }
 
 impl TcpLane {
-    pub(crate) fn new(stats: Arc<ListenerStats>) -> Self {
+    pub(crate) fn new(client: Rc<Client>, stats: Arc<ListenerStats>) -> Self {
         Self {
+            client,
             stats,
             up: Stream::default(),
             down: Stream::default(),
@@ -58,6 +63,11 @@ impl TcpLane {
                 self.down.close();
             }
         }
+    }
+
+    /// Whether the connection is over, but for what the client has not taken yet.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.down.closed.get()
     }
 
     /// Waits until the upstream is wanted.
@@ -103,16 +113,18 @@ impl Stream {
         .await
     }
 
-    /// Waits until there is room for more, as long as `held` says that the filters have room as well.
-    pub(crate) async fn room(&self, held: impl Fn() -> bool) {
+    /// Waits until there is room for more, as long as `held` says that the filters have room as well; whether more is wanted.
+    pub(crate) async fn room(&self, held: impl Fn() -> bool) -> bool {
         poll_fn(|cx| {
-            if self.closed.get() || (self.waiting.get() < WINDOW && !held()) {
-                Poll::Ready(())
+            if self.closed.get() {
+                Poll::Ready(false)
+            } else if self.waiting.get() < WINDOW && !held() {
+                Poll::Ready(true)
             } else {
                 self.reader.sleep(cx)
             }
         })
-        .await;
+        .await
     }
 
     /// The filters may have let go of what they held.

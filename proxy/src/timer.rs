@@ -106,6 +106,11 @@ fn sweep(hub: &Rc<Hub>) {
     let idle = |since: Instant| is_late(now, Some(since), timeouts.connection_idle);
     let tcp: Vec<_> = hub.tcp.borrow().iter().map(|(id, lane)| (*id, Rc::clone(lane))).collect();
     for (id, lane) in tcp.into_iter().filter(|(_, lane)| idle(lane.active.get())) {
+        if lane.is_closed() {
+            // The client does not read what it was sent before the end.
+            lane.client.cut_off();
+            continue;
+        }
         lane.stats.idle_timeouts.up();
         hub.tell(|worker| worker.tcp_upstream_gone(id));
     }

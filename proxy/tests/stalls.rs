@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc;
 use std::time::Duration;
 
-use wasmplugin_proxy::{Authority, ClientCertificates, Cluster, Proxy, ServerTls, Settings};
+use wasmplugin_proxy::{Authority, ClientCertificates, Cluster, Proxy, ServerTls, Serves, Settings};
 
 use crate::clients::{Client, eventually};
 use crate::modules::{self, plugin};
@@ -126,6 +127,21 @@ fn a_client_that_does_not_read() {
     eventually("it is answered", || server.seen().len() == 1);
     nothing_is_left(&proxy);
     assert_eq!(Client::connect(proxy.address()).get("/").status, 200);
+}
+
+#[test]
+fn a_client_of_bytes_that_does_not_read() {
+    let (serves, served) = mpsc::channel();
+    let mut settings = settings(scripted(move |mut socket| {
+        serves.send(()).unwrap();
+        while socket.write_all(&[0; 1 << 16]).is_ok() {}
+    }));
+    settings.timeouts.connection_idle = SOON;
+    settings.listeners[0].serves = Serves::Tcp { cluster: "upstream".to_owned() };
+    let proxy = Proxy::start(settings).unwrap();
+    let _client = Client::connect(proxy.address());
+    served.recv().unwrap();
+    eventually("nobody is left", || proxy.activity().connections == 0);
 }
 
 #[test]
