@@ -20,7 +20,7 @@ impl Http for SseFilter {
         request.remove_header("accept-encoding")?;
         let response = request.forward().await?;
         let kind = response.headers()?.get("content-type").map(|kind| kind.to_string()).unwrap_or_default();
-        if !kind.starts_with("text/event-stream") {
+        if !kind.to_ascii_lowercase().starts_with("text/event-stream") {
             return response.pass();
         }
         let mut events = response.into_events(LONGEST)?;
