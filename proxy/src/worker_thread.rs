@@ -261,6 +261,8 @@ impl Thread {
         match order {
             Order::Serve(id, listener, socket) => {
                 if let Err(error) = self.welcome(id, &listener, socket) {
+                    // The front counts it as open until it has been here.
+                    self.state.stats.connections.up();
                     log::warn!("a connection cannot be served: {error}");
                 }
             }
