@@ -11,7 +11,7 @@ const EXAMPLE: u64 = 200_000;
 
 /// The most bytes that these modules may have. `hello` stands for a module that does nothing; the plugins are shipped
 /// with a bill of materials of ten kilobytes besides, within 250 and 600 KB.
-const BUDGETS: &[(&str, u64)] = &[("hello", 60_000), ("jwt", 590_000), ("rbac", 243_000)];
+const BUDGETS: &[(&str, u64)] = &[("hello", 60_000), ("jwt", 590_000), ("rbac", 240_000)];
 
 #[test]
 fn modules_keep_to_their_budgets() {

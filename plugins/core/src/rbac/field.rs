@@ -96,7 +96,8 @@ impl Field {
                 } else if let Some(filter) =
                     key.strip_prefix("experimental.").filter(|f| f.starts_with("envoy.filters."))
                 {
-                    let (namespace, name) = filter.split_at(filter.find('[').unwrap_or(filter.len()));
+                    let bracket = filter.find('[').unwrap_or(filter.len());
+                    let (namespace, name) = filter.split_at_checked(bracket).unwrap_or((filter, ""));
                     let name = bracketed(key, name)?.to_owned();
                     Self::Metadata { namespace: namespace.to_owned(), key: name }
                 } else {
