@@ -190,9 +190,30 @@ pub(crate) fn field<'a>(value: &'a Value, snake: &str, camel: &str) -> Option<&'
     value.get(snake).or_else(|| value.get(camel))
 }
 
+/// A condition of a patch that is not looked at here.
+fn unknown_condition(patch: &Value) -> Option<String> {
+    let known = [
+        ("", &["context", "listener"][..]),
+        ("listener", &["portNumber", "filterChain"]),
+        ("listener/filterChain", &["filter"]),
+        ("listener/filterChain/filter", &["name", "subFilter"]),
+        ("listener/filterChain/filter/subFilter", &["name"]),
+    ];
+    known.iter().find_map(|(place, known)| {
+        let place = if place.is_empty() { String::new() } else { format!("/{place}") };
+        let fields = patch.pointer(&format!("/match{place}"))?.as_object()?;
+        let (unknown, _) = fields.iter().find(|(name, value)| !known.contains(&name.as_str()) && !value.is_null())?;
+        Some(format!("{place}/{unknown}").trim_start_matches('/').replace('/', "."))
+    })
+}
+
 impl Filter {
     fn read(patch: &Value, value: &Value, config: Value, discovered: bool, network: bool, place: &str) -> Result<Self> {
         let text = |pointer: &str| patch.pointer(pointer).and_then(Value::as_str);
+        if let Some(condition) = unknown_condition(patch) {
+            // Passed by, the filter would stand where it is not meant to.
+            bail!("{place}: `match.{condition}` is not done here");
+        }
         let context = match text("/match/context") {
             None | Some("ANY") => Context::Any,
             Some("SIDECAR_INBOUND") => Context::Inbound,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use wasmplugin_deploy::cache::PullPolicy;
 use wasmplugin_deploy::envoy::RESERVED_ENV;
@@ -115,11 +117,10 @@ impl Plugin {
         let variables = field(&vm, "environment_variables", "environmentVariables").cloned().unwrap_or_default();
         let (module, mut flaw) = module(&vm, &variables, discovered);
         let strip = discovered && matches!(module, Wanted::Fetch(_));
-        let environment = environment(&variables, strip, host).unwrap_or_else(|name| {
-            flaw.get_or_insert(format!("the variable `{name}` is both in `key_values` and in `host_env_keys`"));
-            Vec::new()
-        });
         let mut read = |flawed: String| _ = flaw.get_or_insert(flawed);
+        let environment = environment(&variables, strip, host).map_err(&mut read).unwrap_or_default();
+        let configuration = unpacked(config, "configuration").map_err(&mut read).unwrap_or_default();
+        let vm_configuration = unpacked(&vm, "vm_config.configuration").map_err(&mut read).unwrap_or_default();
         let fail = terms::fail_policy(config).map_err(&mut read).unwrap_or_default();
         let capabilities = terms::capabilities(config, &vm).map_err(read).unwrap_or_default();
         let flag = |snake, camel| field(config, snake, camel).and_then(Value::as_bool).unwrap_or_default();
@@ -129,8 +130,8 @@ impl Plugin {
             module,
             root_id: text(config, "root_id", "rootId"),
             vm_id: text(&vm, "vm_id", "vmId"),
-            configuration: unpacked(config.get("configuration")),
-            vm_configuration: unpacked(vm.get("configuration")),
+            configuration,
+            vm_configuration,
             environment,
             sandbox: capabilities.into(),
             fail,
@@ -185,7 +186,7 @@ fn module(vm: &Value, variables: &Value, discovered: bool) -> (Wanted, Option<St
     (Wanted::Fetch(Box::new(request)), flaw)
 }
 
-/// The variables that the module sees; a name that has two sources is an error.
+/// The variables that the module sees; a name that has two sources, or a value that is no text, is an error.
 fn environment(
     variables: &Value,
     strip: bool,
@@ -195,13 +196,14 @@ fn environment(
     let values = field(variables, "key_values", "keyValues").and_then(Value::as_object);
     for (name, value) in values.into_iter().flatten() {
         if !(strip && name.starts_with(RESERVED_ENV)) {
-            environment.push((name.clone(), value.as_str().unwrap_or_default().to_owned()));
+            let text = value.as_str().ok_or_else(|| format!("the variable `{name}` in `key_values` is no text"))?;
+            environment.push((name.clone(), text.to_owned()));
         }
     }
     let keys = field(variables, "host_env_keys", "hostEnvKeys").and_then(Value::as_array);
     for name in keys.into_iter().flatten().filter_map(Value::as_str) {
         if environment.iter().any(|(known, _)| known == name) {
-            return Err(name.to_owned());
+            return Err(format!("the variable `{name}` is both in `key_values` and in `host_env_keys`"));
         }
         // One that is not there is passed by.
         if let Some(value) = host.get(name).cloned().or_else(|| std::env::var(name).ok()) {
@@ -211,13 +213,55 @@ fn environment(
     Ok(environment)
 }
 
-/// A configuration out of its message: text as it is, a `Struct` as JSON.
-fn unpacked(any: Option<&Value>) -> String {
-    let Some(any) = any else { return String::new() };
+/// A configuration out of its message: text as it is, bytes that are text, a `Struct` as JSON.
+fn unpacked(config: &Value, place: &str) -> Result<String, String> {
+    let Some(any) = config.get("configuration").filter(|any| !any.is_null()) else { return Ok(String::new()) };
     let kind = any.get("@type").and_then(Value::as_str).unwrap_or_default();
-    match any.get("value") {
-        Some(Value::String(text)) => text.clone(),
-        Some(value) if kind.ends_with("Struct") => value.to_string(),
-        _ => String::new(),
+    let kind = kind.rsplit(['.', '/']).next().unwrap_or_default();
+    match (kind, any.get("value")) {
+        ("" | "StringValue" | "BytesValue" | "Struct", None | Some(Value::Null)) => Ok(String::new()),
+        ("StringValue", Some(Value::String(text))) => Ok(text.clone()),
+        ("BytesValue", Some(Value::String(text))) => {
+            let bytes = STANDARD.decode(text).map_err(|error| format!("`{place}` is no base64: {error}"))?;
+            String::from_utf8(bytes)
+                .map_err(|_| format!("`{place}` has bytes that are no text, which is not done here"))
+        }
+        ("Struct", Some(value @ Value::Object(_))) => Ok(value.to_string()),
+        _ => Err(format!("`{place}` is neither a `StringValue`, a `BytesValue` nor a `Struct`, each with its `value`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is read of a configuration of this type and value; or its flaw.
+    fn read(kind: &str, value: Value) -> Result<String, String> {
+        let configuration = json!({"@type": format!("type.googleapis.com/google.protobuf.{kind}"), "value": value});
+        let code = json!({"local": {"filename": "a.wasm"}});
+        let config = json!({"configuration": configuration, "vm_config": {"code": code}});
+        let plugin = Plugin::read(&config, "a", false, &BTreeMap::new());
+        plugin.flaw.map_or(Ok(plugin.configuration), Err)
+    }
+
+    #[test]
+    fn a_configuration_is_text_whatever_message_it_is_in() {
+        assert_eq!(read("StringValue", json!("{a}")).as_deref(), Ok("{a}"));
+        assert_eq!(read("BytesValue", json!("e2F9")).as_deref(), Ok("{a}"));
+        assert_eq!(read("Struct", json!({"a": 1})).as_deref(), Ok("{\"a\":1}"));
+        assert_eq!(read("Struct", Value::Null).as_deref(), Ok(""));
+        let empty = json!({"configuration": {}, "vm_config": {"code": {"local": {"filename": "a.wasm"}}}});
+        assert_eq!(Plugin::read(&empty, "a", false, &BTreeMap::new()).flaw, None);
+        for (kind, value) in [("BytesValue", "/w=="), ("BytesValue", "e"), ("Struct", "{}"), ("UInt32Value", "1")] {
+            assert!(read(kind, json!(value)).unwrap_err().contains("`configuration`"), "{kind} {value}");
+        }
+        assert!(read("StringValue", json!({"a": 1})).is_err());
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_is_a_flaw() {
+        let vm = json!({"code": {"local": {"filename": "a.wasm"}}, "environment_variables": {"key_values": {"A": 1}}});
+        let plugin = Plugin::read(&json!({"vm_config": vm}), "a", false, &BTreeMap::new());
+        assert!(plugin.flaw.unwrap().contains("`A` in `key_values`"));
     }
 }

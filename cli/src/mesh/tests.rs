@@ -318,6 +318,11 @@ fn what_is_wrong_is_named_with_its_place() {
     let filter = |spec: &str| {
         format!("apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {{name: f}}\nspec: {spec}")
     };
+    let patch = |matched: &str| {
+        let wasm = "{'@type': type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, config: {name: f}}";
+        let patch = format!("{{operation: INSERT_FIRST, value: {{name: f, typed_config: {wasm}}}}}");
+        format!("{{configPatches: [{{applyTo: HTTP_FILTER, match: {{{matched}}}, patch: {patch}}}]}}")
+    };
     for (mesh, other, part) in [
         ("", "", "`kind: Mesh`"),
         (ONE, ONE, "a second `kind: Mesh`"),
@@ -325,6 +330,13 @@ fn what_is_wrong_is_named_with_its_place() {
         (ONE, "a: 1", "it has no `kind`"),
         (ONE, twice, "`rules` twice; the first is at 4:"),
         (ONE, &filter("{workloadSelector: {labels: {app: 1}}}"), "`spec.workloadSelector.labels` cannot be read"),
+        (ONE, &filter(&patch("proxy: {proxyVersion: '1.2'}")), "`match.proxy` is not done here"),
+        (ONE, &filter(&patch("listener: {name: virtualInbound}")), "`match.listener.name` is not done here"),
+        (
+            ONE,
+            &filter(&patch("listener: {filterChain: {sni: a.b}}")),
+            "`match.listener.filterChain.sni` is not done here",
+        ),
         (ONE, &filter("{targetRefs: [{kind: Gateway, name: g}]}"), "`spec.targetRefs` is not done here"),
         ("kind: Mesh\nworkloads: []", "", "there are none"),
         ("kind: Mesh\nworkload: []", "", "unknown field `workload`"),
