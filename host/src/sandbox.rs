@@ -64,6 +64,9 @@ impl Capabilities {
     }
 }
 
+/// How every line of the log begins that tells of a call to a function that is not among a plugin's capabilities; in Envoy 1.40 too.
+pub const RESTRICTED: &str = "Attempted call to restricted ";
+
 /// Whose functions a module calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {

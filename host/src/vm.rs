@@ -22,7 +22,7 @@ use crate::memory::Memory;
 use crate::metrics::MetricIds;
 use crate::options::Options;
 use crate::recording::Event;
-use crate::sandbox::{Family, Sandbox};
+use crate::sandbox::{Family, RESTRICTED, Sandbox};
 use crate::services::{LogRecord, Services};
 use crate::tcp::{Tcp, TcpId};
 use crate::trace_line::TraceLine;
@@ -317,7 +317,7 @@ impl VmState {
 
     /// Logs that the guest has called a function that it may not, as Envoy does.
     pub(crate) fn log_restricted(&mut self, family: Family, function: &str) {
-        self.log(LogLevel::Error, format!("Attempted call to restricted {family} capability: {function}").as_bytes());
+        self.log(LogLevel::Error, format!("{RESTRICTED}{family} capability: {function}").as_bytes());
     }
 
     /// Logs the end of a guest as Envoy does.

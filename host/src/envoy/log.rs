@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::sandbox::RESTRICTED;
 use crate::test::{LogLevel, LogLine, TraceLine};
 
 /// Begins a record, so that a message may have several lines.
@@ -196,10 +197,7 @@ impl Record {
     }
 }
 
-/// What Envoy says where a plugin calls what it may not; it names no plugin.
-const RESTRICTED: &str = "Attempted call to restricted ";
-
-/// A plugin's line without `wasm log <plugin> <root id> <vm id>: `, or what it may not do.
+/// A plugin's line without `wasm log <plugin> <root id> <vm id>: `, or what it may not do, where Envoy names no plugin.
 fn plugin_line(record: &Record) -> Option<LogLine> {
     let text = match record.message.strip_prefix("wasm log") {
         Some(line) => line.split_once(": ")?.1,

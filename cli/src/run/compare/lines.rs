@@ -1,15 +1,13 @@
 //! What plugins log on either side.
 
 use wasmplugin_host::envoy::log::Log;
+use wasmplugin_host::sandbox::RESTRICTED;
 
 use crate::engine;
 use crate::logger;
 
 /// How both proxies begin to say in their own words that a plugin has trapped.
 const TRAP: &str = ": Function: ";
-
-/// How both proxies begin to say that a plugin has called what it may not.
-const RESTRICTED: &str = "Attempted call to restricted ";
 
 /// Lines that one side has logged and the other one has not yet.
 #[derive(Debug)]
